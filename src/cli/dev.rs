@@ -1,0 +1,122 @@
+//! `dev`: a service with nothing to set up, to look at and to try things out.
+
+use std::{
+    ffi::OsString,
+    net::{Ipv4Addr, SocketAddr},
+    process::ExitCode,
+};
+
+use anyhow::{Context, bail};
+use sqlx::{Connection, Executor, PgConnection};
+use tokio::task::spawn_blocking;
+
+use super::{demo_credentials, serve};
+use crate::{
+    config::{self, Settings},
+    embedded_postgres::{EmbeddedPostgres, Options},
+    lifecycle::Signals,
+    providers::{PROVIDERS, Sample},
+};
+
+const DIRECTORY: &str = ".ticket-webhooks/postgres";
+
+const DATABASE: &str = "ticket_webhooks";
+
+/// Run everything on this machine with nothing to set up: a database of its own, demo accounts, and curl lines to paste
+///
+/// The database is kept in ./.ticket-webhooks and run by the PostgreSQL server programs that are installed. Only this
+/// machine can reach the service. No configuration is read but PORT (8080 unless set) and RUST_LOG.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {}
+
+pub(super) fn run(_: Args, names_config: bool) -> anyhow::Result<ExitCode> {
+    if names_config {
+        bail!("dev reads no configuration file; leave --config and TICKET_WEBHOOKS_CONFIG out, or use serve");
+    }
+    super::block_on(async {
+        // from here on Ctrl-C asks for an orderly end, also while the database is being created
+        let mut signals = Signals::listen()?;
+        let options = Options::new(std::env::current_dir()?.join(DIRECTORY));
+        let start = spawn_blocking(move || EmbeddedPostgres::start(&options));
+        let postgres = start.await.context("the start of the database was cut off")??;
+        let exited = postgres.exited();
+        let served = tokio::select! {
+            served = serve_demo(&postgres, &mut signals) => served,
+            error = exited => Err(error.into()),
+        };
+        let stopped = spawn_blocking(move || postgres.stop()).await?;
+        let code = served?;
+        stopped?;
+        Ok(code)
+    })
+}
+
+async fn serve_demo(postgres: &EmbeddedPostgres, signals: &mut Signals) -> anyhow::Result<ExitCode> {
+    create_database(postgres).await.context("the database cannot be created")?;
+    let settings = demo_settings(&postgres.url(DATABASE))?;
+    let lines = curl_lines(&settings);
+    let psql = postgres.psql_command(DATABASE);
+    serve::serve(settings, true, signals, |address| super::print(&instructions(address, &psql, &lines))).await
+}
+
+async fn create_database(postgres: &EmbeddedPostgres) -> sqlx::Result<()> {
+    let mut connection = PgConnection::connect_with(&postgres.connect_options("postgres")).await?;
+    let exists: bool = sqlx::query_scalar("select exists (select from pg_database where datname = $1)")
+        .bind(DATABASE)
+        .fetch_one(&mut connection)
+        .await?;
+    if !exists {
+        connection.execute("create database ticket_webhooks").await?;
+    }
+    connection.close().await
+}
+
+/// Loopback only, a demo account for every provider; the layers of the configuration do the rest.
+fn demo_settings(database_url: &str) -> anyhow::Result<Settings> {
+    let mut variables = vec![
+        ("DATABASE_URL".to_owned(), database_url.to_owned()),
+        ("TICKET_WEBHOOKS__SERVER__ADMIN_ADDRESS".to_owned(), "127.0.0.1:0".to_owned()),
+        ("TICKET_WEBHOOKS__SERVER__DRAIN_DELAY_MS".to_owned(), "0".to_owned()),
+    ];
+    for provider in PROVIDERS {
+        let account = format!("TICKET_WEBHOOKS__PROVIDERS__{}__ACCOUNTS__DEMO", provider.name().to_uppercase());
+        variables.push((format!("{account}__ENVIRONMENT"), "test".to_owned()));
+        for (credential, value) in provider.credentials().iter().zip(demo_credentials(*provider)) {
+            variables.push((format!("{account}__{}", credential.key.to_uppercase()), value));
+        }
+    }
+    let variables = variables.into_iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
+    let port = std::env::var_os("PORT").map(|port| (OsString::from("PORT"), port));
+    let mut settings = config::load(None, variables.chain(port))?;
+    settings.server.public_address.set_ip(Ipv4Addr::LOCALHOST.into());
+    Ok(settings)
+}
+
+/// For each provider its name, path and the arguments of `curl` behind the URL.
+fn curl_lines(settings: &Settings) -> Vec<(&'static str, String, String)> {
+    let quoted = |text: &str| format!("'{}'", text.replace('\'', r"'\''"));
+    let line = |settings: &config::ProviderSettings| {
+        let credentials = demo_credentials(settings.provider);
+        let credentials: Vec<_> = credentials.iter().map(String::as_str).collect();
+        let Sample { headers, body } = settings.provider.sample(&credentials, "DEMO-1");
+        let headers: String =
+            headers.iter().map(|(name, value)| format!(" -H {}", quoted(&format!("{name}: {value}")))).collect();
+        let arguments = format!("-H 'Content-Type: application/json'{headers} -d {}", quoted(&body));
+        (settings.provider.name(), settings.path.clone(), arguments)
+    };
+    settings.providers.iter().map(line).collect()
+}
+
+fn instructions(address: SocketAddr, psql: &str, lines: &[(&'static str, String, String)]) -> String {
+    let mut text = String::from(
+        "\nThe service is up. Paste a line to deliver something; paste it again to see what a duplicate does.\n",
+    );
+    for (provider, path, arguments) in lines {
+        text += &format!("\n# {provider}\ncurl -sS -w '\\n' http://{address}{path} {arguments}\n");
+    }
+    text += &format!(
+        "\n# what was recorded\n{psql} -c 'select provider, booking_ref, revision, status, ticket_numbers, delivery_count from ticket_events order by sequence'\n\
+         \n# the database\n{psql}\n\nCtrl-C stops both.\n\n"
+    );
+    text
+}

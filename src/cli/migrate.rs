@@ -1,0 +1,29 @@
+//! `migrate`
+
+use std::{process::ExitCode, time::Duration};
+
+use anyhow::Context;
+use sqlx::postgres::PgPoolOptions;
+
+use crate::{
+    config::{ConfigError, Settings},
+    store,
+};
+
+/// How long the database may take to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Create or update the tables in the database, then exit
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {}
+
+pub(super) fn run(_: Args, load: impl Fn() -> Result<Settings, ConfigError>) -> anyhow::Result<ExitCode> {
+    let options = load()?.database.connect_options()?;
+    super::block_on(async {
+        let connected = PgPoolOptions::new().max_connections(1).acquire_timeout(PATIENCE).connect_with(options).await;
+        let pool = connected.context("the database does not answer")?;
+        store::migrate(&pool).await.context("the migrations were not applied")?;
+        tracing::info!("the tables are up to date");
+        Ok(ExitCode::SUCCESS)
+    })
+}

@@ -1,0 +1,195 @@
+//! `serve`: the only place where the parts are put together.
+
+use std::{
+    net::SocketAddr,
+    process::ExitCode,
+    sync::{Arc, atomic::AtomicBool, atomic::Ordering},
+};
+
+use anyhow::{Context, anyhow, bail};
+use secrecy::SecretString;
+use sqlx::postgres::PgPoolOptions;
+use tokio::{
+    sync::oneshot,
+    task::{JoinError, JoinSet, spawn_blocking},
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    config::{ConfigError, MIN_CONNECTIONS, ProviderSettings, Settings, SpoolSettings, UnknownBooking},
+    credentials::Accounts,
+    http::{Health, Server, admin_router, public_router},
+    inbox::{self, Inbox},
+    lifecycle::Signals,
+    receive::{Endpoint, Receiver},
+    redaction::Redactor,
+    spool::Spool,
+    store::{self, Writer},
+};
+
+/// Receive deliveries: the service
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Do not apply migrations; refuse to start while some are pending
+    #[arg(long)]
+    no_migrate: bool,
+}
+
+pub(super) fn run(args: &Args, load: impl Fn() -> Result<Settings, ConfigError>) -> anyhow::Result<ExitCode> {
+    let settings = load()?;
+    super::block_on(async {
+        let mut signals = Signals::listen()?;
+        serve(settings, !args.no_migrate, &mut signals, |_| {}).await
+    })
+}
+
+/// Serves until a signal, then stops in order. `started` is told where the public listener is.
+pub(super) async fn serve(
+    settings: Settings,
+    migrate: bool,
+    signals: &mut Signals,
+    started: impl FnOnce(SocketAddr),
+) -> anyhow::Result<ExitCode> {
+    let (server, database) = (&settings.server, &settings.database);
+    let spool = open_spool(&settings.spool).await?;
+
+    let options = database.connect_options()?;
+    let pool = PgPoolOptions::new()
+        .max_connections(database.max_connections - MIN_CONNECTIONS + 1)
+        .acquire_timeout(database.write_timeout)
+        .connect_lazy_with(options.clone());
+    let is_prepared = Arc::new(AtomicBool::new(false));
+    let (tried, first_attempt) = oneshot::channel();
+    let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
+    tasks.spawn({
+        let (pool, is_prepared, stop) = (pool.clone(), Arc::clone(&is_prepared), stop.clone());
+        async move {
+            stop.run_until_cancelled(store::prepare(&pool, migrate, &is_prepared, tried)).await.transpose()?;
+            stop.cancelled().await;
+            Ok(())
+        }
+    });
+    let known_bookings_only: Arc<[&'static str]> = known_bookings_only(&settings.providers).into();
+    let inbox = Inbox::start(
+        inbox::Settings { max_batch: settings.inbox.max_batch, write_timeout: database.write_timeout },
+        || Writer::new(options.clone(), Arc::clone(&known_bookings_only)),
+        spool.clone(),
+        Arc::clone(&is_prepared),
+        stop.clone(),
+        &mut tasks,
+    );
+    let receiver = Arc::new(Receiver {
+        inbox,
+        redactor: redactor(&settings.providers),
+        body_limit_bytes: server.body_limit_bytes,
+    });
+    let is_stopping = Arc::new(AtomicBool::new(false));
+    let health = Health {
+        pool: pool.clone(),
+        spool,
+        is_prepared,
+        patience: database.write_timeout,
+        is_stopping: Arc::clone(&is_stopping),
+    };
+    let public = public_router(endpoints(settings.providers), &receiver, health.clone(), server);
+    // from now on the public listener alone holds the inbox, which ends with it
+    drop(receiver);
+    let admin = admin_router(health, settings.admin.token);
+    let bind = async |key: &str, address| {
+        Server::bind(address).await.with_context(|| format!("{key}: cannot listen on {address}"))
+    };
+    let public_server = bind("server.public_address", server.public_address).await?;
+    let admin_server = bind("server.admin_address", server.admin_address).await?;
+    let public_address = public_server.address();
+
+    // a database that is there is ready before the first delivery
+    if first_attempt.await.is_err() {
+        return Err(end_of(tasks.join_next().await));
+    }
+    tracing::info!(public.address = %public_address, admin.address = %admin_server.address(), "serving");
+    started(public_address);
+    tasks.spawn(public_server.serve(public, server.max_connections, stop.clone()));
+    tasks.spawn(admin_server.serve(admin, server.max_connections, stop.clone()));
+
+    tokio::select! {
+        signal = signals.next() => {
+            tracing::info!(signal, drain_delay_ms = server.drain_delay.as_millis(), "stopping");
+        }
+        ended = tasks.join_next() => return Err(end_of(ended)),
+    }
+    is_stopping.store(true, Ordering::Relaxed);
+    tokio::select! {
+        () = sleep(server.drain_delay) => {}
+        signal = signals.next() => bail!("ended at once by a second signal ({signal})"),
+    }
+    // the listeners end with the last request, which lets the inbox go, which ends with the last delivery
+    stop.cancel();
+    tokio::select! {
+        finished = timeout(server.shutdown_timeout, tasks.join_all()) => {
+            let results = finished.context("the requests in flight did not finish within server.shutdown_timeout_ms")?;
+            results.into_iter().collect::<anyhow::Result<()>>()?;
+        }
+        signal = signals.next() => bail!("ended at once by a second signal ({signal})"),
+    }
+    pool.close().await;
+    tracing::info!("stopped");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Every task runs until it is told to stop: one that ends before takes the service down.
+fn end_of(task: Option<Result<anyhow::Result<()>, JoinError>>) -> anyhow::Error {
+    match task {
+        Some(Ok(Err(error))) => error,
+        other => anyhow!("a part of the service ended: {other:?}"),
+    }
+}
+
+async fn open_spool(settings: &SpoolSettings) -> anyhow::Result<Option<Spool>> {
+    let Some(directory) = settings.directory.clone() else {
+        tracing::warn!("there is no spool (spool.directory): while the database is away, deliveries are refused");
+        return Ok(None);
+    };
+    let max_bytes = settings.max_bytes;
+    let spool = spawn_blocking(move || Spool::open(&directory, max_bytes)).await??;
+    tracing::info!(records = spool.records(), "the spool is open");
+    Ok(Some(spool))
+}
+
+fn endpoints(providers: Vec<ProviderSettings>) -> Vec<(String, Endpoint)> {
+    let mut endpoints = Vec::new();
+    for settings in providers {
+        let name = settings.provider.name();
+        if settings.accounts.is_empty() {
+            tracing::warn!(provider = name, "not routed: it has no account in the configuration");
+            continue;
+        }
+        let accounts: Vec<_> = settings.accounts.iter().map(|account| account.name.as_str()).collect();
+        tracing::info!(provider = name, path = settings.path, accounts = accounts.join(", "), "routed");
+        let endpoint = Endpoint {
+            provider: settings.provider,
+            accounts: Accounts::new(settings.accounts),
+            allowed_networks: settings.allowed_networks,
+        };
+        endpoints.push((settings.path, endpoint));
+    }
+    endpoints
+}
+
+fn known_bookings_only(providers: &[ProviderSettings]) -> Vec<&'static str> {
+    let rejecting = providers.iter().filter(|settings| settings.unknown_booking == UnknownBooking::Reject);
+    rejecting.map(|settings| settings.provider.name()).collect()
+}
+
+/// Knows the credentials of every account of every provider: one may turn up in another's delivery.
+fn redactor(providers: &[ProviderSettings]) -> Redactor {
+    let (mut secrets, mut names): (Vec<SecretString>, Vec<SecretString>) = (Vec::new(), Vec::new());
+    for settings in providers {
+        for values in &settings.credentials {
+            for (credential, value) in settings.provider.credentials().iter().zip(values) {
+                if credential.is_secret { secrets.push(value.clone()) } else { names.push(value.clone()) }
+            }
+        }
+    }
+    Redactor::new(secrets, names)
+}

@@ -1,0 +1,250 @@
+//! The settings: what they are, and that they make sense.
+//!
+//! They come in layers (`load`): the defaults, a TOML file, environment variables. What is read is checked as a whole
+//! (`providers` for the accounts) before anything starts: a [`Settings`] that exists can be served. No error and no
+//! output repeats a value that could be a secret.
+
+mod error;
+mod load;
+mod providers;
+mod show;
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use ipnet::IpNet;
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Deserializer, de};
+use sqlx::postgres::PgConnectOptions;
+use tracing::subscriber::NoSubscriber;
+
+pub use self::{
+    error::ConfigError,
+    load::load,
+    providers::{ProviderSettings, UnknownBooking},
+};
+
+/// Memory is set aside for each, and no Postgres takes more.
+const MAX_CONNECTIONS: u32 = 10_000;
+
+/// Two that write deliveries, one that empties the spool, one for everything else.
+pub const MIN_CONNECTIONS: u32 = 4;
+
+/// No notification comes near it.
+const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
+
+/// More deliveries in a commit gain nothing and hold the others up.
+const MAX_BATCH: usize = 4096;
+
+/// Everything that can be set.
+#[derive(Debug)]
+pub struct Settings {
+    /// `[server]`
+    pub server: ServerSettings,
+    /// `[admin]`
+    pub admin: AdminSettings,
+    /// `[database]`
+    pub database: DatabaseSettings,
+    /// `[inbox]`
+    pub inbox: InboxSettings,
+    /// `[spool]`; without a directory there is none.
+    pub spool: SpoolSettings,
+    /// `[providers.*]`: every provider there is, also those without an account.
+    pub providers: Vec<ProviderSettings>,
+}
+
+/// `[server]`: the listeners and their limits.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ServerSettings {
+    /// Where the providers come in.
+    #[serde(deserialize_with = "address")]
+    pub public_address: SocketAddr,
+    /// Where the operators come in.
+    #[serde(deserialize_with = "address")]
+    pub admin_address: SocketAddr,
+    /// The largest body, decompressed, in bytes.
+    pub body_limit_bytes: usize,
+    /// What all bodies that are being taken in may have of the memory, in bytes. Beyond it deliveries are refused.
+    pub body_memory_bytes: usize,
+    /// The most connections to either listener at once. Beyond it they are refused.
+    pub max_connections: usize,
+    /// The time that a body may take to arrive.
+    #[serde(rename = "request_timeout_ms", deserialize_with = "milliseconds")]
+    pub request_timeout: Duration,
+    /// How long the service goes on accepting after it was asked to stop, so that the load balancer notices.
+    #[serde(rename = "drain_delay_ms", deserialize_with = "milliseconds")]
+    pub drain_delay: Duration,
+    /// When to give up what is still in flight, counted from the end of the drain delay.
+    #[serde(rename = "shutdown_timeout_ms", deserialize_with = "milliseconds")]
+    pub shutdown_timeout: Duration,
+    /// Networks whose `X-Forwarded-For` is believed.
+    #[serde(deserialize_with = "networks")]
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+/// `[admin]`: the operators' listener.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdminSettings {
+    /// Opens everything but health; without it only health is served.
+    pub token: Option<SecretString>,
+}
+
+/// `[database]`: the way to Postgres.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DatabaseSettings {
+    url: Option<SecretString>,
+    /// Connections that one replica holds at most.
+    pub max_connections: u32,
+    /// Past this a write counts as failed.
+    #[serde(rename = "write_timeout_ms", deserialize_with = "milliseconds")]
+    pub write_timeout: Duration,
+}
+
+/// `[inbox]`: how deliveries are written together.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct InboxSettings {
+    /// The most deliveries in one commit.
+    pub max_batch: usize,
+}
+
+/// `[spool]`: the buffer on disk for the time in which the database does not take writes.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SpoolSettings {
+    /// Where it is; no other process may use the same.
+    pub directory: Option<PathBuf>,
+    /// The most bytes of deliveries in it.
+    pub max_bytes: u64,
+}
+
+impl DatabaseSettings {
+    /// How to connect.
+    pub fn connect_options(&self) -> Result<PgConnectOptions, ConfigError> {
+        let url = self.url.as_ref().ok_or_else(|| ConfigError::missing("database.url", Some("DATABASE_URL")))?;
+        let url = url.expose_secret().trim();
+        let has_scheme = ["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme));
+        // sqlx logs a parameter that it does not know with its value, which may be a misspelled password
+        let parsed = tracing::subscriber::with_default(NoSubscriber::new(), || url.parse::<PgConnectOptions>());
+        match parsed {
+            Ok(options) if has_scheme => Ok(options.application_name("ticket-webhooks")),
+            _ => {
+                let problem = "expected a URL such as postgres://user:password@host:5432/database";
+                Err(ConfigError::at("database.url", problem))
+            }
+        }
+    }
+}
+
+impl Default for ServerSettings {
+    fn default() -> Self {
+        Self {
+            public_address: SocketAddr::from(([0, 0, 0, 0], 8080)),
+            admin_address: SocketAddr::from(([127, 0, 0, 1], 9090)),
+            body_limit_bytes: 256 * 1024,
+            body_memory_bytes: 64 * 1024 * 1024,
+            max_connections: 2048,
+            request_timeout: Duration::from_secs(10),
+            drain_delay: Duration::from_secs(5),
+            shutdown_timeout: Duration::from_secs(25),
+            trusted_proxies: Vec::new(),
+        }
+    }
+}
+
+impl Default for DatabaseSettings {
+    fn default() -> Self {
+        Self { url: None, max_connections: 8, write_timeout: Duration::from_secs(2) }
+    }
+}
+
+impl Default for InboxSettings {
+    fn default() -> Self {
+        Self { max_batch: 256 }
+    }
+}
+
+impl Default for SpoolSettings {
+    fn default() -> Self {
+        Self { directory: None, max_bytes: 1024 * 1024 * 1024 }
+    }
+}
+
+impl Settings {
+    /// What the types cannot say.
+    fn check(&self) -> Result<(), ConfigError> {
+        let server = &self.server;
+        let positive = [
+            ("server.body_limit_bytes", server.body_limit_bytes == 0),
+            ("server.max_connections", server.max_connections == 0),
+            ("server.request_timeout_ms", server.request_timeout.is_zero()),
+            ("server.shutdown_timeout_ms", server.shutdown_timeout.is_zero()),
+            ("database.write_timeout_ms", self.database.write_timeout.is_zero()),
+            ("inbox.max_batch", self.inbox.max_batch == 0),
+            ("spool.max_bytes", self.spool.max_bytes == 0),
+        ];
+        if let Some((key, _)) = positive.into_iter().find(|(_, is_zero)| *is_zero) {
+            return Err(ConfigError::at(key, "expected a number above 0"));
+        }
+        if server.body_limit_bytes > MAX_BODY_BYTES {
+            return Err(ConfigError::at("server.body_limit_bytes", format!("expected at most {MAX_BODY_BYTES}")));
+        }
+        if server.body_memory_bytes < 2 * server.body_limit_bytes {
+            let problem = "expected at least twice server.body_limit_bytes: a compressed body and what is in it";
+            return Err(ConfigError::at("server.body_memory_bytes", problem));
+        }
+        if self.inbox.max_batch > MAX_BATCH {
+            return Err(ConfigError::at("inbox.max_batch", format!("expected at most {MAX_BATCH}")));
+        }
+        if !(MIN_CONNECTIONS..=MAX_CONNECTIONS).contains(&self.database.max_connections) {
+            let problem = format!("expected a number from {MIN_CONNECTIONS} to {MAX_CONNECTIONS}");
+            return Err(ConfigError::at("database.max_connections", problem));
+        }
+        if server.public_address == server.admin_address && server.public_address.port() != 0 {
+            return Err(ConfigError::at("server.admin_address", "expected another address than server.public_address"));
+        }
+        if self.admin.token.as_ref().is_some_and(|token| token.expose_secret().is_empty()) {
+            return Err(ConfigError::at("admin.token", "expected a secret that is not empty"));
+        }
+        if self.database.url.is_some() {
+            self.database.connect_options()?;
+        }
+        Ok(())
+    }
+}
+
+fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.trim()
+        .parse()
+        .map_err(|_| de::Error::custom("expected an IP address and a port, such as 0.0.0.0:8080 or [::1]:8080"))
+}
+
+fn milliseconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    u64::deserialize(deserializer).map(Duration::from_millis)
+}
+
+/// A list, or one string with commas, as environment variables have it. A bare address is a network of one.
+fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Networks {
+        Text(String),
+        List(Vec<String>),
+    }
+    let expected = || de::Error::custom("expected networks such as 10.0.0.0/8 or 2001:db8::/32");
+    let texts = match Networks::deserialize(deserializer).map_err(|_| expected())? {
+        Networks::Text(text) => text.split(',').map(str::to_owned).collect(),
+        Networks::List(texts) => texts,
+    };
+    let texts = texts.iter().map(|text| text.trim()).filter(|text| !text.is_empty());
+    texts
+        .map(|text| text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).map_err(|_| expected()))
+        .collect()
+}

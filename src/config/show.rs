@@ -1,0 +1,75 @@
+//! The settings as `check-config` prints them: as TOML, every secret replaced.
+
+use std::fmt;
+
+use ipnet::IpNet;
+
+use super::{DatabaseSettings, Settings, UnknownBooking};
+use crate::redaction::REDACTED;
+
+impl fmt::Display for Settings {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let server = &self.server;
+        writeln!(out, "[server]")?;
+        writeln!(out, "public_address = \"{}\"", server.public_address)?;
+        writeln!(out, "admin_address = \"{}\"", server.admin_address)?;
+        writeln!(out, "body_limit_bytes = {}", server.body_limit_bytes)?;
+        writeln!(out, "body_memory_bytes = {}", server.body_memory_bytes)?;
+        writeln!(out, "max_connections = {}", server.max_connections)?;
+        writeln!(out, "request_timeout_ms = {}", server.request_timeout.as_millis())?;
+        writeln!(out, "drain_delay_ms = {}", server.drain_delay.as_millis())?;
+        writeln!(out, "shutdown_timeout_ms = {}", server.shutdown_timeout.as_millis())?;
+        writeln!(out, "trusted_proxies = {}", list(&server.trusted_proxies))?;
+        if self.admin.token.is_some() {
+            writeln!(out, "\n[admin]\ntoken = \"{REDACTED}\"")?;
+        }
+        writeln!(out, "\n[database]")?;
+        writeln!(out, "url = \"{}\"", shown_url(&self.database))?;
+        writeln!(out, "max_connections = {}", self.database.max_connections)?;
+        writeln!(out, "write_timeout_ms = {}", self.database.write_timeout.as_millis())?;
+        writeln!(out, "\n[inbox]\nmax_batch = {}", self.inbox.max_batch)?;
+        writeln!(out, "\n[spool]")?;
+        match &self.spool.directory {
+            Some(directory) => writeln!(out, "directory = \"{}\"", directory.display())?,
+            None => writeln!(out, "# no directory: no spool")?,
+        }
+        writeln!(out, "max_bytes = {}", self.spool.max_bytes)?;
+        for settings in &self.providers {
+            let name = settings.provider.name();
+            writeln!(out, "\n[providers.{name}]")?;
+            if settings.accounts.is_empty() {
+                writeln!(out, "# no account: not routed")?;
+            }
+            writeln!(out, "path = \"{}\"", settings.path)?;
+            writeln!(out, "allowed_networks = {}", list(&settings.allowed_networks))?;
+            let unknown_booking = match settings.unknown_booking {
+                UnknownBooking::Accept => "accept",
+                UnknownBooking::Reject => "reject",
+            };
+            writeln!(out, "unknown_booking = \"{unknown_booking}\"")?;
+            for account in &settings.accounts {
+                writeln!(out, "\n[providers.{name}.accounts.{}]", account.name)?;
+                writeln!(out, "environment = \"{}\"", account.environment.as_str())?;
+                for credential in settings.provider.credentials() {
+                    writeln!(out, "{} = \"{REDACTED}\"", credential.key)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn list(networks: &[IpNet]) -> String {
+    let networks: Vec<_> = networks.iter().map(|network| format!("\"{network}\"")).collect();
+    format!("[{}]", networks.join(", "))
+}
+
+/// The parts of the URL that are no secret.
+fn shown_url(database: &DatabaseSettings) -> String {
+    let Ok(options) = database.connect_options() else { return String::new() };
+    let (user, name) = (options.get_username(), options.get_database().unwrap_or(options.get_username()));
+    match options.get_socket() {
+        Some(socket) => format!("postgres:///{name}?host={}&user={user}", socket.display()),
+        None => format!("postgres://{user}:{REDACTED}@{}:{}/{name}", options.get_host(), options.get_port()),
+    }
+}

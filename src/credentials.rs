@@ -1,0 +1,130 @@
+//! Who may deliver: the accounts of a provider, and the check of what a delivery presents.
+//!
+//! A check takes the same time whichever account or byte is wrong: what is presented is hashed (so that lengths do not
+//! show), and the hash is compared with that of every account in constant time. Passing it is the only way to a
+//! [`Verified`], and without one no payload can be made: see [`crate::payload::Payload`].
+
+use std::{borrow::Cow, fmt};
+
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
+use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
+
+use crate::ticket_event::Environment;
+
+/// The credentials that a delivery presents, in the order of the provider's credential keys.
+pub type Presented<'a> = Vec<Cow<'a, str>>;
+
+/// One set of credentials of a provider.
+#[derive(Clone)]
+pub struct Account {
+    /// The name in the configuration.
+    pub name: String,
+    /// What its deliveries stand for.
+    pub environment: Environment,
+    digest: [u8; 32],
+}
+
+impl Account {
+    /// An account with these credentials, in the order of the provider's credential keys.
+    pub fn new<'a>(
+        name: impl Into<String>,
+        environment: Environment,
+        credentials: impl IntoIterator<Item = &'a SecretString>,
+    ) -> Self {
+        let digest = digest(credentials.into_iter().map(ExposeSecret::expose_secret));
+        Self { name: name.into(), environment, digest }
+    }
+
+    /// Whether another account has the same credentials.
+    pub fn has_credentials_of(&self, other: &Self) -> bool {
+        self.digest.ct_eq(&other.digest).into()
+    }
+}
+
+impl fmt::Debug for Account {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Account")
+            .field("name", &self.name)
+            .field("environment", &self.environment)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The accounts of one provider; several at once is how a secret is rotated.
+#[derive(Clone, Debug, Default)]
+pub struct Accounts(Vec<Account>);
+
+/// The proof that a delivery carried the credentials of an account.
+#[derive(Clone, Copy, Debug)]
+pub struct Verified<'a> {
+    account: &'a Account,
+}
+
+impl Accounts {
+    /// All accounts of a provider.
+    pub fn new(accounts: Vec<Account>) -> Self {
+        Self(accounts)
+    }
+
+    /// The account with these credentials, if there is one. Nothing presented is as wrong as anything else.
+    pub fn verify(&self, presented: Option<&Presented<'_>>) -> Option<Verified<'_>> {
+        let is_presented = Choice::from(u8::from(presented.is_some()));
+        let digest = digest(presented.into_iter().flatten().map(Cow::as_ref));
+        let mut matched = u32::MAX;
+        for (index, account) in (0_u32..).zip(&self.0) {
+            matched.conditional_assign(&index, account.digest.ct_eq(&digest) & is_presented);
+        }
+        self.0.get(matched as usize).map(|account| Verified { account })
+    }
+}
+
+impl<'a> Verified<'a> {
+    /// Whose credentials they were.
+    pub fn account(&self) -> &'a Account {
+        self.account
+    }
+}
+
+/// The length before each part keeps ("ab", "c") and ("a", "bc") apart.
+fn digest<'a>(parts: impl IntoIterator<Item = &'a str>) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    for part in parts {
+        hasher.update((part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+    hasher.finalize().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn account(name: &str, credentials: [&str; 2]) -> Account {
+        Account::new(name, Environment::Live, &credentials.map(SecretString::from))
+    }
+
+    fn verified(accounts: &Accounts, presented: &[&'static str]) -> Option<String> {
+        let presented = presented.iter().map(|part| Cow::Borrowed(*part)).collect();
+        accounts.verify(Some(&presented)).map(|verified| verified.account().name.clone())
+    }
+
+    #[test]
+    fn each_account_is_found_by_all_its_credentials_and_by_nothing_else() {
+        let accounts = Accounts::new(vec![account("old", ["u", "secret"]), account("new", ["u", "Secret"])]);
+        assert_eq!(verified(&accounts, &["u", "secret"]).as_deref(), Some("old"));
+        assert_eq!(verified(&accounts, &["u", "Secret"]).as_deref(), Some("new"));
+        for wrong in [&["u", "SECRET"][..], &["us", "ecret"], &["u"], &["u", "secret", ""], &["u", "secret "], &[]] {
+            assert_eq!(verified(&accounts, wrong), None, "{wrong:?}");
+        }
+        assert!(accounts.verify(None).is_none());
+        assert!(Accounts::default().verify(Some(&vec![])).is_none());
+    }
+
+    #[test]
+    fn an_account_shows_no_credential() {
+        let shown = format!("{:?}", Accounts::new(vec![account("old", ["u", "hunter2"])]));
+        assert_eq!(shown, r#"Accounts([Account { name: "old", environment: Live, .. }])"#);
+    }
+}

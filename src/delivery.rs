@@ -1,0 +1,111 @@
+//! What is handed in to be made durable, and what became of it.
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::ticket_event::{Environment, TicketEvent};
+
+/// An authenticated delivery: one that says something about a booking, or one to be looked at later.
+#[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are events, and a box for each would cost more")]
+pub enum Delivery {
+    /// It says something about a booking.
+    Event(TicketEvent),
+    /// It could not be understood.
+    Unprocessed(UnprocessedDelivery),
+}
+
+/// What became of a delivery. With any of these it is durable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Receipt {
+    /// It is a new revision of its booking.
+    Recorded {
+        /// Its number.
+        revision: i32,
+    },
+    /// It says what a revision says that is there.
+    Duplicate {
+        /// The id of that revision.
+        event_id: Uuid,
+        /// The number of that revision.
+        revision: i32,
+    },
+    /// Its booking is not in `bookings`, where that is required; it is kept unprocessed.
+    UnknownBooking,
+    /// It is kept unprocessed, as was asked.
+    Kept,
+    /// The database will never take its row; it is kept unprocessed.
+    Refused,
+    /// It is in the spool; what becomes of it is decided later.
+    Spooled,
+}
+
+/// Why a delivery did not become a TicketEvent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// It is no JSON.
+    Malformed,
+    /// A required field is missing or cannot be used.
+    Invalid,
+    /// It has no ticket number where one is required.
+    NoTicket,
+    /// Its booking is not in `bookings`, where that is required.
+    UnknownBooking,
+    /// It is a notification of another type.
+    UnsupportedType,
+    /// The database refused the row.
+    Refused,
+}
+
+impl Reason {
+    /// The word in Postgres and in the logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::Invalid => "invalid",
+            Self::NoTicket => "no_ticket",
+            Self::UnknownBooking => "unknown_booking",
+            Self::UnsupportedType => "unsupported_type",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// An authenticated delivery that is kept to be reprocessed.
+#[derive(Clone, Debug)]
+pub struct UnprocessedDelivery {
+    /// Made when the delivery arrived (UUIDv7).
+    pub id: Uuid,
+    /// Which provider sent it.
+    pub provider: String,
+    /// The name of the account whose credentials it carried.
+    pub account: String,
+    /// The account's environment.
+    pub environment: Environment,
+    /// Why it is here.
+    pub reason: Reason,
+    /// The same in words that name the fields.
+    pub detail: String,
+    /// The body as it was sent, less the credentials.
+    pub body: Vec<u8>,
+    /// When it arrived.
+    pub received_at: OffsetDateTime,
+}
+
+impl UnprocessedDelivery {
+    /// An event that cannot be recorded, as it is kept.
+    pub fn from_event(event: &TicketEvent, reason: Reason, detail: &str) -> Self {
+        Self {
+            id: event.id,
+            provider: event.provider.to_owned(),
+            account: event.account.clone(),
+            environment: event.environment,
+            reason,
+            detail: detail.to_owned(),
+            body: event.payload.clone().into_bytes(),
+            received_at: event.received_at,
+        }
+    }
+}

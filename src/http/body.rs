@@ -1,0 +1,97 @@
+//! Reading bodies: in a bounded time, of a bounded size each, and of a bounded size together.
+//!
+//! Only bytes that have arrived are counted, so that clients which announce much and send nothing take nothing away from
+//! the others.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::body::Body;
+use bytes::{Bytes, BytesMut};
+use http_body_util::{BodyExt, Limited};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
+
+use crate::{providers::Outcome, receive::is_compressed};
+
+/// A client that sends more than this beyond what was read may miss its answer.
+const DISCARDED_BYTES: usize = 64 * 1024 * 1024;
+
+/// The unit in which memory is given out, in bytes.
+const UNIT: usize = 1024;
+
+/// What all listeners' bodies may take of the memory.
+#[derive(Clone)]
+pub(super) struct Bodies {
+    memory: Arc<Semaphore>,
+    /// The largest body, in bytes, compressed or not.
+    limit: usize,
+    /// The time in which one must arrive.
+    patience: Duration,
+}
+
+/// A body, and the memory that it counts for until this is dropped.
+pub(super) struct Whole {
+    pub(super) bytes: Bytes,
+    memory: Option<OwnedSemaphorePermit>,
+}
+
+impl Bodies {
+    pub(super) fn new(memory_bytes: usize, limit: usize, patience: Duration) -> Self {
+        let units = (memory_bytes / UNIT).min(Semaphore::MAX_PERMITS);
+        Self { memory: Arc::new(Semaphore::new(units)), limit, patience }
+    }
+
+    /// The body as it came over the wire.
+    pub(super) async fn read(&self, body: &mut Body) -> Result<Whole, Outcome> {
+        timeout(self.patience, self.collect(body)).await.unwrap_or(Err(Outcome::TimedOut))
+    }
+
+    async fn collect(&self, body: &mut Body) -> Result<Whole, Outcome> {
+        let mut whole = Whole { bytes: Bytes::new(), memory: None };
+        let mut several = BytesMut::new();
+        while let Some(frame) = body.frame().await {
+            let cut_off = |_| Outcome::Malformed("the body could not be read to its end".to_owned());
+            let Ok(data) = frame.map_err(cut_off)?.into_data() else { continue };
+            if whole.bytes.len() + several.len() + data.len() > self.limit {
+                return Err(Outcome::TooLarge(self.limit));
+            }
+            self.take(&mut whole, data.len())?;
+            // as a rule there is only one frame, which needs no copy
+            if several.is_empty() && whole.bytes.is_empty() {
+                whole.bytes = data;
+            } else {
+                several.extend_from_slice(&std::mem::take(&mut whole.bytes));
+                several.extend_from_slice(&data);
+            }
+        }
+        if !several.is_empty() {
+            whole.bytes = several.freeze();
+        }
+        if is_compressed(&whole.bytes) {
+            self.take(&mut whole, self.limit)?;
+        }
+        Ok(whole)
+    }
+
+    /// Counts bytes for a body. When there is no memory left, it is better to say so at once.
+    fn take(&self, whole: &mut Whole, bytes: usize) -> Result<(), Outcome> {
+        let units = u32::try_from(bytes.div_ceil(UNIT)).map_err(|_| Outcome::TooLarge(self.limit))?;
+        let taken = Arc::clone(&self.memory).try_acquire_many_owned(units).map_err(|_| Outcome::Unavailable)?;
+        match &mut whole.memory {
+            Some(memory) => memory.merge(taken),
+            none => *none = Some(taken),
+        }
+        Ok(())
+    }
+
+    /// Takes in what nobody needs, while the answer is on its way: a connection that is closed under a client that still
+    /// sends is reset, and the answer is lost with it.
+    pub(super) fn discard(&self, body: Body) {
+        tokio::spawn(timeout(self.patience, async move {
+            let mut rest = Limited::new(body, DISCARDED_BYTES);
+            while let Some(Ok(_)) = rest.frame().await {}
+        }));
+    }
+}

@@ -1,0 +1,17 @@
+//! Errors in the words of this service, for callers who are no provider.
+
+use axum::{
+    Json,
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Response},
+};
+use serde_json::json;
+
+use super::request_id;
+
+/// An answer with a code for programs and a message for people.
+pub(super) fn error(status: StatusCode, code: &str, message: &str, headers: &HeaderMap) -> Response {
+    let request_id = request_id::of(headers);
+    let body = json!({"error": {"code": code, "message": message, "request_id": request_id}});
+    (status, Json(body)).into_response()
+}

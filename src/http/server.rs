@@ -1,0 +1,112 @@
+//! A listener: binds first, so that its address is known; serves until it is told to stop; then finishes what is in
+//! flight.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::{Router, body::Body, extract::ConnectInfo, http::Request};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
+};
+use serde_json::json;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+use uuid::Uuid;
+
+/// How long a client may take to send the head of a request, and how long a connection may stay idle. Longer than load
+/// balancers keep idle connections, for one that is closed under a request is a delivery lost.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
+
+/// After this a failing `accept` is tried again: it fails while there are too many open files.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// A bound listener.
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Server {
+    /// Binds; port 0 takes a free one.
+    ///
+    /// # Errors
+    ///
+    /// The address is in use, or not one of this machine.
+    pub async fn bind(address: SocketAddr) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        Ok(Self { listener, address })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves at most so many connections at once until `stop`, then closes the listener and waits for the requests in flight.
+    pub async fn serve(self, router: Router, max_connections: usize, stop: CancellationToken) -> anyhow::Result<()> {
+        let graceful = GracefulShutdown::new();
+        let places = Arc::new(Semaphore::new(max_connections));
+        while let Some(accepted) = stop.run_until_cancelled(self.listener.accept()).await {
+            match accepted {
+                Ok((stream, peer)) => match Arc::clone(&places).try_acquire_owned() {
+                    Ok(place) => serve_connection(stream, peer, place, &router, &graceful),
+                    Err(_) => refuse(&stream),
+                },
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+        drop(self.listener);
+        graceful.shutdown().await;
+        Ok(())
+    }
+}
+
+/// One connection too many is told so and closed.
+fn refuse(stream: &TcpStream) {
+    let id = Uuid::now_v7();
+    let body =
+        json!({"error": {"code": "overloaded", "message": "too many connections", "request_id": id}}).to_string();
+    let answer = format!(
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\nx-request-id: {id}\r\n\
+         content-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    // a new connection has room for it; and if not, closing says enough
+    let _ = stream.try_write(answer.as_bytes());
+}
+
+fn serve_connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    place: OwnedSemaphorePermit,
+    router: &Router,
+    graceful: &GracefulShutdown,
+) {
+    // answers are small: waiting to fill a packet only delays them
+    let _ = stream.set_nodelay(true);
+    let router = router.clone();
+    let service = service_fn(move |request: Request<Incoming>| {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(ConnectInfo(peer));
+        router.clone().oneshot(request)
+    });
+    let mut http = http1::Builder::new();
+    // a client that has said all it has to say may close its side and still wait for the answer
+    http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).half_close(true);
+    let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, client.address = %peer.ip(), "connection ended");
+        }
+        drop(place);
+    });
+}

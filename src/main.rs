@@ -1,0 +1,13 @@
+//! Parses the command line, runs the command, returns its exit code.
+
+use std::process::ExitCode;
+
+use mimalloc::MiMalloc;
+
+/// A delivery is many small allocations, made by one thread and freed by another.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
+
+fn main() -> ExitCode {
+    ticket_webhooks::cli::run()
+}

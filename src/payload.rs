@@ -1,0 +1,297 @@
+//! What is kept of an authenticated delivery, and the lenient reading of its fields.
+//!
+//! A [`Payload`] can only be made with the proof that its credentials were right, and it no longer contains them; the
+//! providers normalize nothing else. Reading it never fails: what is missing or odd in a required field becomes a
+//! [`FieldError`], everywhere else a warning, and the rest goes on.
+//!
+//! The rules are the same for every field of every provider: `null` counts as missing, strings are trimmed, an empty
+//! one counts as missing, a number where a string is expected is taken as its digits, NUL characters (which Postgres
+//! cannot store in text) are removed, of a repeated key the last one counts.
+
+use std::fmt;
+
+use time::{Date, macros::format_description};
+
+use crate::{
+    credentials::Verified,
+    json::{Kind, Object, Value},
+    redaction::Redactor,
+};
+
+/// More warnings than this on one delivery tell nothing new.
+const MAX_WARNINGS: usize = 100;
+
+/// A booking reference may have this many characters; an index entry in Postgres is bounded.
+pub const MAX_REFERENCE_CHARS: usize = 255;
+
+/// A booking may have this many passengers: far above any real one, it bounds the work that one delivery can make.
+pub const MAX_PASSENGERS: usize = 1000;
+
+/// The JSON of an authenticated delivery, less the credentials.
+pub struct Payload(String);
+
+impl Payload {
+    /// Takes the members that carry credentials, and every known secret, out of a document.
+    pub fn new(_proof: Verified<'_>, document: Value<'_>, credential_members: &[&str], redactor: &Redactor) -> Self {
+        Self(redactor.json(document, credential_members))
+    }
+
+    /// The payload of a delivery that was authenticated and redacted when it was kept; `None` for what is no JSON.
+    pub fn restore(text: String) -> Option<Self> {
+        Value::parse(text.as_bytes()).is_ok().then_some(Self(text))
+    }
+
+    /// Its text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Its text.
+    pub fn into_string(self) -> String {
+        self.0
+    }
+
+    /// Its members. What is no object has none.
+    pub fn fields(&self) -> Fields<'_> {
+        let document = Value::parse(self.0.as_bytes()).expect("taking members and strings out leaves valid JSON");
+        Fields { object: document.object(), path: String::new() }
+    }
+}
+
+/// A required field that is missing or cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldError {
+    /// The field in the provider's spelling, with its path.
+    pub field: String,
+    /// What is wrong with it.
+    pub problem: Problem,
+}
+
+/// What can be wrong with a required field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Problem {
+    /// Not there, null, or empty.
+    Missing,
+    /// There, but not what it must be: `must be …`.
+    MustBe(String),
+}
+
+impl fmt::Display for FieldError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.problem {
+            Problem::Missing => write!(formatter, "{} is required", self.field),
+            Problem::MustBe(what) => write!(formatter, "{} must be {what}", self.field),
+        }
+    }
+}
+
+/// What reading a payload brought to light.
+#[derive(Default)]
+pub struct Findings {
+    /// Reasons to refuse the delivery.
+    pub errors: Vec<FieldError>,
+    warnings: Vec<String>,
+    left_out: usize,
+}
+
+impl Findings {
+    /// Notes something odd.
+    pub fn warn(&mut self, text: impl FnOnce() -> String) {
+        if self.warnings.len() < MAX_WARNINGS {
+            self.warnings.push(text());
+        } else {
+            self.left_out += 1;
+        }
+    }
+
+    /// Notes a reason to refuse the delivery.
+    pub fn refuse(&mut self, field: String, problem: Problem) {
+        self.errors.push(FieldError { field, problem });
+    }
+
+    /// The warnings, the number of those beyond the hundredth in the last one.
+    pub fn into_warnings(mut self) -> Vec<String> {
+        if self.left_out > 0 {
+            self.warnings.push(format!("{} more warnings", self.left_out));
+        }
+        self.warnings
+    }
+}
+
+/// The fields of one object of the payload.
+pub struct Fields<'a> {
+    object: Option<Object<'a>>,
+    path: String,
+}
+
+impl<'a> Fields<'a> {
+    /// A field that need not be there.
+    pub fn optional(&self, key: &str, findings: &mut Findings) -> Option<String> {
+        let value = self.value(key, findings)?;
+        let text = self.clean(key, value, findings);
+        if text.is_none() {
+            findings.warn(|| format!("{}{key} is not a string", self.path));
+        }
+        text.filter(|text| !text.is_empty())
+    }
+
+    /// A field that the provider's document calls mandatory, without which the delivery still means something.
+    pub fn expected(&self, key: &str, findings: &mut Findings) -> Option<String> {
+        let warned = findings.warnings.len() + findings.left_out;
+        let text = self.optional(key, findings);
+        if text.is_none() && findings.warnings.len() + findings.left_out == warned {
+            findings.warn(|| format!("{}{key} is missing", self.path));
+        }
+        text
+    }
+
+    /// A field without which the delivery means nothing.
+    pub fn required(&self, key: &str, findings: &mut Findings) -> Option<String> {
+        let text = match self.value(key, findings) {
+            None => Some(String::new()),
+            Some(value) => self.clean(key, value, findings),
+        };
+        match text {
+            Some(text) if text.is_empty() => self.refuse(key, Problem::Missing, findings),
+            Some(text) => return Some(text),
+            None => self.refuse(key, Problem::MustBe("a string".to_owned()), findings),
+        }
+        None
+    }
+
+    /// The key of the booking: a required string or number of bounded length.
+    pub fn booking_ref(&self, key: &str, findings: &mut Findings) -> Option<String> {
+        let reference = self.required(key, findings)?;
+        if reference.chars().count() > MAX_REFERENCE_CHARS {
+            let at_most = Problem::MustBe(format!("at most {MAX_REFERENCE_CHARS} characters long"));
+            self.refuse(key, at_most, findings);
+            return None;
+        }
+        Some(reference)
+    }
+
+    /// The passengers, an object each, from a required array. An element that is no object is a passenger of whom
+    /// nothing is known, except that null is none.
+    pub fn passengers(&self, key: &str, findings: &mut Findings) -> Option<Vec<Fields<'a>>> {
+        let elements = match self.value(key, findings) {
+            None => {
+                self.refuse(key, Problem::Missing, findings);
+                return None;
+            }
+            Some(value) => value.elements(),
+        };
+        let problem = match &elements {
+            None => "an array".to_owned(),
+            Some(elements) if elements.len() > MAX_PASSENGERS => {
+                format!("an array of at most {MAX_PASSENGERS} elements")
+            }
+            Some(_) => String::new(),
+        };
+        if !problem.is_empty() {
+            self.refuse(key, Problem::MustBe(problem), findings);
+            return None;
+        }
+        let mut passengers = Vec::new();
+        for (index, element) in elements.into_iter().flatten().enumerate() {
+            let object = element.object();
+            if object.is_none() {
+                findings.warn(|| format!("passengers[{index}] is not an object"));
+            }
+            if element.kind() != Kind::Null {
+                passengers.push(Fields { object, path: format!("passengers[{index}].") });
+            }
+        }
+        Some(passengers)
+    }
+
+    /// The fields of an object in this one; of a missing one there are none. They keep this one's path, or get their
+    /// own where it says more.
+    pub fn inner(&self, key: &str, own_path: bool, findings: &mut Findings) -> Fields<'a> {
+        let value = self.value(key, findings);
+        let object = value.and_then(Value::object);
+        if value.is_some() && object.is_none() {
+            findings.warn(|| format!("{}{key} is not an object", self.path));
+        }
+        let path = if own_path { format!("{}{key}.", self.path) } else { self.path.clone() };
+        Fields { object, path }
+    }
+
+    /// The strings of a list, empty ones left out; a single string is a list of one.
+    pub fn list(&self, key: &str, findings: &mut Findings) -> Vec<String> {
+        let Some(value) = self.value(key, findings) else { return Vec::new() };
+        let elements = value.elements().unwrap_or_else(|| vec![value]);
+        let mut texts = Vec::with_capacity(elements.len());
+        for element in elements {
+            match self.clean(key, element, findings) {
+                Some(text) if !text.is_empty() => texts.push(text),
+                Some(_) => {}
+                None if element.kind() == Kind::Null => {}
+                None => findings.warn(|| format!("{}{key} holds something that is not a string", self.path)),
+            }
+        }
+        texts
+    }
+
+    /// A day, written `YYYYMMDD`.
+    pub fn date(&self, key: &str, findings: &mut Findings) -> Option<Date> {
+        let text = self.expected(key, findings)?;
+        // the format alone would take a year with a sign, and the year 0
+        let is_plain = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with("0000");
+        let date = Date::parse(&text, format_description!("[year][month][day]")).ok().filter(|_| is_plain);
+        if date.is_none() {
+            findings.warn(|| format!("{}{key} is not a date (YYYYMMDD)", self.path));
+        }
+        date
+    }
+
+    /// A whole number or a string of one that the provider's document calls mandatory.
+    pub fn expected_integer(&self, key: &str, findings: &mut Findings) -> Option<i64> {
+        let text = self.expected(key, findings)?;
+        let number = text.parse().ok();
+        if number.is_none() {
+            findings.warn(|| format!("{}{key} is not an integer", self.path));
+        }
+        number
+    }
+
+    /// Warns when a field that the provider's document calls mandatory is not there, whatever it holds. That it occurs
+    /// more than once is for the one who reads it to say.
+    pub fn expect(&self, key: &str, findings: &mut Findings) {
+        let value = self.object.as_ref().and_then(|object| object.get(key));
+        if value.is_none_or(|value| value.kind() == Kind::Null) {
+            findings.warn(|| format!("{}{key} is missing", self.path));
+        }
+    }
+
+    /// Notes that a required field cannot be used.
+    pub fn refuse(&self, key: &str, problem: Problem, findings: &mut Findings) {
+        findings.refuse(format!("{}{key}", self.path), problem);
+    }
+
+    /// Notes something odd about a field.
+    pub fn warn(&self, key: &str, what: &str, findings: &mut Findings) {
+        findings.warn(|| format!("{}{key} {what}", self.path));
+    }
+
+    fn value(&self, key: &str, findings: &mut Findings) -> Option<Value<'a>> {
+        let object = self.object.as_ref()?;
+        let value = object.get(key)?;
+        if object.repeats(key) {
+            findings.warn(|| format!("{}{key} occurs more than once; the last one counts", self.path));
+        }
+        (value.kind() != Kind::Null).then_some(value)
+    }
+
+    /// The trimmed text of a string or number; `None` for anything else.
+    fn clean(&self, key: &str, value: Value<'_>, findings: &mut Findings) -> Option<String> {
+        let text = value.text()?;
+        if text.repaired {
+            findings.warn(|| format!("{}{key} held a lone surrogate, which was replaced", self.path));
+        }
+        if !text.value.contains('\0') {
+            return Some(text.value.trim().to_owned());
+        }
+        findings.warn(|| format!("{}{key} held NUL characters, which were removed", self.path));
+        Some(text.value.replace('\0', "").trim().to_owned())
+    }
+}

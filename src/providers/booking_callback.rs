@@ -1,0 +1,135 @@
+//! The booking callback: sent when the final status of a booking is known, with the API's credentials in the body.
+//!
+//! Its document gives the meaning of each status, says that a refund can be processed on `Failed` and `Aborted`, and
+//! answers in an `Error` object whose `ErrorCode` is 0 on success.
+
+use http::HeaderMap;
+use serde_json::json;
+
+use super::{Answer, Credential, Outcome, Provider, Rejection, Sample, normalize};
+use crate::{
+    credentials::Presented,
+    json::Object,
+    payload::{Fields, Findings, Payload, Problem},
+    ticket_event::{Booking, Passenger, Status},
+};
+
+/// See the module.
+pub struct BookingCallback;
+
+impl Provider for BookingCallback {
+    fn name(&self) -> &'static str {
+        "booking_callback"
+    }
+
+    fn credentials(&self) -> &'static [Credential] {
+        &[
+            Credential { key: "client_id", member: Some("ClientId"), is_secret: false },
+            Credential { key: "user_name", member: Some("UserName"), is_secret: false },
+            Credential { key: "password", member: Some("Password"), is_secret: true },
+        ]
+    }
+
+    fn presented<'a>(&self, _headers: &'a HeaderMap, body: Option<&'a Object<'a>>) -> Option<Presented<'a>> {
+        ["ClientId", "UserName", "Password"].into_iter().map(|key| Some(body?.get(key)?.text()?.value)).collect()
+    }
+
+    fn normalize(&self, payload: &Payload) -> Result<Booking, Rejection> {
+        let mut findings = Findings::default();
+        let fields = payload.fields();
+        let booking_ref = fields.booking_ref("BookingId", &mut findings);
+        let status = status(&fields, &mut findings);
+        let passengers = fields.passengers("Passengers", &mut findings);
+        let (Some(booking_ref), Some(status), Some(passengers)) = (booking_ref, status, passengers) else {
+            return Err(Rejection::Invalid(findings.errors));
+        };
+        let passengers: Vec<_> = passengers.iter().map(|fields| passenger(fields, &mut findings)).collect();
+        fields.expect("EndUserIp", &mut findings);
+        // a booking that came to nothing, or to nothing yet, has no PNR
+        let (status, pnr) = match status {
+            BookingStatus::Success => {
+                (normalize::status_of_success(&passengers), fields.expected("PNR", &mut findings))
+            }
+            BookingStatus::Other(status) => (status, fields.optional("PNR", &mut findings)),
+        };
+        Ok(Booking {
+            booking_ref,
+            status,
+            pnr: pnr.map(|pnr| pnr.to_uppercase()),
+            gds_pnr: fields.optional("GdsPNR", &mut findings).map(|pnr| pnr.to_uppercase()),
+            airline_pnrs: Vec::new(),
+            booking_number: None,
+            trace_id: fields.expected("TraceId", &mut findings),
+            provider_status: None,
+            remark: fields.optional("Remark", &mut findings),
+            passengers,
+            warnings: findings.into_warnings(),
+        })
+    }
+
+    fn answer(&self, outcome: &Outcome) -> Answer {
+        let status = outcome.status();
+        let (code, message) = match outcome {
+            Outcome::Accepted => (0, String::new()),
+            other => (status.as_u16(), other.message()),
+        };
+        Answer {
+            status,
+            header: None,
+            body: json!({"Error": {"ErrorCode": code, "ErrorMessage": message}}).to_string(),
+        }
+    }
+
+    fn sample(&self, credentials: &[&str], booking_ref: &str) -> Sample {
+        let credential = |index: usize| credentials.get(index).copied().unwrap_or_default();
+        let body = json!({
+            "ClientId": credential(0),
+            "UserName": credential(1),
+            "Password": credential(2),
+            "EndUserIp": "203.0.113.7",
+            "TraceId": "5b1f6b0e-sample",
+            "BookingId": booking_ref,
+            "PNR": "K4T9QZ",
+            "GdsPNR": "7HX2LM",
+            "Status": "Success",
+            "Remark": "Ticketed",
+            "Passengers": [
+                {"Title": "Mr", "FirstName": "Arjun", "LastName": "Mehta", "TicketNumber": "098-2412345678"},
+                {"Title": "Mrs", "FirstName": "Priya", "LastName": "Mehta", "TicketNumber": "098-2412345679"}
+            ]
+        });
+        Sample { headers: Vec::new(), body: body.to_string() }
+    }
+}
+
+/// What the provider's `Status` says; on a success it depends on the passengers how much it means.
+enum BookingStatus {
+    Success,
+    Other(Status),
+}
+
+fn status(fields: &Fields<'_>, findings: &mut Findings) -> Option<BookingStatus> {
+    let words = fields.required("Status", findings)?.to_lowercase();
+    let status = match words.split_whitespace().collect::<Vec<_>>().join(" ").as_str() {
+        "success" => BookingStatus::Success,
+        "failed" => BookingStatus::Other(Status::Failed),
+        "aborted" => BookingStatus::Other(Status::Aborted),
+        "pending" | "in process" | "on hold" => BookingStatus::Other(Status::Pending),
+        _ => {
+            let words = "one of Success, Failed, Aborted, Pending, In Process, On Hold".to_owned();
+            fields.refuse("Status", Problem::MustBe(words), findings);
+            return None;
+        }
+    };
+    Some(status)
+}
+
+fn passenger(fields: &Fields<'_>, findings: &mut Findings) -> Passenger {
+    Passenger {
+        title: fields.expected("Title", findings),
+        first_name: fields.expected("FirstName", findings),
+        last_name: fields.expected("LastName", findings),
+        tickets: normalize::tickets(fields.list("TicketNumber", findings)),
+        ..Passenger::default()
+    }
+}

@@ -1,0 +1,146 @@
+//! The ticket status update: sent once a ticket has been confirmed and issued, with an API key as a bearer token.
+//!
+//! Its document shows one payload and calls only the booking's transaction reference required. The document's table
+//! says that a success is told in `message`, its sample says `msg`: both are sent.
+
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use serde_json::json;
+
+use super::{Answer, Credential, Outcome, Provider, Rejection, Sample, normalize};
+use crate::{
+    credentials::Presented,
+    json::Object,
+    payload::{FieldError, Fields, Findings, Payload, Problem},
+    ticket_event::{Booking, Document, Passenger, Status},
+};
+
+/// See the module.
+pub struct TicketStatusUpdate;
+
+const BOOKING_REF: &str = "BookingTransactionRef";
+const TICKETS: &str = "TicketInfoes";
+
+impl Provider for TicketStatusUpdate {
+    fn name(&self) -> &'static str {
+        "ticket_status_update"
+    }
+
+    fn credentials(&self) -> &'static [Credential] {
+        &[Credential { key: "api_key", member: None, is_secret: true }]
+    }
+
+    fn presented<'a>(&self, headers: &'a HeaderMap, _body: Option<&'a Object<'a>>) -> Option<Presented<'a>> {
+        let mut values = headers.get_all(header::AUTHORIZATION).iter();
+        let value = values.next().filter(|_| values.next().is_none())?;
+        let (scheme, token) = std::str::from_utf8(value.as_bytes()).ok()?.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| vec![token.trim().into()])
+    }
+
+    fn normalize(&self, payload: &Payload) -> Result<Booking, Rejection> {
+        let mut findings = Findings::default();
+        let fields = payload.fields();
+        let booking_ref = fields.booking_ref(BOOKING_REF, &mut findings);
+        let passengers = fields.passengers(TICKETS, &mut findings);
+        let (Some(booking_ref), Some(passengers)) = (booking_ref, passengers) else {
+            return Err(Rejection::Invalid(findings.errors));
+        };
+        let passengers: Vec<_> = passengers.iter().map(|fields| passenger(fields, &mut findings)).collect();
+        let status = match normalize::status_of_success(&passengers) {
+            Status::Confirmed => return Err(Rejection::NoTicket),
+            status => status,
+        };
+        Ok(Booking {
+            booking_ref,
+            status,
+            pnr: fields.expected("PNR", &mut findings).map(|pnr| pnr.to_uppercase()),
+            gds_pnr: None,
+            airline_pnrs: normalize::record_locators(&fields.list("AirlinesPNR", &mut findings)),
+            booking_number: fields.optional("BookingRefNumber", &mut findings),
+            trace_id: None,
+            provider_status: None,
+            remark: None,
+            passengers,
+            warnings: findings.into_warnings(),
+        })
+    }
+
+    fn answer(&self, outcome: &Outcome) -> Answer {
+        let messages = match outcome {
+            Outcome::Accepted => {
+                let message = "Ticket Status Updated Successfully";
+                let body = json!({"code": 200, "msg": message, "message": message}).to_string();
+                return Answer { status: StatusCode::OK, header: None, body };
+            }
+            Outcome::Unauthenticated => vec!["Unauthenticated.".to_owned()],
+            Outcome::Invalid(errors) => errors.iter().map(in_its_words).collect(),
+            Outcome::NoTicket => vec!["Ticket info not found".to_owned()],
+            Outcome::UnknownBooking => vec!["Air Booking Info not found".to_owned()],
+            Outcome::Unavailable => vec!["Something went wrong...".to_owned()],
+            other => vec![other.message()],
+        };
+        let status = match outcome {
+            // "Exception Error" and the like are all 422 in its document
+            Outcome::Malformed(_) | Outcome::UnknownBooking | Outcome::Unavailable => StatusCode::UNPROCESSABLE_ENTITY,
+            other => other.status(),
+        };
+        let header = (*outcome == Outcome::Unauthenticated)
+            .then_some((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
+        Answer { status, header, body: json!({"code": status.as_u16(), "message": messages}).to_string() }
+    }
+
+    fn sample(&self, credentials: &[&str], booking_ref: &str) -> Sample {
+        let body = json!({
+            "BookingTransactionRef": booking_ref,
+            "PNR": "ABC123",
+            "AirlinesPNR": "LMN456, XYZ789",
+            "BookingRefNumber": "NZ-2026-0001",
+            "TicketInfoes": [
+                {
+                    "PassengerInfo": {
+                        "NameElement": {"FirstName": "SHARIFUL", "LastName": "ISLAM", "DocumentNumber": "A1234567"}
+                    },
+                    "TicketNumbers": ["ETKT1234567890", "ETKT1234567891"]
+                },
+                {
+                    "PassengerInfo": {
+                        "NameElement": {"FirstName": "Jane", "LastName": "Smith", "DocumentNumber": "A7654321"}
+                    },
+                    "TicketNumbers": ["ETKT9876543210"]
+                }
+            ]
+        });
+        let authorization = format!("Bearer {}", credentials.first().unwrap_or(&""));
+        Sample { headers: vec![("Authorization", authorization)], body: body.to_string() }
+    }
+}
+
+fn passenger(fields: &Fields<'_>, findings: &mut Findings) -> Passenger {
+    let info = fields.inner("PassengerInfo", false, findings);
+    let name = info.inner("NameElement", false, findings);
+    // documented in NameElement, seen in DocumentInfo
+    let number = name
+        .optional("DocumentNumber", findings)
+        .or_else(|| info.inner("DocumentInfo", false, findings).optional("DocumentNumber", findings));
+    Passenger {
+        title: name.optional("Title", findings),
+        first_name: name.expected("FirstName", findings),
+        middle_name: name.optional("MiddleName", findings),
+        last_name: name.expected("LastName", findings),
+        document: number.map(|number| Document { number: Some(number), ..Document::default() }),
+        tickets: normalize::tickets(fields.list("TicketNumbers", findings)),
+        ..Passenger::default()
+    }
+}
+
+/// The document calls the fields by other names than the payload does: `The unique trans id field is required.`
+fn in_its_words(error: &FieldError) -> String {
+    let name = match error.field.as_str() {
+        BOOKING_REF => "unique trans id",
+        TICKETS => "ticket infoes",
+        other => other,
+    };
+    match &error.problem {
+        Problem::Missing => format!("The {name} field is required."),
+        Problem::MustBe(what) => format!("The {name} field must be {what}."),
+    }
+}

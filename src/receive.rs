@@ -1,0 +1,199 @@
+//! The way of a delivery: authenticate, parse, normalize, make durable. What it returns is what the provider is told.
+//!
+//! What always holds: nothing is kept of a delivery that was not authenticated; an authenticated one is answered only
+//! after it is kept, whatever the answer.
+
+mod decompress;
+mod log;
+
+use std::{net::IpAddr, time::SystemTime};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use ipnet::IpNet;
+use uuid::{NoContext, Timestamp, Uuid};
+
+pub use self::decompress::is_compressed;
+use self::decompress::{Undecompressed, decompress};
+use crate::{
+    credentials::{Accounts, Verified},
+    delivery::{Delivery, Reason, Receipt, UnprocessedDelivery},
+    inbox::Inbox,
+    json::{Malformed, Value},
+    payload::Payload,
+    providers::{Outcome, Provider, Rejection},
+    redaction::Redactor,
+    ticket_event::TicketEvent,
+};
+
+/// Where one provider comes in.
+#[derive(Clone)]
+pub struct Endpoint {
+    /// Which provider.
+    pub provider: &'static dyn Provider,
+    /// Who may deliver.
+    pub accounts: Accounts,
+    /// Where from; anywhere when empty.
+    pub allowed_networks: Vec<IpNet>,
+}
+
+/// What all endpoints share.
+pub struct Receiver {
+    /// Where deliveries are made durable.
+    pub inbox: Inbox,
+    /// Knows the credentials that must not be kept.
+    pub redactor: Redactor,
+    /// The largest body, decompressed, in bytes.
+    pub body_limit_bytes: usize,
+}
+
+impl Receiver {
+    /// Takes a delivery in. The body is waited for only when it is needed.
+    pub async fn receive(
+        &self,
+        endpoint: &Endpoint,
+        client: IpAddr,
+        headers: &HeaderMap,
+        body: impl Future<Output = Result<Bytes, Outcome>>,
+    ) -> Outcome {
+        match self.deliver(endpoint, client, headers, body).await {
+            Ok(outcome) => outcome,
+            Err(outcome) => {
+                log::not_taken_in(endpoint.provider, client, &outcome);
+                outcome
+            }
+        }
+    }
+
+    /// `Err` when nothing of it is kept.
+    async fn deliver(
+        &self,
+        endpoint: &Endpoint,
+        client: IpAddr,
+        headers: &HeaderMap,
+        body: impl Future<Output = Result<Bytes, Outcome>>,
+    ) -> Result<Outcome, Outcome> {
+        let now = SystemTime::now();
+
+        // authenticate: before the body is read where the credentials stand in a header
+        endpoint.check_address(client)?;
+        let proof_in_headers = endpoint.verify_headers(headers)?;
+        let body = body.await?;
+        let (body, parsed) = match decompress(&body, self.body_limit_bytes) {
+            Ok(decompressed) => (decompressed, Ok(())),
+            Err(Undecompressed::Damaged) => (body.as_ref().into(), Err(Malformed::NotGzip)),
+            Err(Undecompressed::TooLarge) => return Err(Outcome::TooLarge(self.body_limit_bytes)),
+        };
+        let parsed = parsed.and_then(|()| Value::parse(&body));
+        let proof = match (proof_in_headers, &parsed) {
+            (Some(proof), _) => proof,
+            (None, Ok(document)) => endpoint.verify_body(headers, *document)?,
+            (None, Err(malformed)) => return Err(Outcome::Malformed(malformed.to_string())),
+        };
+
+        let provider = endpoint.provider;
+        let account = proof.account();
+        let (id, received_at) = (id_of(now), now.into());
+        let unprocessed = |reason: Reason, outcome: &Outcome, body: Vec<u8>| {
+            Delivery::Unprocessed(UnprocessedDelivery {
+                id,
+                provider: provider.name().to_owned(),
+                account: account.name.clone(),
+                environment: account.environment,
+                reason,
+                detail: detail(reason, outcome),
+                body,
+                received_at,
+            })
+        };
+
+        // parse, less the credentials
+        let document = match parsed {
+            Ok(document) => document,
+            Err(malformed) => {
+                let outcome = Outcome::Malformed(malformed.to_string());
+                let kept = unprocessed(Reason::Malformed, &outcome, self.redactor.bytes(&body));
+                return self.make_durable(kept, outcome).await;
+            }
+        };
+        let payload = Payload::new(proof, document, &provider.credential_members(), &self.redactor);
+
+        // normalize, make durable
+        match provider.normalize(&payload) {
+            Ok(booking) => {
+                let event = TicketEvent {
+                    id,
+                    provider: provider.name(),
+                    account: account.name.clone(),
+                    environment: account.environment,
+                    booking,
+                    payload: payload.into_string(),
+                    received_at,
+                };
+                self.make_durable(Delivery::Event(event), Outcome::Accepted).await
+            }
+            Err(rejection) => {
+                let (reason, outcome) = match rejection {
+                    Rejection::Invalid(errors) => (Reason::Invalid, Outcome::Invalid(errors)),
+                    Rejection::NoTicket => (Reason::NoTicket, Outcome::NoTicket),
+                    Rejection::UnsupportedType => (Reason::UnsupportedType, Outcome::Accepted),
+                };
+                let kept = unprocessed(reason, &outcome, payload.into_string().into_bytes());
+                self.make_durable(kept, outcome).await
+            }
+        }
+    }
+
+    /// Answers with this outcome once the delivery is durable, unless the database decides otherwise.
+    async fn make_durable(&self, delivery: Delivery, outcome: Outcome) -> Result<Outcome, Outcome> {
+        let line = log::Line::of(&delivery);
+        let receipt = self.inbox.submit(delivery).await.map_err(|_| Outcome::Unavailable)?;
+        line.write(&receipt);
+        Ok(match receipt {
+            Receipt::UnknownBooking => Outcome::UnknownBooking,
+            // a refused row is no mistake that the provider could mend
+            Receipt::Recorded { .. }
+            | Receipt::Duplicate { .. }
+            | Receipt::Kept
+            | Receipt::Refused
+            | Receipt::Spooled => outcome,
+        })
+    }
+}
+
+/// Why a delivery is kept unprocessed, in words that name the fields.
+fn detail(reason: Reason, outcome: &Outcome) -> String {
+    match reason {
+        Reason::UnsupportedType => "a notification of another type".to_owned(),
+        _ => outcome.message(),
+    }
+}
+
+impl Endpoint {
+    fn check_address(&self, client: IpAddr) -> Result<(), Outcome> {
+        let is_allowed =
+            self.allowed_networks.is_empty() || self.allowed_networks.iter().any(|net| net.contains(&client));
+        if is_allowed { Ok(()) } else { Err(Outcome::Unauthenticated) }
+    }
+
+    /// `None` where the credentials stand in the body.
+    fn verify_headers(&self, headers: &HeaderMap) -> Result<Option<Verified<'_>>, Outcome> {
+        if !self.provider.authenticates_by_header() {
+            return Ok(None);
+        }
+        let proof = self.accounts.verify(self.provider.presented(headers, None).as_ref());
+        proof.map(Some).ok_or(Outcome::Unauthenticated)
+    }
+
+    fn verify_body(&self, headers: &HeaderMap, document: Value<'_>) -> Result<Verified<'_>, Outcome> {
+        let members = document.object();
+        let presented = self.provider.presented(headers, members.as_ref());
+        self.accounts.verify(presented.as_ref()).ok_or(Outcome::Unauthenticated)
+    }
+}
+
+/// A UUIDv7 of this moment: ids sort by arrival.
+fn id_of(now: SystemTime) -> Uuid {
+    let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Uuid::new_v7(Timestamp::from_unix(NoContext, since.as_secs(), since.subsec_nanos()))
+}

@@ -1,0 +1,359 @@
+//! Taking the credentials out of what is kept.
+//!
+//! Two things leave a payload: the members in which a provider sends its credentials (however their keys are spelled,
+//! however many copies, at any depth), and the configured secrets wherever else they occur, in any escaping. What
+//! remains stays as it was sent, to the letter. Normalizing starts from the result, so that no credential can reach a
+//! TicketEvent either.
+//!
+//! It works on the text of JSON that was checked before, and on bodies that are no JSON at all.
+
+use std::borrow::Cow;
+
+use memchr::memmem;
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::json;
+
+/// What stands in the place of a secret.
+pub const REDACTED: &str = "[redacted]";
+
+/// A secret shorter than this is only replaced where it is the whole of a string: "ab" occurs in any text.
+const SHORTEST_SUBSTRING: usize = 4;
+
+/// Knows every configured credential.
+pub struct Redactor {
+    /// Keys, passwords and the like: replaced wherever they occur. The longest first, as one may contain another.
+    secrets: Vec<SecretString>,
+    /// Names that belong to credentials: replaced where they stand as a word. A name of digits alone is not among them,
+    /// for it occurs in amounts and references; only the member that carries it is removed.
+    names: Vec<SecretString>,
+}
+
+impl Redactor {
+    /// A redactor for these secrets and names; empty ones are ignored.
+    pub fn new(secrets: impl IntoIterator<Item = SecretString>, names: impl IntoIterator<Item = SecretString>) -> Self {
+        let sorted = |values: Vec<SecretString>| {
+            let mut values: Vec<_> = values.iter().flat_map(spellings).collect();
+            values.retain(|value| !value.expose_secret().is_empty());
+            values.sort_by_key(|value| std::cmp::Reverse(value.expose_secret().len()));
+            values
+        };
+        let is_word = |name: &SecretString| !name.expose_secret().bytes().all(|byte| byte.is_ascii_digit());
+        Self {
+            secrets: sorted(secrets.into_iter().collect()),
+            names: sorted(names.into_iter().filter(is_word).collect()),
+        }
+    }
+
+    /// A JSON document less the members of these names (in any case) and less every known secret.
+    pub(crate) fn json(&self, document: json::Value<'_>, members: &[&str]) -> String {
+        let kept = match members {
+            [] => document.as_str().to_owned(),
+            _ => without_members(document.as_str(), members),
+        };
+        // without a backslash a string is what it looks like, and one look at the whole is enough
+        if kept.contains('\\') || self.occurs_in(&kept) { self.without_secrets(&kept) } else { kept }
+    }
+
+    /// A body that is no JSON, less every known secret and name, JSON's escapes looked through as far as they make
+    /// sense.
+    pub fn bytes(&self, body: &[u8]) -> Vec<u8> {
+        let characters = unescaped(body);
+        let plain: Vec<u8> = characters.iter().flat_map(|(bytes, _)| bytes.iter().copied()).collect();
+        let mut out = Vec::with_capacity(body.len());
+        let (mut plain_at, mut body_at, mut skip_until) = (0, 0, 0);
+        for (bytes, length) in &characters {
+            if plain_at >= skip_until {
+                match self.length_at(&plain, plain_at) {
+                    Some(length) => {
+                        skip_until = plain_at + length;
+                        out.extend_from_slice(REDACTED.as_bytes());
+                    }
+                    None => out.extend_from_slice(&body[body_at..body_at + length]),
+                }
+            }
+            plain_at += bytes.len();
+            body_at += length;
+        }
+        out
+    }
+
+    /// The length of the secret, or of the name that stands as a word, at this place.
+    fn length_at(&self, text: &[u8], at: usize) -> Option<usize> {
+        let starts = |value: &&SecretString| text[at..].starts_with(value.expose_secret().as_bytes());
+        let is_word = |name: &&SecretString| {
+            let neighbours = [at.checked_sub(1), at.checked_add(name.expose_secret().len())];
+            let mut neighbours = neighbours.into_iter().flatten().filter_map(|neighbour| text.get(neighbour));
+            !neighbours.any(u8::is_ascii_alphanumeric)
+        };
+        let mut secrets = self.secrets.iter().filter(|secret| secret.expose_secret().len() >= SHORTEST_SUBSTRING);
+        let found = secrets.find(starts).or_else(|| self.names.iter().filter(starts).find(is_word));
+        found.map(|value| value.expose_secret().len())
+    }
+
+    fn occurs_in(&self, text: &str) -> bool {
+        let mut all = self.secrets.iter().chain(&self.names);
+        all.any(|value| memmem::find(text.as_bytes(), value.expose_secret().as_bytes()).is_some())
+    }
+
+    /// `None` when there is nothing to replace.
+    fn redacted(&self, text: &str) -> Option<String> {
+        let mut result = Cow::Borrowed(text);
+        for secret in &self.secrets {
+            let secret = secret.expose_secret();
+            if result == secret {
+                return Some(REDACTED.to_owned());
+            }
+            if secret.len() >= SHORTEST_SUBSTRING && result.contains(secret) {
+                result = Cow::Owned(result.replace(secret, REDACTED));
+            }
+        }
+        for name in &self.names {
+            if let Some(replaced) = without_word(&result, name.expose_secret()) {
+                result = Cow::Owned(replaced);
+            }
+        }
+        // JSON that stands in a string has escapes of its own
+        if result.contains('\\') {
+            let looked_through = self.bytes(result.as_bytes());
+            if looked_through != result.as_bytes() {
+                return Some(String::from_utf8(looked_through).expect("whole characters are replaced by ASCII"));
+            }
+        }
+        match result {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(replaced) => Some(replaced),
+        }
+    }
+
+    fn without_secrets(&self, document: &str) -> String {
+        let mut out = String::with_capacity(document.len());
+        let mut at = 0;
+        while let Some(token) = next_token(document, at) {
+            out.push_str(&document[at..token.start]);
+            let raw = &document[token.clone()];
+            let value = if raw.starts_with('"') { json::decode(raw).value } else { Cow::Borrowed(raw) };
+            match self.redacted(&value) {
+                Some(value) => out.push_str(&serde_json::to_string(&value).expect("a string can be written as JSON")),
+                None => out.push_str(raw),
+            }
+            at = token.end;
+        }
+        out.push_str(&document[at..]);
+        out
+    }
+}
+
+/// A secret as it is, and as it stands in JSON that stands in a string: with as few escapes as can be, and in ASCII.
+fn spellings(secret: &SecretString) -> Vec<SecretString> {
+    let plain = secret.expose_secret();
+    let quoted = serde_json::to_string(plain).expect("a string can be written as JSON");
+    let json = &quoted[1..quoted.len() - 1];
+    let mut spellings = vec![secret.clone()];
+    if json != plain {
+        spellings.push(json.into());
+    }
+    if !json.is_ascii() {
+        let units =
+            |character: char| character.encode_utf16(&mut [0; 2]).iter().map(|u| format!("\\u{u:04x}")).collect();
+        let ascii = json.chars().map(|c| if c.is_ascii() { c.to_string() } else { units(c) });
+        spellings.push(ascii.collect::<String>().into());
+    }
+    spellings
+}
+
+/// The next string, number or literal.
+fn next_token(document: &str, from: usize) -> Option<std::ops::Range<usize>> {
+    let bytes = document.as_bytes();
+    let is_between = |byte: &u8| matches!(byte, b'{' | b'}' | b'[' | b']' | b':' | b',') || byte.is_ascii_whitespace();
+    let start = from + bytes[from..].iter().position(|byte| !is_between(byte))?;
+    let end = if bytes[start] == b'"' {
+        end_of_string(bytes, start)
+    } else {
+        bytes[start..].iter().position(is_between).map_or(bytes.len(), |length| start + length)
+    };
+    Some(start..end)
+}
+
+/// Just behind the closing quote of the string that opens at `start`.
+fn end_of_string(bytes: &[u8], start: usize) -> usize {
+    let mut at = start + 1;
+    while let Some(found) = memchr::memchr2(b'"', b'\\', &bytes[at..]) {
+        at += found + 1;
+        if bytes[at - 1] == b'"' {
+            return at;
+        }
+        at += 1;
+    }
+    bytes.len()
+}
+
+/// Just behind the value that opens at `start`.
+fn end_of_value(document: &str, start: usize) -> usize {
+    let bytes = document.as_bytes();
+    let (mut at, mut depth) = (start, 0_usize);
+    loop {
+        match bytes[at] {
+            b'{' | b'[' => {
+                depth += 1;
+                at += 1;
+            }
+            b'}' | b']' => {
+                depth -= 1;
+                at += 1;
+            }
+            _ => at = next_token(document, at).map_or(bytes.len(), |token| token.end),
+        }
+        if depth == 0 {
+            return at;
+        }
+        // on to the next bracket or token
+        at += bytes[at..]
+            .iter()
+            .position(|byte| !matches!(byte, b':' | b',') && !byte.is_ascii_whitespace())
+            .unwrap_or(0);
+    }
+}
+
+fn without_members(document: &str, members: &[&str]) -> String {
+    let bytes = document.as_bytes();
+    let skip_space =
+        |at: usize| bytes[at..].iter().position(|byte| !byte.is_ascii_whitespace()).map_or(bytes.len(), |n| at + n);
+    let mut out = String::with_capacity(document.len());
+    let mut at = 0;
+    while let Some(quote) = memchr::memchr(b'"', &bytes[at..]).map(|found| at + found) {
+        let end = end_of_string(bytes, quote);
+        let colon = skip_space(end);
+        let is_key = bytes.get(colon) == Some(&b':');
+        let name = &document[quote..end];
+        if !(is_key && members.iter().any(|member| json::decode(name).value.trim().eq_ignore_ascii_case(member))) {
+            out.push_str(&document[at..end]);
+            at = end;
+            continue;
+        }
+        out.push_str(&document[at..quote]);
+        let behind = skip_space(end_of_value(document, skip_space(colon + 1)));
+        if bytes.get(behind) == Some(&b',') {
+            at = skip_space(behind + 1);
+        } else {
+            // it was the last member: the comma before it goes too
+            let kept = out.trim_ascii_end();
+            out.truncate(kept.strip_suffix(',').unwrap_or(kept).len());
+            at = behind;
+        }
+    }
+    out.push_str(&document[at..]);
+    out
+}
+
+fn without_word(text: &str, word: &str) -> Option<String> {
+    let mut out = String::new();
+    let mut copied = 0;
+    for (start, _) in text.match_indices(word) {
+        let end = start + word.len();
+        let before = text[..start].chars().next_back();
+        let after = text[end..].chars().next();
+        if [before, after].into_iter().flatten().any(char::is_alphanumeric) {
+            continue;
+        }
+        out.push_str(&text[copied..start]);
+        out.push_str(REDACTED);
+        copied = end;
+    }
+    (copied > 0).then(|| out + &text[copied..])
+}
+
+/// Every character with the number of bytes that it takes in the body; one that is spelled as an escape is decoded.
+fn unescaped(body: &[u8]) -> Vec<(Vec<u8>, usize)> {
+    let hex = |at: usize| {
+        let digits = body.get(at..at + 6)?.strip_prefix(b"\\u")?;
+        u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+    };
+    let mut characters = Vec::with_capacity(body.len());
+    let mut at = 0;
+    while at < body.len() {
+        let low =
+            |high: u32| hex(at + 6).filter(|low| (0xdc00..0xe000).contains(low) && (0xd800..0xdc00).contains(&high));
+        let (bytes, length) = match (body[at], hex(at), body.get(at + 1)) {
+            (b'\\', Some(high), _) => match low(high) {
+                Some(low) => (char::from_u32(0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00)), 12),
+                None => (char::from_u32(high), 6),
+            },
+            (b'\\', None, Some(escaped @ (b'"' | b'\\' | b'/'))) => (Some(char::from(*escaped)), 2),
+            _ => (None, 0),
+        };
+        let (bytes, length) = match bytes {
+            Some(character) => (character.to_string().into_bytes(), length),
+            None => (vec![body[at]], 1),
+        };
+        characters.push((bytes, length));
+        at += length;
+    }
+    characters
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MEMBERS: &[&str] = &["ClientId", "UserName", "Password"];
+
+    fn redactor() -> Redactor {
+        let secrets = ["hunter\"2é😀", "12345678", "k3y/p4rt", "abc"].map(SecretString::from);
+        Redactor::new(secrets, ["agency-api", "10001"].map(SecretString::from))
+    }
+
+    fn json(document: &str) -> String {
+        redactor().json(json::Value::parse(document.as_bytes()).unwrap(), MEMBERS)
+    }
+
+    #[test]
+    fn members_go_in_every_spelling_and_the_rest_stays_to_the_letter() {
+        for (sent, kept) in [
+            (r#"{"ClientId":1,"a":2}"#, r#"{"a":2}"#),
+            (r#"{ "a" : 2 , "Password" : {"x":["}",1]} }"#, r#"{ "a" : 2 }"#),
+            (r#"{"P\u0061ssword":"x","password":[],"PASSWORD ":null, "a":"\u0041"}"#, r#"{"a":"\u0041"}"#),
+            (r#"{"a":1,"UserName":"\"","ClientId":2}"#, r#"{"a":1}"#),
+            (r#"{"UserName":"u"}"#, r"{}"),
+            (r#"{"b":[{"Password":1},{"c":{"Password":-1.5e3,"d":[1, 2]}}]}"#, r#"{"b":[{},{"c":{"d":[1, 2]}}]}"#),
+            (r#"{"a":"Password","b":["Password"]}"#, r#"{"a":"Password","b":["Password"]}"#),
+        ] {
+            assert_eq!(json(sent), kept);
+        }
+    }
+
+    #[test]
+    fn secrets_go_from_every_other_place() {
+        for (sent, kept) in [
+            (r#"{"a":"is hunter\"2é😀!"}"#, r#"{"a":"is [redacted]!"}"#),
+            (r#"{"a":"\u0068unter\u00222\u00e9\ud83d\ude00"}"#, r#"{"a":"[redacted]"}"#),
+            (r#"{"a":12345678,"b":[912345678]}"#, r#"{"a":"[redacted]","b":["9[redacted]"]}"#),
+            (r#"{"hunter\"2é😀":1}"#, r#"{"[redacted]":1}"#),
+            (r#"{"a":"abc","b":"abcd"}"#, r#"{"a":"[redacted]","b":"abcd"}"#),
+            (r#"{"a":"by agency-api.","b":"agency-apis"}"#, r#"{"a":"by [redacted].","b":"agency-apis"}"#),
+            (r#"{"a":"10001","b":10001}"#, r#"{"a":"10001","b":10001}"#),
+            (r#"{"a":"\ud800 \u0000"}"#, r#"{"a":"\ud800 \u0000"}"#),
+            (r#"{"a":"{\"b\":\"hunter\\\"2é😀\"}"}"#, r#"{"a":"{\"b\":\"[redacted]\"}"}"#),
+            (r#"{"a":"[\"hunter\\\"2\\u00e9\\ud83d\\ude00\"]"}"#, r#"{"a":"[\"[redacted]\"]"}"#),
+            (r#"{"a":"[\"\\u0068unter\\\"2\\u00E9\\uD83D\\uDE00\"]"}"#, r#"{"a":"[\"[redacted]\"]"}"#),
+            (
+                r#"{"a":"{\"b\":\"k3y\\/p4rt\", \"c\": \"\\/é\"}"}"#,
+                r#"{"a":"{\"b\":\"[redacted]\", \"c\": \"\\/é\"}"}"#,
+            ),
+        ] {
+            assert_eq!(json(sent), kept);
+        }
+    }
+
+    #[test]
+    fn a_body_that_is_no_json_loses_its_secrets_too() {
+        let redacted = |body: &str| String::from_utf8(redactor().bytes(body.as_bytes())).unwrap();
+        assert_eq!(
+            redacted(r#"{"a": "hunter"2é😀", \u0031234567\u0038,, "\/"#),
+            r#"{"a": "[redacted]", [redacted],, "\/"#
+        );
+        assert_eq!(redacted(r#"\u0068unter\"2\u00e9\ud83d\ude00 \"#), r"[redacted] \");
+        assert_eq!(redacted("agency-api, agency-apis agency\\u002dapi"), "[redacted], agency-apis [redacted]");
+        assert_eq!(redactor().bytes(b"\xff\\u12"), b"\xff\\u12");
+    }
+}

@@ -1,0 +1,125 @@
+//! A delivery as bytes: one line of JSON about it, then its body.
+//!
+//! Only what was sent is kept of an event, less the credentials. It is normalized again when it comes out, so that the
+//! format does not depend on the model, and a spool survives an upgrade.
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::{
+    delivery::{Delivery, Reason, UnprocessedDelivery},
+    payload::Payload,
+    providers::{self, Rejection},
+    ticket_event::{Environment, TicketEvent},
+};
+
+#[derive(Serialize, Deserialize)]
+struct Head {
+    id: Uuid,
+    provider: String,
+    account: String,
+    environment: Environment,
+    received_at_unix_nanos: i128,
+    /// Of an unprocessed delivery.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<Reason>,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    detail: String,
+}
+
+pub(super) fn encode(delivery: &Delivery) -> Vec<u8> {
+    let (head, body) = match delivery {
+        Delivery::Event(event) => (
+            Head {
+                id: event.id,
+                provider: event.provider.to_owned(),
+                account: event.account.clone(),
+                environment: event.environment,
+                received_at_unix_nanos: event.received_at.unix_timestamp_nanos(),
+                reason: None,
+                detail: String::new(),
+            },
+            event.payload.as_bytes(),
+        ),
+        Delivery::Unprocessed(delivery) => (
+            Head {
+                id: delivery.id,
+                provider: delivery.provider.to_owned(),
+                account: delivery.account.clone(),
+                environment: delivery.environment,
+                received_at_unix_nanos: delivery.received_at.unix_timestamp_nanos(),
+                reason: Some(delivery.reason),
+                detail: delivery.detail.clone(),
+            },
+            delivery.body.as_slice(),
+        ),
+    };
+    let mut record = serde_json::to_vec(&head).expect("a head can be written as JSON");
+    record.push(b'\n');
+    record.extend_from_slice(body);
+    record
+}
+
+/// What cannot be understood any more becomes an unprocessed delivery, so that nothing blocks what is behind it.
+pub(super) fn decode(record: &[u8]) -> Delivery {
+    let split = record.iter().position(|byte| *byte == b'\n');
+    let parts = split.map(|at| (serde_json::from_slice::<Head>(&record[..at]), &record[at + 1..]));
+    match parts {
+        Some((Ok(head), body)) => restore(head, body),
+        _ => Delivery::Unprocessed(UnprocessedDelivery {
+            id: Uuid::now_v7(),
+            provider: "unknown".to_owned(),
+            account: String::new(),
+            environment: Environment::Live,
+            reason: Reason::Malformed,
+            detail: "a record of the spool cannot be read".to_owned(),
+            body: record.to_vec(),
+            received_at: OffsetDateTime::now_utc(),
+        }),
+    }
+}
+
+fn restore(head: Head, body: &[u8]) -> Delivery {
+    let Head { id, provider, account, environment, received_at_unix_nanos, reason, detail } = head;
+    let received_at =
+        OffsetDateTime::from_unix_timestamp_nanos(received_at_unix_nanos).unwrap_or_else(|_| OffsetDateTime::now_utc());
+    let unprocessed = |provider: String, account, reason, detail| {
+        let body = body.to_vec();
+        Delivery::Unprocessed(UnprocessedDelivery {
+            id,
+            provider,
+            account,
+            environment,
+            reason,
+            detail,
+            body,
+            received_at,
+        })
+    };
+    if let Some(reason) = reason {
+        return unprocessed(provider, account, reason, detail);
+    }
+    let payload = std::str::from_utf8(body).ok().and_then(|text| Payload::restore(text.to_owned()));
+    match (providers::by_name(&provider), payload) {
+        (Some(known), Some(payload)) => match known.normalize(&payload) {
+            Ok(booking) => {
+                let payload = payload.into_string();
+                let provider = known.name();
+                Delivery::Event(TicketEvent { id, provider, account, environment, booking, payload, received_at })
+            }
+            Err(rejection) => {
+                unprocessed(provider, account, reason_of(&rejection), "refused by a later version".to_owned())
+            }
+        },
+        _ => unprocessed(provider, account, Reason::Malformed, "of a provider that is not known any more".to_owned()),
+    }
+}
+
+fn reason_of(rejection: &Rejection) -> Reason {
+    match rejection {
+        Rejection::Invalid(_) => Reason::Invalid,
+        Rejection::NoTicket => Reason::NoTicket,
+        Rejection::UnsupportedType => Reason::UnsupportedType,
+    }
+}

@@ -1,0 +1,25 @@
+//! Everything that is kept in Postgres, and all SQL.
+//!
+//! What always holds: a delivery's id is written once however often it is handed in; a revision is numbered by exactly
+//! one replica; a batch is one statement and one commit.
+
+mod error;
+mod migrations;
+mod record;
+mod unprocessed;
+mod writer;
+
+use sqlx::PgPool;
+
+pub use self::{
+    error::StoreError,
+    migrations::{MigrationError, Pending, migrate, prepare},
+    writer::Writer,
+};
+
+/// Whether the database takes writes: it answers, has the tables, and is not a standby.
+pub async fn takes_writes(pool: &PgPool) -> Result<bool, StoreError> {
+    let query = "select current_setting('transaction_read_only') = 'off' \
+                 and not exists (select from ticket_events where false)";
+    Ok(sqlx::query_scalar(query).fetch_one(pool).await?)
+}

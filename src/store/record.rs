@@ -1,0 +1,218 @@
+//! Deciding what is a duplicate and what the next revision, and writing it, for a whole batch at once.
+//!
+//! `first_revision.sql` tries what is most frequent, a booking's first revision, and writes nothing for bookings that
+//! have one; `record.sql` compares those with what is known of them. Both take at most one delivery of each booking, or
+//! several in a row that say the same. What does not fit, and what lost a race against another replica, goes into the
+//! next round, so that the order within a booking holds.
+
+use std::collections::{HashMap, hash_map::Entry};
+
+use sqlx::{PgConnection, Postgres, Row, postgres::PgArguments, query::Query, types::Json};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::StoreError;
+use crate::ticket_event::TicketEvent;
+
+const FIRST_REVISION: &str = concat!(include_str!("batch.sql"), include_str!("first_revision.sql"));
+const RECORD: &str = concat!(include_str!("batch.sql"), include_str!("record.sql"));
+
+/// What became of an event that was handed in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Decision {
+    /// It is a new revision.
+    Recorded {
+        /// Its number.
+        revision: i32,
+    },
+    /// It says what the newest revision says.
+    Duplicate {
+        /// The id of that revision.
+        event_id: Uuid,
+        /// The number of that revision.
+        revision: i32,
+    },
+    /// Its booking is not in `bookings`, where that is required.
+    UnknownBooking,
+}
+
+/// Deliveries of one booking that follow one another and say the same: the first, and those behind it.
+struct Run<'a> {
+    event: &'a TicketEvent,
+    content_hash: [u8; 32],
+    /// Positions in the batch.
+    members: Vec<usize>,
+    last_received_at: OffsetDateTime,
+}
+
+/// What became of a run.
+struct Decided {
+    decision: Decision,
+    /// It is one that was written before, and so were those behind it that were received until then. A run may have
+    /// grown since.
+    counted_until: Option<OffsetDateTime>,
+}
+
+/// Records events, decided in their order; the answers are in the same order.
+///
+/// An event whose id is recorded already is not written again. When it fails, some of the events may be written.
+pub(super) async fn record(
+    connection: &mut PgConnection,
+    events: &[&TicketEvent],
+    spooled: bool,
+    known_bookings_only: &[&str],
+) -> Result<Vec<Decision>, StoreError> {
+    let mut decisions: Vec<Option<Decision>> = vec![None; events.len()];
+    let mut undecided: Vec<(usize, [u8; 32])> =
+        events.iter().map(|event| event.booking.content_hash()).enumerate().collect();
+    while !undecided.is_empty() {
+        let (runs, mut next_round) = first_runs(events, undecided);
+        match record_round(connection, runs.iter().collect(), spooled, known_bookings_only).await {
+            Ok(decided) => {
+                for mut run in runs {
+                    match decided.get(&run.event.id) {
+                        Some(Decided { decision, counted_until }) => {
+                            let uncounted = counted_until.map(|until| run.split_off(events, until)).unwrap_or_default();
+                            next_round.extend(uncounted.into_iter().map(|member| (member, run.content_hash)));
+                            decide(&mut decisions, &run, decision);
+                        }
+                        None => next_round.extend(run.members.iter().map(|member| (*member, run.content_hash))),
+                    }
+                }
+            }
+            Err(error) if error.is_conflict() => {
+                next_round.extend(runs.iter().flat_map(|run| run.members.iter().map(|m| (*m, run.content_hash))));
+            }
+            Err(error) => return Err(error),
+        }
+        next_round.sort_unstable_by_key(|(index, _)| *index);
+        undecided = next_round;
+    }
+    Ok(decisions.into_iter().map(|decision| decision.expect("every round decides or carries over")).collect())
+}
+
+/// One commit, or two. What lost a race is missing in the answer.
+async fn record_round(
+    connection: &mut PgConnection,
+    mut runs: Vec<&Run<'_>>,
+    spooled: bool,
+    known_bookings_only: &[&str],
+) -> Result<HashMap<Uuid, Decided>, StoreError> {
+    let mut decided = HashMap::with_capacity(runs.len());
+    // as a rule bookings are new, and then there is nothing to compare with
+    if known_bookings_only.is_empty() {
+        let query = bind(sqlx::query(FIRST_REVISION), &runs);
+        for row in query.fetch_all(&mut *connection).await? {
+            let decision = Decision::Recorded { revision: 1 };
+            decided.insert(row.try_get(0)?, Decided { decision, counted_until: None });
+        }
+        runs.retain(|run| !decided.contains_key(&run.event.id));
+    }
+    if runs.is_empty() {
+        return Ok(decided);
+    }
+    let query = bind(sqlx::query(RECORD), &runs).bind(known_bookings_only).bind(spooled);
+    for row in query.fetch_all(&mut *connection).await? {
+        let decision = match row.try_get("decision")? {
+            "revision" | "written" => Decision::Recorded { revision: row.try_get("revision")? },
+            "duplicate" => {
+                Decision::Duplicate { event_id: row.try_get("found_id")?, revision: row.try_get("revision")? }
+            }
+            "unknown_booking" => Decision::UnknownBooking,
+            _ => continue,
+        };
+        let counted_until = row.try_get("counted_until")?;
+        decided.insert(row.try_get("id")?, Decided { decision, counted_until });
+    }
+    Ok(decided)
+}
+
+/// The columns of a batch, $1 to $21.
+fn bind<'q>(query: Query<'q, Postgres, PgArguments>, runs: &[&'q Run<'q>]) -> Query<'q, Postgres, PgArguments> {
+    macro_rules! column {
+        ($run:ident => $value:expr) => {
+            runs.iter().map(|$run| $value).collect::<Vec<_>>()
+        };
+    }
+    query
+        .bind(column!(run => run.event.id))
+        .bind(column!(run => run.event.provider))
+        .bind(column!(run => run.event.account.as_str()))
+        .bind(column!(run => run.event.environment.as_str()))
+        .bind(column!(run => run.event.booking.booking_ref.as_str()))
+        .bind(column!(run => run.event.booking.status.as_str()))
+        .bind(column!(run => run.event.booking.pnr.as_deref()))
+        .bind(column!(run => run.event.booking.gds_pnr.as_deref()))
+        // neither record locators nor ticket numbers nor warnings can hold a line feed
+        .bind(column!(run => run.event.booking.airline_pnrs.join("\n")))
+        .bind(column!(run => run.event.booking.booking_number.as_deref()))
+        .bind(column!(run => run.event.booking.trace_id.as_deref()))
+        .bind(column!(run => run.event.booking.provider_status.as_deref()))
+        .bind(column!(run => run.event.booking.remark.as_deref()))
+        .bind(column!(run => Json(&run.event.booking.passengers)))
+        .bind(column!(run => run.event.booking.ticket_numbers().join("\n")))
+        .bind(column!(run => run.event.booking.warnings.join("\n")))
+        .bind(column!(run => run.event.payload.as_str()))
+        .bind(column!(run => run.content_hash.as_slice()))
+        .bind(column!(run => run.event.received_at))
+        .bind(column!(run => run.last_received_at))
+        .bind(column!(run => i32::try_from(run.members.len()).unwrap_or(i32::MAX)))
+}
+
+impl Run<'_> {
+    /// Takes out those behind the first that were received later.
+    fn split_off(&mut self, events: &[&TicketEvent], received_until: OffsetDateTime) -> Vec<usize> {
+        // Postgres keeps microseconds
+        let micros = |moment: OffsetDateTime| moment.unix_timestamp_nanos() / 1000;
+        let first = self.members[0];
+        let is_counted =
+            |member: &usize| *member == first || micros(events[*member].received_at) <= micros(received_until);
+        let (counted, uncounted) = self.members.iter().copied().partition(is_counted);
+        self.members = counted;
+        uncounted
+    }
+}
+
+/// The first run of each booking, and what has to wait for a later round.
+fn first_runs<'a>(
+    events: &[&'a TicketEvent],
+    undecided: Vec<(usize, [u8; 32])>,
+) -> (Vec<Run<'a>>, Vec<(usize, [u8; 32])>) {
+    let mut runs: Vec<Run<'a>> = Vec::with_capacity(undecided.len());
+    let mut later = Vec::new();
+    // of each booking its run, and whether that has ended
+    let mut of_booking = HashMap::with_capacity(undecided.len());
+    for (index, content_hash) in undecided {
+        let event = events[index];
+        let booking = (event.provider, event.environment, event.booking.booking_ref.as_str());
+        match of_booking.entry(booking) {
+            Entry::Vacant(entry) => {
+                entry.insert((runs.len(), false));
+                runs.push(Run { event, content_hash, members: vec![index], last_received_at: event.received_at });
+            }
+            Entry::Occupied(mut entry) => {
+                let (run, ended) = entry.get_mut();
+                let run = &mut runs[*run];
+                if !*ended && run.content_hash == content_hash {
+                    run.members.push(index);
+                    run.last_received_at = run.last_received_at.max(event.received_at);
+                } else {
+                    *ended = true;
+                    later.push((index, content_hash));
+                }
+            }
+        }
+    }
+    (runs, later)
+}
+
+/// The first of a run got this decision; those behind it repeat what it said.
+fn decide(decisions: &mut [Option<Decision>], run: &Run<'_>, decision: &Decision) {
+    let repeated = match decision {
+        Decision::Recorded { revision } => Decision::Duplicate { event_id: run.event.id, revision: *revision },
+        other => other.clone(),
+    };
+    for (position, member) in run.members.iter().enumerate() {
+        decisions[*member] = Some(if position == 0 { decision.clone() } else { repeated.clone() });
+    }
+}

@@ -1,0 +1,138 @@
+//! A connection that only writes, made anew when it breaks.
+//!
+//! Not one of a pool: a pool asks a connection that comes back whether it still works, which costs a round trip for
+//! every batch.
+
+use std::sync::Arc;
+
+use sqlx::{Connection, Executor, PgConnection, postgres::PgConnectOptions};
+
+use super::{
+    StoreError,
+    record::{Decision, record},
+    unprocessed::keep,
+};
+use crate::delivery::{Delivery, Reason, Receipt, UnprocessedDelivery};
+
+/// The statement is planned once, and for many rows: planning it for each batch would take longer than running it, and
+/// a plan made while the tables are small would read them whole when they no longer are.
+const PLANNING: &str = "set plan_cache_mode = force_generic_plan; set enable_seqscan = off";
+
+/// See the module.
+pub struct Writer {
+    options: PgConnectOptions,
+    known_bookings_only: Arc<[&'static str]>,
+    connection: Option<PgConnection>,
+}
+
+impl Writer {
+    /// A writer that connects when it is first used. `known_bookings_only` names the providers with
+    /// `unknown_booking = "reject"`.
+    pub fn new(options: PgConnectOptions, known_bookings_only: Arc<[&'static str]>) -> Self {
+        Self { options, known_bookings_only, connection: None }
+    }
+
+    /// Makes deliveries durable; the receipts are in their order. `spooled` ones waited in a spool, so that others may
+    /// have overtaken them.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`]: some of them may be durable. Whoever is handed in again is not written twice.
+    pub async fn write(&mut self, deliveries: &[Delivery], spooled: bool) -> Result<Vec<Receipt>, StoreError> {
+        let was_connected = self.connection.is_some();
+        match self.try_write(deliveries, spooled).await {
+            // the server may have been restarted since the last batch
+            Err(StoreError::Unavailable(_)) if was_connected => self.try_write(deliveries, spooled).await,
+            result => result,
+        }
+    }
+
+    /// Writes over the connection there is, else over a new one. After an error, or when it is dropped on the way, the
+    /// connection is given up: nobody knows what is still to come from it.
+    async fn try_write(&mut self, deliveries: &[Delivery], spooled: bool) -> Result<Vec<Receipt>, StoreError> {
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => {
+                let mut connection = PgConnection::connect_with(&self.options).await?;
+                connection.execute(PLANNING).await?;
+                connection
+            }
+        };
+        let receipts = match self.write_batch(&mut connection, deliveries, spooled).await {
+            Err(StoreError::Refused(_)) => self.write_one_by_one(&mut connection, deliveries, spooled).await,
+            result => result,
+        }?;
+        self.connection = Some(connection);
+        Ok(receipts)
+    }
+
+    async fn write_batch(
+        &self,
+        connection: &mut PgConnection,
+        deliveries: &[Delivery],
+        spooled: bool,
+    ) -> Result<Vec<Receipt>, StoreError> {
+        let events: Vec<_> = deliveries.iter().filter_map(Delivery::event).collect();
+        let decisions = record(connection, &events, spooled, &self.known_bookings_only).await?;
+        let mut unknown = Vec::new();
+        for (event, decision) in events.iter().zip(&decisions) {
+            if *decision == Decision::UnknownBooking {
+                let detail = "the booking is not known";
+                unknown.push(UnprocessedDelivery::from_event(event, Reason::UnknownBooking, detail));
+            }
+        }
+        let unprocessed: Vec<_> = deliveries.iter().filter_map(Delivery::unprocessed).chain(&unknown).collect();
+        if !unprocessed.is_empty() {
+            keep(connection, &unprocessed).await?;
+        }
+        let mut decisions = decisions.into_iter();
+        let receipt = |delivery: &Delivery| match delivery {
+            Delivery::Unprocessed(_) => Receipt::Kept,
+            Delivery::Event(_) => match decisions.next().expect("there is a decision for every event") {
+                Decision::Recorded { revision } => Receipt::Recorded { revision },
+                Decision::Duplicate { event_id, revision } => Receipt::Duplicate { event_id, revision },
+                Decision::UnknownBooking => Receipt::UnknownBooking,
+            },
+        };
+        Ok(deliveries.iter().map(receipt).collect())
+    }
+
+    /// So that of a batch only the row fails that the database refuses. It is kept unprocessed.
+    async fn write_one_by_one(
+        &self,
+        connection: &mut PgConnection,
+        deliveries: &[Delivery],
+        spooled: bool,
+    ) -> Result<Vec<Receipt>, StoreError> {
+        let mut receipts = Vec::with_capacity(deliveries.len());
+        for delivery in deliveries {
+            let written = self.write_batch(connection, std::slice::from_ref(delivery), spooled).await;
+            receipts.extend(match (written, delivery) {
+                (Err(StoreError::Refused(error)), Delivery::Event(event)) => {
+                    tracing::error!(delivery.id = %event.id, %error, "the database refuses a row");
+                    let detail = "the database refused the row";
+                    keep(connection, &[&UnprocessedDelivery::from_event(event, Reason::Refused, detail)]).await?;
+                    vec![Receipt::Refused]
+                }
+                (result, _) => result?,
+            });
+        }
+        Ok(receipts)
+    }
+}
+
+impl Delivery {
+    fn event(&self) -> Option<&crate::ticket_event::TicketEvent> {
+        match self {
+            Self::Event(event) => Some(event),
+            Self::Unprocessed(_) => None,
+        }
+    }
+
+    fn unprocessed(&self) -> Option<&UnprocessedDelivery> {
+        match self {
+            Self::Event(_) => None,
+            Self::Unprocessed(delivery) => Some(delivery),
+        }
+    }
+}

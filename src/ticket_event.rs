@@ -1,0 +1,191 @@
+//! The common record of what a delivery says about a booking, whichever provider sent it.
+//!
+//! It knows no provider and no database. What counts as the same content is decided in `content_hash`.
+
+mod content_hash;
+
+use std::collections::HashSet;
+
+use serde::{Deserialize, Serialize};
+use time::{Date, OffsetDateTime};
+use uuid::Uuid;
+
+/// Whether an account stands for real bookings. A delivery of a test account never touches a live booking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Environment {
+    /// Trials; nothing is paid.
+    Test,
+    /// Real bookings.
+    Live,
+}
+
+impl Environment {
+    /// The word in the configuration, in Postgres and in the logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Test => "test",
+            Self::Live => "live",
+        }
+    }
+}
+
+/// What became of a booking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Every passenger has a ticket.
+    Ticketed,
+    /// Some passengers have a ticket.
+    PartiallyTicketed,
+    /// The provider reports success, and no passenger has a ticket number.
+    Confirmed,
+    /// Not decided yet.
+    Pending,
+    /// It could not be booked; the remark says why.
+    Failed,
+    /// It was given up; the remark says why.
+    Aborted,
+    /// It was cancelled.
+    Cancelled,
+}
+
+impl Status {
+    /// The word in Postgres and in the logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ticketed => "ticketed",
+            Self::PartiallyTicketed => "partially_ticketed",
+            Self::Confirmed => "confirmed",
+            Self::Pending => "pending",
+            Self::Failed => "failed",
+            Self::Aborted => "aborted",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// A ticket number as it was sent, and in the form that can be compared.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ticket {
+    /// As it was sent, less white space around it.
+    pub raw: String,
+    /// Upper case, without white space and `-`.
+    pub number: String,
+}
+
+impl Ticket {
+    /// `None` when nothing is left of it in its normalized form.
+    pub fn new(raw: String) -> Option<Self> {
+        let kept = raw.chars().filter(|character| !character.is_whitespace() && *character != '-');
+        let number: String = kept.flat_map(char::to_uppercase).collect();
+        (!number.is_empty()).then_some(Self { raw, number })
+    }
+}
+
+/// The age group that a passenger is booked as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PassengerType {
+    /// An adult.
+    Adult,
+    /// A child with a seat of its own.
+    Child,
+    /// An infant on a lap.
+    Infant,
+    /// A number that the provider's document does not explain.
+    Unknown,
+}
+
+/// An identity document.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Document {
+    /// The provider's code, for example `PP` for a passport.
+    pub r#type: Option<String>,
+    /// The number.
+    pub number: Option<String>,
+    /// The country that issued it.
+    pub issued_by: Option<String>,
+    /// The last day on which it is valid.
+    pub expires_on: Option<Date>,
+}
+
+/// A traveller on the booking. What was not sent is null.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Passenger {
+    /// For example `Mr`.
+    pub title: Option<String>,
+    /// Given name.
+    pub first_name: Option<String>,
+    /// Further given names.
+    pub middle_name: Option<String>,
+    /// Family name; the whole name where it cannot be told apart.
+    pub last_name: Option<String>,
+    /// The age group.
+    pub r#type: Option<PassengerType>,
+    /// As the provider writes it.
+    pub gender: Option<String>,
+    /// Day of birth.
+    pub birth_date: Option<Date>,
+    /// The country, as the provider writes it.
+    pub nationality: Option<String>,
+    /// The identity document; null when nothing of it was sent.
+    pub document: Option<Document>,
+    /// Each number once, in their order.
+    pub tickets: Vec<Ticket>,
+}
+
+/// What one delivery says about one booking: the normalized content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Booking {
+    /// The provider's own key of the booking.
+    pub booking_ref: String,
+    /// What became of it.
+    pub status: Status,
+    /// The booking's own record locator, upper case.
+    pub pnr: Option<String>,
+    /// The record locator in the distribution system, upper case.
+    pub gds_pnr: Option<String>,
+    /// The airlines' record locators of the booking and its passengers, upper case, each once, in their order.
+    pub airline_pnrs: Vec<String>,
+    /// The number under which the provider shows the booking to people.
+    pub booking_number: Option<String>,
+    /// The provider's identifier of the request; volatile, so no part of the content that is compared.
+    pub trace_id: Option<String>,
+    /// The provider's internal status; volatile, so no part of the content that is compared.
+    pub provider_status: Option<String>,
+    /// The provider's words, for example why a booking failed.
+    pub remark: Option<String>,
+    /// The travellers, in their order.
+    pub passengers: Vec<Passenger>,
+    /// What was missing or odd in the delivery. Texts name fields and never repeat values.
+    pub warnings: Vec<String>,
+}
+
+impl Booking {
+    /// The ticket numbers of all passengers in their normalized form, each once, in their order.
+    pub fn ticket_numbers(&self) -> Vec<&str> {
+        let tickets = self.passengers.iter().flat_map(|passenger| &passenger.tickets);
+        let mut seen = HashSet::new();
+        tickets.map(|ticket| ticket.number.as_str()).filter(|number| seen.insert(*number)).collect()
+    }
+}
+
+/// One delivery that said something about one booking, ready to be recorded.
+#[derive(Clone, Debug)]
+pub struct TicketEvent {
+    /// Made when the delivery arrived (UUIDv7).
+    pub id: Uuid,
+    /// Which provider sent it.
+    pub provider: &'static str,
+    /// The name of the account whose credentials it carried.
+    pub account: String,
+    /// The account's environment.
+    pub environment: Environment,
+    /// What it says.
+    pub booking: Booking,
+    /// The JSON as it was sent, less the credentials.
+    pub payload: String,
+    /// When it arrived.
+    pub received_at: OffsetDateTime,
+}
