@@ -1,0 +1,200 @@
+//! What is a duplicate, what is the next revision, and that races change nothing about it.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use ticket_webhooks::{
+    delivery::{Delivery, Receipt},
+    payload::Payload,
+    providers,
+    store::Writer,
+    ticket_event::{Environment, TicketEvent},
+};
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
+use crate::support::{Database, PROVIDERS, Service, provider};
+
+async fn revisions(database: &Database) -> Vec<Value> {
+    let query = "select provider, environment, account, booking_ref as booking, revision, status, previous_status, \
+                 delivery_count as deliveries from ticket_events order by provider, environment, booking_ref, revision";
+    database.rows(query).await
+}
+
+#[tokio::test]
+async fn a_redelivery_is_answered_as_a_success_and_counted() {
+    let database = Database::new().await;
+    let service = Service::start(&database, &[]).await;
+    for provider in &PROVIDERS {
+        let body = (provider.delivery)("main", "B1").to_string();
+        let first = service.post(provider, body.clone()).await;
+        let second = service.post(provider, body).await;
+        assert_eq!((first.status, first.body), (200, second.body), "{}", provider.name);
+    }
+    let events = database.events().await;
+    assert_eq!(events.len(), 3);
+    for event in events {
+        assert_eq!(event["delivery_count"], 2);
+        assert!(event["last_received_at"].as_str() > event["received_at"].as_str());
+    }
+}
+
+#[tokio::test]
+async fn what_differs_only_in_volatile_fields_is_a_duplicate() {
+    let database = Database::new().await;
+    let service = Service::start(&database, &[]).await;
+    for (name, pointer, values) in [
+        ("booking_callback", "/TraceId", [json!("trace-1"), json!("trace-2")]),
+        ("booking_callback", "/EndUserIp", [json!("203.0.113.7"), json!("203.0.113.8")]),
+        ("order_ticketed", "/status", [json!(-1), json!(0)]),
+        ("booking_callback", "/Passengers/0/TicketNumber", [json!("098-2412345678"), json!(" 0982412345678")]),
+        ("ticket_status_update", "/PNR", [json!("ABC123"), json!(" abc123 ")]),
+    ] {
+        let provider = provider(name);
+        for value in values {
+            let mut delivery = (provider.delivery)("main", pointer);
+            *delivery.pointer_mut(pointer).unwrap() = value;
+            assert_eq!(service.post(provider, delivery.to_string()).await.status, 200);
+        }
+    }
+    let revisions = revisions(&database).await;
+    assert_eq!(revisions.len(), 5);
+    assert!(revisions.iter().all(|row| row["deliveries"] == 2), "{revisions:#?}");
+}
+
+#[tokio::test]
+async fn only_the_newest_revision_makes_a_duplicate() {
+    let database = Database::new().await;
+    let service = Service::start(&database, &[]).await;
+    let provider = provider("booking_callback");
+    for status in ["Pending", "Pending", "Success", "Pending", "Failed", "FAILED ", "Success"] {
+        let mut delivery = (provider.delivery)("main", "B1");
+        delivery["Status"] = json!(status);
+        assert_eq!(service.post(provider, delivery.to_string()).await.status, 200);
+    }
+    let seen: Vec<_> = revisions(&database)
+        .await
+        .into_iter()
+        .map(|row| json!([row["revision"], row["status"], row["previous_status"], row["deliveries"]]))
+        .collect();
+    assert_eq!(
+        json!(seen),
+        json!([
+            [1, "pending", null, 2],
+            [2, "ticketed", "pending", 1],
+            [3, "pending", "ticketed", 1],
+            [4, "failed", "pending", 2],
+            [5, "ticketed", "failed", 1]
+        ])
+    );
+}
+
+#[tokio::test]
+async fn environments_and_providers_are_apart_and_accounts_are_not() {
+    let database = Database::new().await;
+    let variables = [
+        ("TICKET_WEBHOOKS__PROVIDERS__ORDER_TICKETED__ACCOUNTS__ROTATED__ENVIRONMENT", "live"),
+        ("TICKET_WEBHOOKS__PROVIDERS__ORDER_TICKETED__ACCOUNTS__ROTATED__CID", "rotated_cid"),
+    ];
+    let service = Service::start(&database, &variables).await;
+    let orders = provider("order_ticketed");
+    for account in ["main", "other"] {
+        for provider in [orders, provider("booking_callback")] {
+            assert_eq!(service.post(provider, (provider.delivery)(account, "B1").to_string()).await.status, 200);
+        }
+    }
+    let mut rotated = (orders.delivery)("main", "B1");
+    rotated["cid"] = json!("rotated_cid");
+    assert_eq!(service.post(orders, rotated.to_string()).await.status, 200);
+    let seen: Vec<_> = revisions(&database)
+        .await
+        .into_iter()
+        .map(|row| json!([row["provider"], row["environment"], row["account"], row["revision"], row["deliveries"]]))
+        .collect();
+    assert_eq!(
+        json!(seen),
+        json!([
+            ["booking_callback", "live", "main", 1, 1],
+            ["booking_callback", "test", "other", 1, 1],
+            ["order_ticketed", "live", "main", 1, 2],
+            ["order_ticketed", "test", "other", 1, 1]
+        ])
+    );
+}
+
+#[tokio::test]
+async fn equal_deliveries_at_once_to_several_replicas_make_one_revision() {
+    let database = Database::new().await;
+    let replicas = [Service::start(&database, &[]).await, Service::start(&database, &[]).await];
+    let replicas = Arc::new(replicas);
+    for provider in &PROVIDERS {
+        let body = (provider.delivery)("main", "B1").to_string();
+        let deliveries: Vec<_> = (0..50)
+            .map(|n| {
+                let (replicas, body) = (Arc::clone(&replicas), body.clone());
+                let path = crate::support::provider(provider.name);
+                tokio::spawn(async move { replicas[n % 2].post(path, body).await.status })
+            })
+            .collect();
+        for delivery in deliveries {
+            assert_eq!(delivery.await.unwrap(), 200);
+        }
+    }
+    let seen = revisions(&database).await;
+    assert_eq!(seen.len(), 3, "{seen:#?}");
+    assert!(seen.iter().all(|row| row["revision"] == 1 && row["deliveries"] == 50), "{seen:#?}");
+}
+
+#[tokio::test]
+async fn different_deliveries_of_one_booking_at_once_get_a_revision_each() {
+    let database = Database::new().await;
+    let replicas = Arc::new([Service::start(&database, &[]).await, Service::start(&database, &[]).await]);
+    let deliveries: Vec<_> = (0..40)
+        .map(|n: usize| {
+            let replicas = Arc::clone(&replicas);
+            tokio::spawn(async move {
+                let provider = provider("booking_callback");
+                let mut delivery = (provider.delivery)("main", "B1");
+                delivery["Remark"] = json!(format!("remark {n}"));
+                replicas[n % 2].post(provider, delivery.to_string()).await.status
+            })
+        })
+        .collect();
+    for delivery in deliveries {
+        assert_eq!(delivery.await.unwrap(), 200);
+    }
+    let query =
+        "select count(*) as rows, count(distinct remark) as remarks, max(revision) as newest from ticket_events";
+    assert_eq!(database.rows(query).await, [json!({"rows": 40, "remarks": 40, "newest": 40})]);
+}
+
+#[tokio::test]
+async fn a_repetition_that_joins_a_delivery_handed_in_again_is_counted_once() {
+    let database = Database::new().await;
+    let mut writer = Writer::new(database.connect_options(), Arc::new([]));
+    let (callback, began) = (providers::by_name("booking_callback").unwrap(), OffsetDateTime::now_utc());
+    let said: Vec<_> = (0..3)
+        .map(|n| {
+            let text = (provider("booking_callback").delivery)("main", "B1").to_string();
+            let payload = Payload::restore(text).unwrap();
+            Delivery::Event(TicketEvent {
+                id: Uuid::now_v7(),
+                provider: callback.name(),
+                account: "main".to_owned(),
+                environment: Environment::Live,
+                booking: callback.normalize(&payload).unwrap(),
+                payload: payload.into_string(),
+                // Postgres drops the nanoseconds
+                received_at: began + Duration::microseconds(n) + Duration::nanoseconds(1),
+            })
+        })
+        .collect();
+    // its answer is lost, or the spool is not rid of it; meanwhile more of the same has come
+    for handed_in in [1, 2, 2, 3, 3] {
+        let receipts = writer.write(&said[..handed_in], true).await.unwrap();
+        assert_eq!(receipts[0], Receipt::Recorded { revision: 1 });
+        assert!(receipts[1..].iter().all(|receipt| matches!(receipt, Receipt::Duplicate { revision: 1, .. })));
+        let seen = revisions(&database).await;
+        assert_eq!((seen.len(), &seen[0]["deliveries"]), (1, &json!(handed_in)));
+    }
+}

@@ -1,0 +1,23 @@
+//! The service as its users meet it: over HTTP, in SQL, on the command line; every test against a real Postgres.
+
+// a test that unwraps what is not there fails, which is what it is for
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod admin;
+mod answers;
+mod authentication;
+mod commands;
+mod configuration;
+mod duplicates;
+mod embedded_postgres;
+mod fixtures;
+mod lifecycle;
+mod migrations;
+mod odd_inputs;
+mod outage;
+mod properties;
+mod requirements;
+mod secrecy;
+mod spool;
+mod support;
+mod torture;

@@ -1,0 +1,308 @@
+//! No credential is stored, logged or echoed, in whatever shape and place it arrives.
+
+mod secrets;
+
+use serde_json::json;
+
+use self::secrets::{assert_no_secret, escaped, in_code_units, in_some_code_units, secrets};
+use crate::support::{Answer, Database, PROVIDERS, Provider, Service, credentials, provider};
+
+/// A service that logs all it can, and everything that it has answered.
+struct Watched {
+    database: Database,
+    service: Service,
+    answers: String,
+}
+
+impl Watched {
+    async fn new() -> Self {
+        let database = Database::new().await;
+        let service = Service::start(&database, &[("RUST_LOG", "trace")]).await;
+        Self { database, service, answers: String::new() }
+    }
+
+    /// Delivers, and returns the status.
+    async fn post(&mut self, provider: &Provider, authorization: &str, body: impl Into<Vec<u8>>) -> u16 {
+        let mut request = self.service.request("POST", provider.path).body(body.into());
+        if !authorization.is_empty() {
+            request = request.header("authorization", authorization.as_bytes());
+        }
+        let answer = Answer::of(request).await;
+        self.answers += &format!("{:?} {}\n", answer.headers, answer.body);
+        answer.status
+    }
+
+    /// As the account `main`.
+    async fn deliver(&mut self, provider: &Provider, body: impl Into<Vec<u8>>) -> u16 {
+        let authorization = (provider.authorization)("main").unwrap_or_default();
+        self.post(provider, &authorization, body).await
+    }
+
+    /// What is stored, logged and answered holds no secret; this many rows are stored.
+    async fn end(self, events: usize, unprocessed: usize) -> String {
+        assert_eq!(self.database.events().await.len(), events);
+        assert_eq!(self.database.unprocessed().await.len(), unprocessed);
+        let dump = self.database.dump().await;
+        assert_no_secret("the database", &dump);
+        assert_no_secret("an answer", &self.answers);
+        let output = self.service.stop().await;
+        assert!(output.contains("sqlx::query"), "it does not log all it can: {output}");
+        assert_no_secret("the log", &output);
+        dump
+    }
+}
+
+#[tokio::test]
+async fn a_delivery_leaves_no_credential_behind() {
+    let mut watched = Watched::new().await;
+    for provider in &PROVIDERS {
+        for account in ["main", "other"] {
+            let body = (provider.delivery)(account, "B1").to_string();
+            let authorization = (provider.authorization)(account).unwrap_or_default();
+            assert_eq!(watched.post(provider, &authorization, body).await, 200);
+        }
+    }
+    let dump = watched.end(6, 0).await;
+    // nor do the client ids stand in what is left of a payload
+    assert!(!dump.contains("ClientId") && !dump.contains("10001") && !dump.contains("10002"), "{dump}");
+}
+
+#[tokio::test]
+async fn wrong_credentials_are_logged_and_echoed_no_more_than_right_ones() {
+    let mut watched = Watched::new().await;
+    for provider in &PROVIDERS {
+        for wrong in ["Wrong-Credential-1", "wrong\"credential\\2"] {
+            let mut delivery = (provider.delivery)("main", "B1");
+            for member in ["Password", "cid"] {
+                if delivery[member].is_string() {
+                    delivery[member] = json!(wrong);
+                }
+            }
+            assert_eq!(watched.post(provider, &format!("Bearer {wrong}"), delivery.to_string()).await, 401);
+            assert_eq!(watched.post(provider, wrong, "{}").await, 401);
+        }
+    }
+    // right ones in the wrong place
+    let cid = credentials("order_ticketed", "main")[0].1;
+    let key = credentials("ticket_status_update", "main")[0].1;
+    assert_eq!(watched.post(provider("ticket_status_update"), &format!("Basic {key}"), "{}").await, 401);
+    assert_eq!(watched.post(provider("order_ticketed"), &format!("Bearer {cid}"), "{}").await, 401);
+    assert_eq!(watched.post(provider("order_ticketed"), "", json!({"CID": cid}).to_string()).await, 401);
+    assert_eq!(watched.post(provider("order_ticketed"), "", format!("{{\"cid\": \"{cid}\",}}")).await, 400);
+    for text in ["Wrong-Credential-1", "wrong\"credential", "wrong\\\"credential"] {
+        assert!(!watched.answers.contains(text) && !watched.service.process.output().contains(text));
+    }
+    watched.end(0, 0).await;
+}
+
+#[tokio::test]
+async fn credentials_go_however_their_keys_are_written_and_however_often_they_come() {
+    let mut watched = Watched::new().await;
+    let shapes: [fn(&str, &str) -> String; 6] = [
+        |key, value| format!(r#""{}":{value}"#, in_code_units(key)),
+        |key, value| format!(r#""{key}":"another","{key}":{value}"#),
+        |key, value| {
+            format!(r#""{0}":"another","{1}":"another","{key}":{value}"#, key.to_lowercase(), key.to_uppercase())
+        },
+        |key, value| format!("\"{key}\" \n:\t{value} "),
+        |key, value| {
+            format!(r#""x":{{"{key}":[{value},"another"]}},"y":[{{"{key}":{{"v":{value}}}}}],"{key}":{value}"#)
+        },
+        |key, value| format!(r#""{key}":"{}""#, in_code_units(value.trim_matches('"'))),
+    ];
+    let mut delivered = 0;
+    for (n, shape) in shapes.iter().enumerate() {
+        for provider in &PROVIDERS[1..] {
+            let delivery = (provider.delivery)("main", &format!("B{n}"));
+            let members = delivery.as_object().unwrap().iter().map(|(key, value)| {
+                // what has to be escaped in the first place cannot be escaped character by character
+                let is_credential = ["UserName", "cid"].contains(&key.as_str()) || (key == "Password" && n != 5);
+                if is_credential { shape(key, &value.to_string()) } else { format!("\"{key}\":{value}") }
+            });
+            let body = format!("{{{}}}", members.collect::<Vec<_>>().join(","));
+            assert_eq!(watched.deliver(provider, body.clone()).await, 200, "{body}");
+            delivered += 1;
+        }
+    }
+    let dump = watched.end(delivered, 0).await;
+    assert!(!dump.contains("another"), "a credential that is not configured, or no more: {dump}");
+}
+
+/// Bodies in which every secret stands wherever a text can stand, each in one way of writing it.
+fn riddled(provider: &Provider, booking: &str, write: fn(&str) -> String) -> String {
+    let mut delivery = (provider.delivery)("main", booking);
+    for pointer in [
+        "/PNR",
+        "/AirlinesPNR",
+        "/Remark",
+        "/TraceId",
+        "/status",
+        "/TicketInfoes/0/TicketNumbers/0",
+        "/TicketInfoes/0/PassengerInfo/NameElement/FirstName",
+        "/Passengers/0/LastName",
+        "/data/paxTicketInfos/0/name",
+        "/data/paxTicketInfos/0/ticketNos/0",
+    ] {
+        if let Some(value) = delivery.pointer_mut(pointer) {
+            *value = json!("SECRETS");
+        }
+    }
+    delivery["nested"] = json!([[{"deep": {"er": "SECRETS"}}], "SECRETS"]);
+    delivery["KEYS"] = json!(1);
+    let all = secrets().into_iter().map(write).collect::<Vec<_>>().join(" , ");
+    let keys = secrets().into_iter().map(|secret| format!("\"{}\":0", write(secret))).collect::<Vec<_>>().join(",");
+    delivery.to_string().replace("SECRETS", &all).replace("\"KEYS\":1", &keys)
+}
+
+const WAYS: [fn(&str) -> String; 3] = [escaped, in_code_units, in_some_code_units];
+
+#[tokio::test]
+async fn secrets_go_from_every_other_field_in_any_escaping() {
+    let mut watched = Watched::new().await;
+    for provider in &PROVIDERS {
+        for (n, write) in WAYS.into_iter().enumerate() {
+            let body = riddled(provider, &format!("B{n}"), write);
+            assert_eq!(watched.deliver(provider, body.clone()).await, 200, "{body}");
+        }
+    }
+    watched.end(9, 0).await;
+}
+
+#[tokio::test]
+async fn secrets_go_from_the_booking_reference() {
+    let mut watched = Watched::new().await;
+    let mut events = 0;
+    for provider in &PROVIDERS {
+        for secret in secrets() {
+            let delivery = (provider.delivery)("main", &format!("ref {secret} {events}"));
+            assert_eq!(watched.deliver(provider, delivery.to_string()).await, 200);
+            events += 1;
+        }
+    }
+    let dump = watched.end(events, 0).await;
+    assert_eq!(dump.matches("\"booking_ref\":\"ref [redacted] ").count(), events, "the rest of a text stays");
+}
+
+#[tokio::test]
+async fn secrets_go_from_what_is_kept_unprocessed() {
+    let mut watched = Watched::new().await;
+    let mut kept = 0;
+    for write in WAYS {
+        for provider in &PROVIDERS {
+            for (field, spoiled) in [
+                (r#""BookingTransactionRef":"B1""#, r#""BookingTransactionRef":[]"#),
+                (r#""TicketInfoes":"#, r#""TicketInfoes":[],"Other":"#),
+                (r#""BookingId":"B1""#, r#""BookingId":null"#),
+                (r#""orderNo":"B1""#, r#""orderNo":"""#),
+                (r#""type":"order.ticketed""#, r#""type":"order.void""#),
+            ] {
+                let body = riddled(provider, "B1", write);
+                if body.contains(field) {
+                    let status = if spoiled.contains("void") { 200 } else { 422 };
+                    assert_eq!(watched.deliver(provider, body.replace(field, spoiled)).await, status);
+                    kept += 1;
+                }
+            }
+        }
+    }
+    assert_eq!(kept, 15);
+    watched.end(0, kept).await;
+}
+
+#[tokio::test]
+async fn secrets_go_from_what_is_no_json() {
+    let mut watched = Watched::new().await;
+    let provider = provider("ticket_status_update");
+    let mut kept = 0;
+    for write in WAYS.into_iter().chain([str::to_owned as fn(&str) -> String]) {
+        for body in [
+            riddled(provider, "B1", write) + ",",
+            riddled(provider, "B1", write).replace("\",\"", "\",,\""),
+            secrets().into_iter().map(write).collect::<Vec<_>>().join("\n"),
+            secrets().into_iter().map(write).collect::<Vec<_>>().join("\u{fffd}\\\\u00\\"),
+        ] {
+            for body in [body.clone().into_bytes(), [body.as_bytes(), b"\xff\xfe"].concat()] {
+                assert_eq!(watched.deliver(provider, body).await, 422);
+                kept += 1;
+            }
+        }
+    }
+    watched.end(0, kept).await;
+}
+
+#[tokio::test]
+async fn secrets_go_from_json_that_stands_in_a_text() {
+    let mut watched = Watched::new().await;
+    for provider in &PROVIDERS {
+        let mut delivery = (provider.delivery)("main", "B1");
+        // as most libraries write it, and as those do that write ASCII only
+        let inner = json!(secrets()).to_string();
+        let in_ascii = inner.replace('é', "\\u00e9").replace('ö', "\\u00f6");
+        delivery["forwarded"] = json!([inner, in_ascii]);
+        assert_eq!(watched.deliver(provider, delivery.to_string()).await, 200);
+    }
+    let first = &PROVIDERS[0];
+    let inner = json!({"forwarded": json!(secrets()).to_string()}).to_string();
+    assert_eq!(watched.deliver(first, inner + ",").await, 422);
+    watched.end(3, 1).await;
+}
+
+#[tokio::test]
+async fn no_answer_tells_how_the_service_works() {
+    let database = Database::new().await;
+    let service = Service::start(&database, &[]).await;
+    let mut answers = Vec::new();
+    for provider in &PROVIDERS {
+        for body in ["", "{", "[]", "\u{0}", r#"{"BookingId":{}}"#, r#"{"cid":[]}"#] {
+            answers.push(service.post(provider, body).await);
+        }
+        answers.push(service.post(provider, (provider.delivery)("main", &"x".repeat(300)).to_string()).await);
+        answers.push(service.post(provider, " ".repeat(300_000)).await);
+        answers.push(Answer::of(service.request("GET", provider.path)).await);
+    }
+    database.execute("alter table ticket_events rename to elsewhere").await;
+    for provider in &PROVIDERS {
+        answers.push(service.post(provider, (provider.delivery)("main", "B1").to_string()).await);
+    }
+    answers.push(Answer::of(service.request("POST", "/select * from ticket_events")).await);
+    for answer in answers {
+        assert!((400..600).contains(&answer.status), "{answer:?}");
+        let text = answer.body.to_string().to_lowercase();
+        for internal in [
+            "ticket_events",
+            "relation",
+            "sql",
+            "postgres",
+            "select",
+            "insert",
+            "unnest",
+            "serde",
+            "rust",
+            "tokio",
+            "axum",
+            "hyper",
+            "panic",
+            "src/",
+            ".rs",
+            "/var/",
+            "/tmp",
+            "127.0.0.1",
+            "stack",
+            "42p01",
+        ] {
+            assert!(!text.contains(internal), "{text} says {internal}");
+        }
+        for header in ["server", "x-powered-by"] {
+            assert!(!answer.headers.contains_key(header));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_misspelled_password_of_the_database_is_not_logged() {
+    let database = Database::new().await;
+    let url = format!("{}&passwd=hunter2-misspelled", database.url());
+    let service = Service::start(&database, &[("DATABASE_URL", &url), ("RUST_LOG", "trace")]).await;
+    let output = service.stop().await;
+    assert!(!output.contains("hunter2-misspelled"), "{output}");
+}

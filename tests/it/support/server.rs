@@ -1,0 +1,105 @@
+//! A Postgres of one test's own, which it may stop, freeze and kill.
+
+use std::path::PathBuf;
+
+use sqlx::{Connection, Executor, PgConnection, PgPool, postgres::PgPoolOptions};
+use ticket_webhooks::{
+    embedded_postgres::{EmbeddedPostgres, Options},
+    store,
+};
+use uuid::Uuid;
+
+const DATABASE: &str = "deliveries";
+
+/// A server whose end is part of the test. Its data outlive it, and go with this value.
+pub struct Server {
+    running: Option<EmbeddedPostgres>,
+    directory: PathBuf,
+    url: String,
+}
+
+impl Server {
+    /// With an empty database for deliveries, or with one that has the tables.
+    pub async fn start(migrated: bool) -> Self {
+        let directory = std::env::temp_dir().join(format!("ticket-webhooks-server-{}", Uuid::now_v7().simple()));
+        let mut server = Self { running: None, directory, url: String::new() };
+        server.start_again().await;
+        let mut connection = PgConnection::connect_with(&server.postgres().connect_options("postgres")).await.unwrap();
+        connection.execute("create database deliveries").await.unwrap();
+        connection.close().await.unwrap();
+        if migrated {
+            let pool = server.pool();
+            store::migrate(&pool).await.unwrap();
+            pool.close().await;
+        }
+        server
+    }
+
+    pub async fn start_again(&mut self) {
+        let mut options = Options::new(&self.directory);
+        options.settings.push(("fsync".to_owned(), "off".to_owned()));
+        let started = tokio::task::spawn_blocking(move || EmbeddedPostgres::start(&options)).await.unwrap();
+        let postgres = started.expect("the test needs a Postgres");
+        if self.url.is_empty() {
+            self.url = postgres.url(DATABASE);
+        }
+        self.running = Some(postgres);
+    }
+
+    fn postgres(&self) -> &EmbeddedPostgres {
+        self.running.as_ref().expect("the server runs")
+    }
+
+    /// What connects to it from now on is this role; [`Self::pool`] is not.
+    pub fn use_role(&mut self, role: &str) {
+        self.url = self.url.replace("user=ticket_webhooks", &format!("user={role}"));
+    }
+
+    /// Also while it is down.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub fn pool(&self) -> PgPool {
+        PgPoolOptions::new().max_connections(2).connect_lazy_with(self.postgres().connect_options(DATABASE))
+    }
+
+    /// Sends a signal to the server's main process: QUIT stops at once, KILL kills.
+    pub fn signal(&self, signal: &str) {
+        let id = self.postgres().process_id().to_string();
+        assert!(std::process::Command::new("kill").args([&format!("-{signal}"), &id]).status().unwrap().success());
+    }
+
+    /// Sends a signal to the server's main process and to all that it has started.
+    pub fn signal_all(&self, signal: &str) {
+        let id = self.postgres().process_id().to_string();
+        let children = std::process::Command::new("pkill").args([&format!("-{signal}"), "-P", &id]).status().unwrap();
+        assert!(children.success());
+        self.signal(signal);
+    }
+
+    /// Waits until it is gone after a signal.
+    pub async fn gone(&mut self) {
+        let postgres = self.running.take().expect("the server runs");
+        postgres.exited().await;
+        tokio::task::spawn_blocking(move || drop(postgres)).await.unwrap();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // a test that fails may leave it frozen, and then it does not end either
+        if let Some(postgres) = &self.running {
+            let id = postgres.process_id().to_string();
+            let _ = std::process::Command::new("pkill").args(["-CONT", "-P", &id]).status();
+            let _ =
+                std::process::Command::new("kill").args(["-CONT", &id]).stderr(std::process::Stdio::null()).status();
+        }
+        let (running, directory) = (self.running.take(), self.directory.clone());
+        let _ = std::thread::spawn(move || {
+            drop(running);
+            let _ = std::fs::remove_dir_all(directory);
+        })
+        .join();
+    }
+}

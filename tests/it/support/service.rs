@@ -1,0 +1,233 @@
+//! The real binary, as an operator runs it.
+
+use std::{
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{self, Child, ExitStatus, Stdio},
+    sync::{Arc, Condvar, Mutex},
+    time::Duration,
+};
+
+use serde_json::Value;
+
+use super::{Answer, Database, Provider};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_ticket-webhooks");
+
+/// How long anything may take that takes a moment.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The credentials of the account `main` of each provider, and those of `other`, by their keys in the configuration.
+pub fn credentials(provider: &str, account: &str) -> Vec<(&'static str, &'static str)> {
+    match (provider, account) {
+        ("ticket_status_update", "main") => vec![("api_key", "tsu-Key_7f3a9c\"51\\x")],
+        ("ticket_status_update", "other") => vec![("api_key", "tsu-Key_second-00b2")],
+        ("booking_callback", "main") => {
+            vec![("client_id", "10001"), ("user_name", "agency-api"), ("password", "Pa\"ss\\wörd-41")]
+        }
+        ("booking_callback", "other") => {
+            vec![("client_id", "10002"), ("user_name", "agency-two"), ("password", "second-Pass-77")]
+        }
+        ("order_ticketed", "main") => vec![("cid", "AG_TEST_cid_90c4e1")],
+        ("order_ticketed", "other") => vec![("cid", "AG_TEST_cid_second")],
+        _ => panic!("no account {account} of {provider}"),
+    }
+}
+
+/// The variables with which a service is started that has two accounts of each provider, `main` for live bookings and
+/// `other` for tests, and listens on free ports of the loopback.
+pub fn settings(database_url: &str) -> Vec<(String, String)> {
+    let mut variables = vec![
+        ("DATABASE_URL".to_owned(), database_url.to_owned()),
+        ("TICKET_WEBHOOKS__SERVER__PUBLIC_ADDRESS".to_owned(), "127.0.0.1:0".to_owned()),
+        ("TICKET_WEBHOOKS__SERVER__ADMIN_ADDRESS".to_owned(), "127.0.0.1:0".to_owned()),
+        ("TICKET_WEBHOOKS__SERVER__DRAIN_DELAY_MS".to_owned(), "0".to_owned()),
+    ];
+    for provider in ["ticket_status_update", "booking_callback", "order_ticketed"] {
+        for (account, environment) in [("main", "live"), ("other", "test")] {
+            let key = format!("TICKET_WEBHOOKS__PROVIDERS__{provider}__ACCOUNTS__{account}").to_uppercase();
+            variables.push((format!("{key}__ENVIRONMENT"), environment.to_owned()));
+            for (name, value) in credentials(provider, account) {
+                variables.push((format!("{key}__{}", name.to_uppercase()), value.to_owned()));
+            }
+        }
+    }
+    variables
+}
+
+/// How `unshare` gets a namespace for mounts: anybody but root has to be root in it first.
+fn namespace() -> &'static [&'static str] {
+    if rustix::process::getuid().is_root() { &["--mount"] } else { &["--mount", "--map-root-user"] }
+}
+
+/// A command of the binary with an environment of its own.
+pub struct Command(process::Command);
+
+impl Command {
+    pub fn new(arguments: &[&str]) -> Self {
+        Self::with(process::Command::new(BINARY), arguments)
+    }
+
+    fn with(mut command: process::Command, arguments: &[&str]) -> Self {
+        command.args(arguments).env_clear().stdin(Stdio::null());
+        if let Some(path) = std::env::var_os("PATH") {
+            command.env("PATH", path);
+        }
+        Self(command)
+    }
+
+    /// Whether [`Self::over_a_disk_of_its_own`] works here: root, or a user who may be root in a namespace, on Linux.
+    pub fn can_mount() -> bool {
+        let mut command = process::Command::new("unshare");
+        command.args(namespace()).args(["mount", "-t", "tmpfs", "none", "/tmp"]);
+        command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+    }
+
+    /// With an empty disk of this size mounted on a directory, which only this command sees, and which goes with it.
+    pub fn over_a_disk_of_its_own(directory: &Path, size: &str, arguments: &[&str]) -> Self {
+        let mut command = process::Command::new("unshare");
+        let script = r#"mount -t tmpfs -o size="$1" none "$0" && shift && exec "$@""#;
+        command.args(namespace()).args(["sh", "-c", script]).arg(directory).args([size, BINARY]);
+        Self::with(command, arguments)
+    }
+
+    pub fn envs(mut self, variables: &[(String, String)]) -> Self {
+        self.0.envs(variables.iter().map(|(name, value)| (name, value)));
+        self
+    }
+
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.0.env(name, value);
+        self
+    }
+
+    pub fn directory(mut self, directory: &Path) -> Self {
+        self.0.current_dir(directory);
+        self
+    }
+
+    /// Exit code, standard output, standard error.
+    pub fn run(mut self) -> (i32, String, String) {
+        let output = self.0.output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
+    }
+
+    pub fn start(mut self) -> Process {
+        let mut child = self.0.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let lines: Arc<(Mutex<Vec<String>>, Condvar)> = Arc::default();
+        let streams: [Box<dyn std::io::Read + Send>; 2] =
+            [Box::new(child.stdout.take().unwrap()), Box::new(child.stderr.take().unwrap())];
+        for stream in streams {
+            let lines = Arc::clone(&lines);
+            std::thread::spawn(move || {
+                for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                    lines.0.lock().unwrap().push(line);
+                    lines.1.notify_all();
+                }
+            });
+        }
+        Process { child, lines }
+    }
+}
+
+/// A running command.
+pub struct Process {
+    child: Child,
+    lines: Arc<(Mutex<Vec<String>>, Condvar)>,
+}
+
+impl Process {
+    /// The first line that contains a text, waited for.
+    pub fn line(&self, text: &str) -> String {
+        let lines = self.lines.0.lock().unwrap();
+        let found = |lines: &Vec<String>| lines.iter().find(|line| line.contains(text)).cloned();
+        let waiting = self.lines.1.wait_timeout_while(lines, PATIENCE, |lines| found(lines).is_none()).unwrap();
+        found(&waiting.0).unwrap_or_else(|| panic!("no line with {text:?} in {:#?}", *waiting.0))
+    }
+
+    /// Everything that it has printed.
+    pub fn output(&self) -> String {
+        self.lines.0.lock().unwrap().join("\n")
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn signal(&self, signal: &str) {
+        let sent =
+            process::Command::new("kill").args([&format!("-{signal}"), &self.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    pub fn wait(&mut self) -> ExitStatus {
+        let deadline = std::time::Instant::now() + PATIENCE;
+        loop {
+            match self.child.try_wait().unwrap() {
+                Some(status) => return status,
+                None if std::time::Instant::now() > deadline => panic!("it does not end:\n{}", self.output()),
+                None => std::thread::sleep(Duration::from_millis(5)),
+            }
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A service that answers.
+pub struct Service {
+    pub process: Process,
+    pub public: String,
+    pub admin: String,
+    client: reqwest::Client,
+}
+
+impl Service {
+    /// Over a database, with the accounts of [`settings`] and these variables.
+    pub async fn start(database: &Database, variables: &[(&str, &str)]) -> Self {
+        let mut settings = settings(&database.url());
+        settings.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        let command = Command::new(&["serve"]).envs(&settings);
+        tokio::task::spawn_blocking(move || Self::over(command.start())).await.unwrap()
+    }
+
+    /// Of a process that will serve.
+    pub fn over(process: Process) -> Self {
+        let line: Value = serde_json::from_str(&process.line("\"serving\"")).unwrap();
+        let url = |key: &str| format!("http://{}", line[key].as_str().unwrap());
+        let client = reqwest::Client::builder().timeout(PATIENCE).build().unwrap();
+        Self { public: url("public.address"), admin: url("admin.address"), process, client }
+    }
+
+    /// Any request to the public listener.
+    pub fn request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
+        self.client.request(method.parse().unwrap(), format!("{}{path}", self.public))
+    }
+
+    /// A body with the header credentials of the account `main`, where the provider has any there.
+    pub async fn post(&self, provider: &Provider, body: impl Into<Vec<u8>>) -> Answer {
+        let mut request = self.request("POST", provider.path).body(body.into());
+        if let Some(authorization) = (provider.authorization)("main") {
+            request = request.header("authorization", authorization.as_bytes());
+        }
+        Answer::of(request).await
+    }
+
+    /// Stops it in order and returns what it has logged.
+    pub async fn stop(mut self) -> String {
+        tokio::task::spawn_blocking(move || {
+            self.process.signal("TERM");
+            let status = self.process.wait();
+            assert!(status.success(), "{status}: {}", self.process.output());
+            self.process.output()
+        })
+        .await
+        .unwrap()
+    }
+}
