@@ -1,0 +1,94 @@
+//! `make bench-pure`: what a delivery costs before it is stored, provider by provider.
+//!
+//! The steps are those of `receive.rs`; each is measured alone, and all of them together with the content hash.
+
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use http::{HeaderMap, HeaderValue};
+use secrecy::SecretString;
+use ticket_webhooks::{
+    credentials::{Account, Accounts, Verified},
+    json::Value,
+    payload::Payload,
+    providers::{PROVIDERS, Provider},
+    redaction::Redactor,
+    ticket_event::Environment,
+};
+
+/// One delivery of a provider, and what the service knows before it arrives.
+struct Subject {
+    provider: &'static dyn Provider,
+    accounts: Accounts,
+    redactor: Redactor,
+    headers: HeaderMap,
+    body: String,
+}
+
+impl Subject {
+    fn new(provider: &'static dyn Provider) -> Self {
+        let credentials: Vec<String> =
+            provider.credentials().iter().map(|credential| format!("bench-{}", credential.key)).collect();
+        let texts: Vec<_> = credentials.iter().map(String::as_str).collect();
+        let sample = provider.sample(&texts, "BENCH-1");
+        let secrets: Vec<SecretString> = texts.iter().map(|text| SecretString::from(*text)).collect();
+        let mut headers = HeaderMap::new();
+        for (name, value) in sample.headers {
+            let name = http::HeaderName::try_from(name).expect("a sample's header names are valid");
+            headers.insert(name, HeaderValue::try_from(value).expect("a sample's header values are valid"));
+        }
+        Self {
+            provider,
+            accounts: Accounts::new(vec![Account::new("bench", Environment::Live, &secrets)]),
+            redactor: Redactor::new(secrets, []),
+            headers,
+            body: sample.body,
+        }
+    }
+
+    fn parse(&self) -> Value<'_> {
+        Value::parse(self.body.as_bytes()).expect("a sample is valid JSON")
+    }
+
+    fn authenticate(&self, document: Value<'_>) -> Verified<'_> {
+        let members = document.object();
+        let presented = self.provider.presented(&self.headers, members.as_ref());
+        self.accounts.verify(presented.as_ref()).expect("a sample has the right credentials")
+    }
+
+    fn redact(&self, proof: Verified<'_>, document: Value<'_>) -> Payload {
+        Payload::new(proof, document, &self.provider.credential_members(), &self.redactor)
+    }
+}
+
+fn steps(criterion: &mut Criterion) {
+    for provider in PROVIDERS {
+        let subject = Subject::new(*provider);
+        let document = subject.parse();
+        let payload = subject.redact(subject.authenticate(document), document);
+        let normalize = || provider.normalize(&payload).expect("a sample can be normalized");
+        let booking = normalize();
+        let mut group = criterion.benchmark_group(provider.name());
+        group.bench_function("authenticate", |bencher| bencher.iter(|| subject.authenticate(document)));
+        group.bench_function("parse", |bencher| bencher.iter(|| subject.parse()));
+        group.bench_function("redact", |bencher| {
+            bencher.iter_batched(
+                || subject.authenticate(document),
+                |proof| subject.redact(proof, document),
+                BatchSize::SmallInput,
+            );
+        });
+        group.bench_function("normalize", |bencher| bencher.iter(normalize));
+        group.bench_function("hash", |bencher| bencher.iter(|| booking.content_hash()));
+        group.bench_function("whole", |bencher| {
+            bencher.iter(|| {
+                let document = subject.parse();
+                let payload = subject.redact(subject.authenticate(document), document);
+                let booking = provider.normalize(&payload).expect("a sample can be normalized");
+                (booking.content_hash(), booking, payload)
+            });
+        });
+        group.finish();
+    }
+}
+
+criterion_group!(benches, steps);
+criterion_main!(benches);

@@ -1,0 +1,118 @@
+//! The Postgres of this benchmark: durable, as production has it, and the same for all contestants.
+
+use std::{fs, path::PathBuf};
+
+use anyhow::Context;
+use sqlx::{AssertSqlSafe, PgPool, postgres::PgPoolOptions};
+use ticket_webhooks::{
+    embedded_postgres::{EmbeddedPostgres, Options},
+    store,
+};
+use tokio::runtime::Runtime;
+
+/// Over the defaults: memory, and no checkpoint in the middle of a run.
+const SETTINGS: &[(&str, &str)] = &[
+    ("fsync", "on"),
+    ("synchronous_commit", "on"),
+    ("full_page_writes", "on"),
+    ("shared_buffers", "1GB"),
+    ("max_wal_size", "16GB"),
+    ("min_wal_size", "4GB"),
+    ("checkpoint_timeout", "1h"),
+    ("max_connections", "200"),
+];
+
+/// A server that can be away for a while.
+pub struct Server {
+    options: Options,
+    running: Option<EmbeddedPostgres>,
+    runtime: Runtime,
+}
+
+impl Server {
+    /// Starts it in a directory that is removed at the end.
+    pub fn start(directory: PathBuf) -> anyhow::Result<Self> {
+        let mut options = Options::new(directory);
+        options.settings = SETTINGS.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let mut server = Self { options, running: None, runtime };
+        server.come_back()?;
+        Ok(server)
+    }
+
+    /// Stops it, as for an upgrade; nothing is lost.
+    pub fn go_away(&mut self) -> anyhow::Result<()> {
+        Ok(self.running.take().context("it is away")?.stop()?)
+    }
+
+    /// Starts it again.
+    pub fn come_back(&mut self) -> anyhow::Result<()> {
+        self.running = Some(EmbeddedPostgres::start(&self.options)?);
+        Ok(())
+    }
+
+    /// An empty database with the tables of the service.
+    pub fn create_database(&self, name: &str) -> anyhow::Result<()> {
+        self.execute("postgres", &format!("drop database if exists {name} with (force)"))?;
+        self.execute("postgres", &format!("create database {name}"))?;
+        self.runtime.block_on(async {
+            let pool = PgPool::connect_with(self.running()?.connect_options(name)).await?;
+            store::migrate(&pool).await?;
+            pool.close().await;
+            Ok(())
+        })
+    }
+
+    /// How everybody connects.
+    pub fn url(&self, database: &str) -> anyhow::Result<String> {
+        Ok(self.running()?.url(database))
+    }
+
+    /// Statements whose answer does not matter.
+    pub fn execute(&self, database: &str, statements: &str) -> anyhow::Result<()> {
+        self.with(database, async |pool| {
+            sqlx::raw_sql(AssertSqlSafe(statements)).execute(&pool).await?;
+            Ok(())
+        })
+    }
+
+    /// The rows of a query that has one column of text.
+    pub fn texts(&self, database: &str, query: &str) -> anyhow::Result<Vec<String>> {
+        self.with(database, async |pool| Ok(sqlx::query_scalar(AssertSqlSafe(query)).fetch_all(&pool).await?))
+    }
+
+    /// Empties the table, and writes out what is left of the run before.
+    pub fn empty(&self, database: &str) -> anyhow::Result<()> {
+        self.execute(database, "truncate ticket_events, unprocessed_deliveries; checkpoint")
+    }
+
+    /// How many deliveries of the load generator are recorded, duplicates counted.
+    pub fn recorded(&self, database: &str) -> anyhow::Result<u64> {
+        let query = "select coalesce(sum(delivery_count), 0) from ticket_events
+            where provider in ('ticket_status_update', 'booking_callback', 'order_ticketed')
+            and environment = 'live' and booking_ref like 'BENCH-%'";
+        let count: i64 = self.with(database, async |pool| Ok(sqlx::query_scalar(query).fetch_one(&pool).await?))?;
+        Ok(u64::try_from(count)?)
+    }
+
+    /// Stops it and removes its files.
+    pub fn remove(mut self) -> anyhow::Result<()> {
+        let home = self.running()?.log().parent().map(PathBuf::from);
+        self.go_away()?;
+        Ok(home.map_or(Ok(()), fs::remove_dir_all)?)
+    }
+
+    fn running(&self) -> anyhow::Result<&EmbeddedPostgres> {
+        self.running.as_ref().context("Postgres is away")
+    }
+
+    fn with<T>(&self, database: &str, query: impl AsyncFnOnce(PgPool) -> anyhow::Result<T>) -> anyhow::Result<T> {
+        let options = self.running()?.connect_options(database);
+        self.runtime.block_on(async {
+            let pool = PgPoolOptions::new().max_connections(1).connect_with(options).await?;
+            let answer = query(pool.clone()).await;
+            pool.close().await;
+            answer
+        })
+    }
+}

@@ -1,0 +1,154 @@
+//! The load generator: connections that each post, wait for the answer and post again, on one thread.
+//!
+//! It shares the machine with what it measures, so it does as little as it can: raw HTTP/1.1 over kept connections,
+//! requests made in advance, and of an answer only the status and the end.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail};
+use memchr::memmem;
+use tokio::{net::TcpStream, task::JoinSet};
+
+use crate::deliveries::Deliveries;
+
+/// What to do.
+#[derive(Clone, Copy)]
+pub struct Load {
+    pub connections: usize,
+    pub duration: Duration,
+    /// One and the same delivery from everybody, or a new booking each time.
+    pub repeated: bool,
+}
+
+/// What came of it.
+pub struct Run {
+    pub acknowledged: u64,
+    /// Answered with anything but 200.
+    pub refused: u64,
+    pub seconds: f64,
+    /// Of each delivery, in microseconds, sorted.
+    latencies: Vec<u32>,
+}
+
+impl Load {
+    /// New bookings from so many connections.
+    pub fn new(connections: usize, duration: Duration) -> Self {
+        Self { connections, duration, repeated: false }
+    }
+
+    /// Runs it on this thread; `acknowledged` counts along for whoever watches.
+    pub fn run(self, address: SocketAddr, acknowledged: &Arc<AtomicU64>) -> anyhow::Result<Run> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let mut streams = Vec::new();
+            for _ in 0..self.connections {
+                let stream = TcpStream::connect(address).await.context("the load generator cannot connect")?;
+                stream.set_nodelay(true)?;
+                streams.push(stream);
+            }
+            let start = Instant::now();
+            let mut connections = JoinSet::new();
+            for stream in streams {
+                let deliveries =
+                    if self.repeated { Deliveries::one_and_the_same() } else { Deliveries::new_bookings() };
+                connections.spawn(deliver(stream, deliveries, start + self.duration, Arc::clone(acknowledged)));
+            }
+            let mut run = Run { acknowledged: 0, refused: 0, seconds: 0.0, latencies: Vec::new() };
+            while let Some(connection) = connections.join_next().await {
+                let (latencies, refused) = connection??;
+                run.acknowledged += latencies.len() as u64;
+                run.refused += refused;
+                run.latencies.extend(latencies);
+            }
+            run.seconds = start.elapsed().as_secs_f64();
+            run.latencies.sort_unstable();
+            Ok(run)
+        })
+    }
+}
+
+impl Run {
+    /// Acknowledged deliveries in a second.
+    pub fn rate(&self) -> f64 {
+        self.acknowledged as f64 / self.seconds
+    }
+
+    /// The latency in milliseconds that this share of the deliveries did not exceed.
+    pub fn latency(&self, share: f64) -> f64 {
+        let index = (self.latencies.len() as f64 * share) as usize;
+        f64::from(*self.latencies.get(index).or(self.latencies.last()).unwrap_or(&0)) / 1000.0
+    }
+}
+
+/// One connection: the latencies of what was acknowledged, and how many were refused.
+async fn deliver(
+    stream: TcpStream,
+    mut deliveries: Deliveries,
+    until: Instant,
+    acknowledged: Arc<AtomicU64>,
+) -> anyhow::Result<(Vec<u32>, u64)> {
+    let mut latencies = Vec::with_capacity(4096);
+    let mut refused = 0;
+    let mut answer = [0; 2048];
+    let mut sent = Instant::now();
+    while sent < until {
+        write(&stream, deliveries.next()).await?;
+        let is_accepted = read(&stream, &mut answer).await?;
+        let now = Instant::now();
+        if is_accepted {
+            latencies.push(u32::try_from((now - sent).as_micros())?);
+            acknowledged.fetch_add(1, Relaxed);
+        } else {
+            refused += 1;
+        }
+        sent = now;
+    }
+    Ok((latencies, refused))
+}
+
+async fn write(stream: &TcpStream, mut request: &[u8]) -> io::Result<()> {
+    while !request.is_empty() {
+        match stream.try_write(request) {
+            Ok(written) => request = &request[written..],
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => stream.writable().await?,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Reads one answer to its end; whether it is a 200.
+async fn read(stream: &TcpStream, buffer: &mut [u8]) -> anyhow::Result<bool> {
+    let mut filled = 0;
+    loop {
+        stream.readable().await?;
+        match stream.try_read(&mut buffer[filled..]) {
+            Ok(0) => bail!("the connection was closed under a delivery"),
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+            Err(error) => return Err(error.into()),
+        }
+        let answer = &buffer[..filled];
+        if let Some(head) = memmem::find(answer, b"\r\n\r\n") {
+            let length = content_length(&answer[..head]).context("an answer without content-length")?;
+            if filled >= head + 4 + length {
+                return Ok(answer.starts_with(b"HTTP/1.1 200"));
+            }
+        }
+    }
+}
+
+fn content_length(head: &[u8]) -> Option<usize> {
+    const NAME: &[u8] = b"content-length: ";
+    let value = &head[memmem::find(head, NAME)? + NAME.len()..];
+    let digits = value.iter().take_while(|byte| byte.is_ascii_digit());
+    Some(digits.fold(0, |number, digit| number * 10 + usize::from(digit - b'0')))
+}

@@ -1,0 +1,66 @@
+//! `make bench`: what the service takes, side by side with what Postgres alone takes of the same rows.
+//!
+//! It starts a Postgres of its own with durable settings and the release binary, drives all three providers over HTTP,
+//! and ends with the table that the README quotes. Contestants take turns within each round, every figure is the median
+//! of the rounds, and every ratio is of one run. After each load, `ticket_events` must hold exactly what was
+//! acknowledged, or the whole run fails: the speed of a service that loses deliveries means nothing.
+//!
+//! `make bench ARGS=--quick` shows in a minute and a half whether all of it works; its figures are rough.
+//! `make bench ARGS=--service` loads the service for half a minute and pgbench beside it: for a profiler to look at.
+
+/// The Postgres under it all.
+mod database;
+/// The requests.
+mod deliveries;
+/// The load generator.
+mod load;
+/// One load on one service: the figures, their check and their medians.
+mod measure;
+/// The server under load.
+mod service;
+
+/// Side by side: the service, pgbench, batches of one, one insert a request.
+mod contest;
+/// A table of millions against an empty one.
+mod millions;
+/// While Postgres is away.
+mod outage;
+/// pgbench with the same rows.
+mod pgbench;
+/// The server that most would write.
+mod single_insert;
+
+/// The tables at the end.
+mod report;
+
+use std::{env, fs, path::PathBuf, time::Duration};
+
+use database::Server;
+use measure::Bench;
+
+fn main() -> anyhow::Result<()> {
+    if env::args().any(|argument| argument == single_insert::ARGUMENT) {
+        return single_insert::serve();
+    }
+    let is_quick = env::args().any(|argument| argument == "--quick");
+    let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("bench");
+    fs::create_dir_all(&directory)?;
+    let bench = Bench {
+        server: Server::start(directory.join("postgres"))?,
+        directory,
+        rounds: if is_quick { 1 } else { 3 },
+        duration: Duration::from_secs(if is_quick { 1 } else { 4 }),
+    };
+    bench.server.create_database(measure::DATABASE)?;
+    if env::args().any(|argument| argument == "--service") {
+        contest::service_alone(&bench)?;
+        return bench.server.remove();
+    }
+    let mut bench = bench;
+    let contest = contest::run(&bench)?;
+    let millions = millions::run(&bench, if is_quick { 300_000 } else { 5_000_000 })?;
+    let outage = outage::run(&mut bench)?;
+    bench.server.remove()?;
+    report::print(&contest, &millions, outage.as_ref());
+    Ok(())
+}

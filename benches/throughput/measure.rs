@@ -1,0 +1,116 @@
+//! One load on one service: the figures, the check that nothing was lost, and the medians of several rounds.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use anyhow::ensure;
+
+use crate::{database::Server, load::Load, service::Service};
+
+/// The database of all that starts with an empty table.
+pub const DATABASE: &str = "bench";
+
+/// Lets connections, caches and prepared statements settle.
+const WARM_UP: Duration = Duration::from_millis(700);
+
+/// What all measurements share.
+pub struct Bench {
+    pub server: Server,
+    /// For logs and scripts.
+    pub directory: PathBuf,
+    pub rounds: usize,
+    /// Of one measurement.
+    pub duration: Duration,
+}
+
+/// The figures of one load.
+#[derive(Clone, Copy)]
+pub struct Figures {
+    /// Events a second.
+    pub rate: f64,
+    /// Milliseconds.
+    pub p50: f64,
+    pub p99: f64,
+    /// Of the service, in microseconds an event.
+    pub user: f64,
+    pub system: f64,
+    /// The most that the service has had so far, in megabytes.
+    pub memory: f64,
+}
+
+impl Bench {
+    /// This service over a database.
+    pub fn service(&self, database: &str, variables: &[(&str, &str)]) -> anyhow::Result<Service> {
+        Service::start(&self.server.url(database)?, &self.directory.join("service.log"), variables)
+    }
+
+    /// Leaves one row of each provider in the table, as the service has recorded it.
+    pub fn one_of_each(&self, service: &Service, database: &str) -> anyhow::Result<()> {
+        Load::new(1, WARM_UP).run(service.address, &Arc::default())?;
+        self.server.execute(
+            database,
+            "delete from ticket_events where id not in (select distinct on (provider) id from ticket_events)",
+        )
+    }
+
+    /// Starts from an empty table.
+    pub fn measure(&self, service: &Service, connections: usize) -> anyhow::Result<Figures> {
+        Load::new(connections, WARM_UP).run(service.address, &Arc::default())?;
+        self.server.empty(DATABASE)?;
+        self.measure_on(service, DATABASE, Load::new(connections, self.duration))
+    }
+
+    /// Starts from the table as it is.
+    pub fn measure_on(&self, service: &Service, database: &str, load: Load) -> anyhow::Result<Figures> {
+        let recorded_before = self.server.recorded(database)?;
+        let cpu_before = service.cpu()?;
+        let run = load.run(service.address, &Arc::default())?;
+        let cpu = service.cpu()?;
+        let recorded = self.server.recorded(database)? - recorded_before;
+        let (acknowledged, refused) = (run.acknowledged, run.refused);
+        ensure!(refused == 0, "{refused} deliveries were refused, and {acknowledged} acknowledged");
+        ensure!(recorded == acknowledged, "{acknowledged} deliveries were acknowledged, and {recorded} recorded");
+        let of_an_event = |seconds: f64| seconds * 1e6 / acknowledged as f64;
+        let figures = Figures {
+            rate: run.rate(),
+            p50: run.latency(0.50),
+            p99: run.latency(0.99),
+            user: of_an_event(cpu.user - cpu_before.user),
+            system: of_an_event(cpu.system - cpu_before.system),
+            memory: service.peak_memory()?,
+        };
+        eprintln!("  {:>4} connections: {figures}", load.connections);
+        Ok(figures)
+    }
+}
+
+impl Figures {
+    /// Each figure's median.
+    pub fn median(rounds: &[Self]) -> Self {
+        let of = |figure: fn(&Self) -> f64| median(rounds.iter().map(figure));
+        Self {
+            rate: of(|f| f.rate),
+            p50: of(|f| f.p50),
+            p99: of(|f| f.p99),
+            user: of(|f| f.user),
+            system: of(|f| f.system),
+            memory: of(|f| f.memory),
+        }
+    }
+}
+
+impl std::fmt::Display for Figures {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { rate, p50, p99, user, system, memory } = self;
+        write!(
+            f,
+            "{rate:.0} events/s, p50 {p50:.2} ms, p99 {p99:.2} ms, CPU {user:.0} + {system:.0} µs, {memory:.0} MB"
+        )
+    }
+}
+
+/// The middle one.
+pub fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}

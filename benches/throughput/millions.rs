@@ -1,0 +1,60 @@
+//! The same load on a table of millions and on an empty one, in turn.
+
+use std::time::Instant;
+
+use crate::{
+    load::Load,
+    measure::{Bench, DATABASE, median},
+};
+
+const LOADED: &str = "bench_millions";
+
+const CONNECTIONS: usize = 256;
+
+/// Medians of the rounds, in events a second.
+pub struct Millions {
+    pub rows: u64,
+    pub empty: f64,
+    pub loaded: f64,
+}
+
+/// Multiplies the rows that the service makes of one delivery of each provider, then takes turns.
+pub fn run(bench: &Bench, rows: u64) -> anyhow::Result<Millions> {
+    eprintln!("{rows} rows");
+    let start = Instant::now();
+    bench.server.create_database(LOADED)?;
+    let on_loaded = bench.service(LOADED, &[])?;
+    bench.one_of_each(&on_loaded, LOADED)?;
+    bench.server.execute(LOADED, &multiply(rows))?;
+    bench.server.execute(LOADED, "vacuum analyze ticket_events")?;
+    eprintln!("  loaded in {:.0} s", start.elapsed().as_secs_f64());
+
+    let on_empty = bench.service(DATABASE, &[])?;
+    let (mut empty, mut loaded) = (Vec::new(), Vec::new());
+    for _ in 0..bench.rounds {
+        empty.push(bench.measure(&on_empty, CONNECTIONS)?.rate);
+        bench.server.execute(LOADED, "checkpoint")?;
+        loaded.push(bench.measure_on(&on_loaded, LOADED, Load::new(CONNECTIONS, bench.duration))?.rate);
+    }
+    drop(on_loaded);
+    bench.server.execute("postgres", &format!("drop database {LOADED} with (force)"))?;
+    Ok(Millions { rows, empty: median(empty.into_iter()), loaded: median(loaded.into_iter()) })
+}
+
+/// The rows in the table become so many: all as they are, but for their id and booking reference.
+fn multiply(rows: u64) -> String {
+    format!(
+        "create temporary table sample as select *, row_number() over () as position from ticket_events;
+        truncate ticket_events cascade;
+        do $do$ begin
+            execute format(
+                $$insert into ticket_events (id, booking_ref, %1$s)
+                select lpad(to_hex(number * 10 + position), 32, '0')::uuid, 'BENCHED-' || lpad(number::text, 12, '0'), %1$s
+                from generate_series(1, {rows} / (select count(*) from sample)) as number, sample$$,
+                (select string_agg(column_name, ', ') from information_schema.columns
+                where table_name = 'ticket_events' and table_schema = 'public'
+                and is_identity = 'NO' and column_name not in ('id', 'booking_ref', 'recorded_xid'))
+            );
+        end $do$"
+    )
+}

@@ -1,0 +1,110 @@
+//! A server process under load: the release binary of this service, or what it is compared with.
+//!
+//! Its standard error goes to a file, as with any service; the line there that holds `public.address` says that it is
+//! ready, and where.
+
+use std::{
+    fs::{self, File},
+    net::SocketAddr,
+    path::Path,
+    process::{Child, Command, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail};
+use serde_json::Value;
+use ticket_webhooks::providers::PROVIDERS;
+
+use crate::deliveries::credentials;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Of `/proc/PID/stat`; 100 on every Linux.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// A running server.
+pub struct Service {
+    child: Child,
+    pub address: SocketAddr,
+}
+
+/// CPU time in seconds.
+#[derive(Clone, Copy)]
+pub struct Cpu {
+    pub user: f64,
+    pub system: f64,
+}
+
+impl Service {
+    /// This service, with an account of every provider and these variables.
+    pub fn start(database_url: &str, log: &Path, variables: &[(&str, &str)]) -> anyhow::Result<Self> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ticket-webhooks"));
+        command.arg("serve").env_clear().env("DATABASE_URL", database_url);
+        for (key, value) in
+            [("PUBLIC_ADDRESS", "127.0.0.1:0"), ("ADMIN_ADDRESS", "127.0.0.1:0"), ("DRAIN_DELAY_MS", "0")]
+        {
+            command.env(format!("TICKET_WEBHOOKS__SERVER__{key}"), value);
+        }
+        for provider in PROVIDERS {
+            let account = format!("TICKET_WEBHOOKS__PROVIDERS__{}__ACCOUNTS__BENCH", provider.name().to_uppercase());
+            command.env(format!("{account}__ENVIRONMENT"), "live");
+            for (credential, value) in provider.credentials().iter().zip(credentials(*provider)) {
+                command.env(format!("{account}__{}", credential.key.to_uppercase()), value);
+            }
+        }
+        command.envs(variables.iter().copied());
+        Self::spawn(command, log)
+    }
+
+    /// Any server that says where it is.
+    pub fn spawn(mut command: Command, log: &Path) -> anyhow::Result<Self> {
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(log)?).spawn()?;
+        let mut service = Self { child, address: SocketAddr::from(([127, 0, 0, 1], 0)) };
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let text = fs::read_to_string(log)?;
+            if let Some(address) = text.lines().find_map(public_address) {
+                service.address = address;
+                return Ok(service);
+            }
+            if service.child.try_wait()?.is_some() {
+                bail!("{}", text.lines().last().unwrap_or("it ended without a word"));
+            }
+            if Instant::now() > deadline {
+                bail!("it does not start: {text}");
+            }
+            sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// What it has used so far.
+    pub fn cpu(&self) -> anyhow::Result<Cpu> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        // the second field is the name in parentheses, in which anything may stand
+        let mut fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11);
+        let mut seconds = || -> anyhow::Result<f64> {
+            Ok(fields.next().context("/proc/PID/stat is shorter than expected")?.parse::<f64>()? / TICKS_PER_SECOND)
+        };
+        Ok(Cpu { user: seconds()?, system: seconds()? })
+    }
+
+    /// The most memory it has had, in megabytes.
+    pub fn peak_memory(&self) -> anyhow::Result<f64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line =
+            status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("/proc/PID/status has no VmHWM")?;
+        Ok(line.trim_end_matches("kB").trim().parse::<f64>()? / 1024.0)
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn public_address(line: &str) -> Option<SocketAddr> {
+    serde_json::from_str::<Value>(line).ok()?.get("public.address")?.as_str()?.parse().ok()
+}
