@@ -1,0 +1,24 @@
+# Stage 1: the binary. The dependencies are built first, apart from the source, so that a change of the source alone
+# does not build them again.
+FROM rust:1-slim-bookworm AS build
+WORKDIR /build
+COPY Cargo.toml Cargo.lock ./
+RUN mkdir -p src benches/throughput && touch src/lib.rs \
+    && echo 'fn main() {}' | tee src/main.rs benches/pure.rs benches/throughput/main.rs \
+    && cargo build --release --locked && rm -r src
+COPY migrations migrations
+COPY src src
+RUN touch src/main.rs src/lib.rs && cargo build --release --locked
+RUN mkdir -p /root-of-image/var/lib/ticket-webhooks
+
+# Stage 2: the binary and the certificates of public authorities. It needs no shell, writes nothing outside of
+# /var/lib/ticket-webhooks, and runs as nobody in particular.
+FROM debian:bookworm-slim
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+COPY --from=build --chown=65532:65532 /root-of-image/var/lib/ticket-webhooks /var/lib/ticket-webhooks
+COPY --from=build /build/target/release/ticket-webhooks /usr/local/bin/ticket-webhooks
+USER 65532:65532
+EXPOSE 8080 9090
+HEALTHCHECK --interval=5s --timeout=4s --start-period=10s CMD ["/usr/local/bin/ticket-webhooks", "healthcheck"]
+ENTRYPOINT ["/usr/local/bin/ticket-webhooks"]
+CMD ["serve"]
