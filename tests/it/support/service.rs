@@ -4,7 +4,7 @@ use std::{
     io::{BufRead, BufReader},
     path::Path,
     process::{self, Child, ExitStatus, Stdio},
-    sync::{Arc, Condvar, Mutex},
+    sync::{Arc, Condvar, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -115,40 +115,54 @@ impl Command {
 
     pub fn start(mut self) -> Process {
         let mut child = self.0.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let lines: Arc<(Mutex<Vec<String>>, Condvar)> = Arc::default();
         let streams: [Box<dyn std::io::Read + Send>; 2] =
             [Box::new(child.stdout.take().unwrap()), Box::new(child.stderr.take().unwrap())];
+        let printed = Arc::new((Mutex::new(Printed { lines: Vec::new(), open: streams.len() }), Condvar::new()));
         for stream in streams {
-            let lines = Arc::clone(&lines);
+            let printed = Arc::clone(&printed);
             std::thread::spawn(move || {
                 for line in BufReader::new(stream).lines().map_while(Result::ok) {
-                    lines.0.lock().unwrap().push(line);
-                    lines.1.notify_all();
+                    printed.0.lock().unwrap().lines.push(line);
+                    printed.1.notify_all();
                 }
+                printed.0.lock().unwrap().open -= 1;
+                printed.1.notify_all();
             });
         }
-        Process { child, lines }
+        Process { child, printed }
     }
 }
 
 /// A running command.
 pub struct Process {
     child: Child,
-    lines: Arc<(Mutex<Vec<String>>, Condvar)>,
+    printed: Arc<(Mutex<Printed>, Condvar)>,
+}
+
+/// What a command has printed so far.
+struct Printed {
+    lines: Vec<String>,
+    /// How many of its two streams may still bring something.
+    open: usize,
 }
 
 impl Process {
     /// The first line that contains a text, waited for.
     pub fn line(&self, text: &str) -> String {
-        let lines = self.lines.0.lock().unwrap();
-        let found = |lines: &Vec<String>| lines.iter().find(|line| line.contains(text)).cloned();
-        let waiting = self.lines.1.wait_timeout_while(lines, PATIENCE, |lines| found(lines).is_none()).unwrap();
-        found(&waiting.0).unwrap_or_else(|| panic!("no line with {text:?} in {:#?}", *waiting.0))
+        let found = |printed: &Printed| printed.lines.iter().find(|line| line.contains(text)).cloned();
+        let printed = self.printed_while(|printed| found(printed).is_none());
+        found(&printed).unwrap_or_else(|| panic!("no line with {text:?} in {:#?}", printed.lines))
+    }
+
+    /// What it has printed once this is no longer so, or once patience has ended.
+    fn printed_while(&self, mut condition: impl FnMut(&Printed) -> bool) -> MutexGuard<'_, Printed> {
+        let printed = self.printed.0.lock().unwrap();
+        self.printed.1.wait_timeout_while(printed, PATIENCE, |printed| condition(printed)).unwrap().0
     }
 
     /// Everything that it has printed.
     pub fn output(&self) -> String {
-        self.lines.0.lock().unwrap().join("\n")
+        self.printed.0.lock().unwrap().lines.join("\n")
     }
 
     pub fn id(&self) -> u32 {
@@ -161,11 +175,15 @@ impl Process {
         assert!(sent.success());
     }
 
+    /// Waits until it has ended and all that it printed has been read.
     pub fn wait(&mut self) -> ExitStatus {
         let deadline = std::time::Instant::now() + PATIENCE;
         loop {
             match self.child.try_wait().unwrap() {
-                Some(status) => return status,
+                Some(status) => {
+                    drop(self.printed_while(|printed| printed.open > 0));
+                    return status;
+                }
                 None if std::time::Instant::now() > deadline => panic!("it does not end:\n{}", self.output()),
                 None => std::thread::sleep(Duration::from_millis(5)),
             }
