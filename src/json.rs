@@ -1,14 +1,14 @@
 //! Reading a JSON document leniently, without losing anything of it.
 //!
-//! A [`Value`] is the text of one JSON value inside a document that `serde_json` has checked; it is looked into only as
-//! far as somebody asks. So a number keeps its digits (none goes through a float), a lone surrogate is no error, a
-//! repeated key is none either, and what nobody asks for is passed over whatever it holds.
+//! `serde_json` checks a document once; an [`Index`] then says where its values stand, and a [`Value`] is one of them,
+//! looked into only as far as somebody asks. So a number keeps its digits (none goes through a float), a lone surrogate
+//! is no error, a repeated key is none either, and what nobody asks for is passed over whatever it holds.
 //!
 //! It does not decide what a field means: that is [`crate::payload`].
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, ops::Range};
 
-use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde_json::value::RawValue;
 
 /// Objects and arrays may stand inside one another this deep; Postgres and the consumers of a payload have limits too.
@@ -39,9 +39,32 @@ pub enum Malformed {
     NotGzip,
 }
 
-/// The text of one valid JSON value, without white space around it.
+/// A document that has been checked.
+pub struct Document<'a> {
+    text: &'a str,
+    index: Index,
+}
+
+/// Where the values of a document stand, in the order of their beginnings; before each member's value its key.
+pub struct Index(Vec<Place>);
+
+/// Where one value or key stands in the text.
 #[derive(Clone, Copy)]
-pub struct Value<'a>(&'a str);
+struct Place {
+    start: usize,
+    end: usize,
+    /// The position in the index of what stands behind it and all that is in it.
+    next: usize,
+    is_key: bool,
+}
+
+/// One value of a document.
+#[derive(Clone, Copy)]
+pub struct Value<'a> {
+    text: &'a str,
+    index: &'a Index,
+    position: usize,
+}
 
 /// What a [`Value`] is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +83,14 @@ pub enum Kind {
     Object,
 }
 
+/// A member of an object.
+pub struct Member<'a> {
+    /// Of several with its key the last, as everywhere.
+    pub value: Value<'a>,
+    /// Whether the key occurs more than once.
+    pub is_repeated: bool,
+}
+
 /// A decoded string.
 pub struct Text<'a> {
     /// The characters; U+FFFD stands for every lone surrogate.
@@ -68,10 +99,7 @@ pub struct Text<'a> {
     pub repaired: bool,
 }
 
-/// The members of an object, in their order, repeated keys included.
-pub struct Object<'a>(Vec<(Cow<'a, str>, Value<'a>)>);
-
-impl<'a> Value<'a> {
+impl<'a> Document<'a> {
     /// Checks a whole document.
     ///
     /// A byte order mark before it is passed over.
@@ -81,27 +109,119 @@ impl<'a> Value<'a> {
         if text.trim_ascii().is_empty() {
             return Err(Malformed::Empty);
         }
-        let value = serde_json::from_str::<&RawValue>(text)
-            .map_err(|error| Malformed::Syntax { line: error.line(), column: error.column() })?;
-        if deeper_than(value.get(), MAX_DEPTH) {
-            return Err(Malformed::TooDeep);
+        let text = serde_json::from_str::<&RawValue>(text)
+            .map_err(|error| Malformed::Syntax { line: error.line(), column: error.column() })?
+            .get();
+        let index = Index::of(text).ok_or(Malformed::TooDeep)?;
+        Ok(Self { text, index })
+    }
+
+    /// The text as it was sent, without white space around it.
+    pub fn as_str(&self) -> &'a str {
+        self.text
+    }
+
+    /// The whole of it.
+    pub fn root(&self) -> Value<'_> {
+        self.index.root(self.text)
+    }
+
+    /// Where its values stand in the text.
+    pub(crate) fn into_index(self) -> Index {
+        self.index
+    }
+
+    /// The members whose key passes, from the opening quote of the key to the end of the value; not those inside them.
+    pub(crate) fn members(&self, mut is_wanted: impl FnMut(Text<'_>) -> bool) -> Vec<Range<usize>> {
+        let places = &self.index.0;
+        let mut found = Vec::new();
+        let mut position = 0;
+        while let Some(place) = places.get(position) {
+            position += 1;
+            if place.is_key && is_wanted(decode(&self.text[place.start..place.end])) {
+                found.push(place.start..places[position].end);
+                position = places[position].next;
+            }
         }
-        Ok(Self(value.get()))
+        found
+    }
+
+    /// The keys, strings, numbers and literals, in their order.
+    pub(crate) fn leaves(&self) -> impl Iterator<Item = Range<usize>> {
+        let is_leaf = |place: &&Place| !matches!(self.text.as_bytes()[place.start], b'{' | b'[');
+        self.index.0.iter().filter(is_leaf).map(|place| place.start..place.end)
+    }
+}
+
+impl Index {
+    /// Of a text that is known to be JSON; `None` when it is nested too deep.
+    pub(crate) fn of(text: &str) -> Option<Self> {
+        let bytes = text.as_bytes();
+        let mut places: Vec<Place> = Vec::with_capacity(64);
+        let mut open: Vec<usize> = Vec::with_capacity(8);
+        let mut start = 0;
+        while let Some(byte) = bytes.get(start) {
+            let end = match byte {
+                b',' | b' ' | b'\n' | b'\r' | b'\t' => {
+                    start += 1;
+                    continue;
+                }
+                b':' => {
+                    // what was read last is a key
+                    if let Some(key) = places.last_mut() {
+                        key.is_key = true;
+                    }
+                    start += 1;
+                    continue;
+                }
+                b'}' | b']' => {
+                    let (next, container) = (places.len(), &mut places[open.pop()?]);
+                    (container.end, container.next) = (start + 1, next);
+                    start += 1;
+                    continue;
+                }
+                b'{' | b'[' if open.len() == MAX_DEPTH => return None,
+                b'{' | b'[' => {
+                    open.push(places.len());
+                    start + 1
+                }
+                b'"' => end_of_string(bytes, start),
+                _ => {
+                    let ends = |byte: &u8| matches!(byte, b',' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t');
+                    bytes[start..].iter().position(ends).map_or(bytes.len(), |length| start + length)
+                }
+            };
+            places.push(Place { start, end, next: places.len() + 1, is_key: false });
+            start = end;
+        }
+        Some(Self(places))
+    }
+
+    /// The whole of the document whose text this is.
+    pub(crate) fn root<'a>(&'a self, text: &'a str) -> Value<'a> {
+        Value { text, index: self, position: 0 }
+    }
+}
+
+impl<'a> Value<'a> {
+    fn place(self) -> Place {
+        self.index.0[self.position]
     }
 
     /// The text as it was sent.
-    pub fn as_str(self) -> &'a str {
-        self.0
+    fn as_str(self) -> &'a str {
+        let Place { start, end, .. } = self.place();
+        &self.text[start..end]
     }
 
     /// What it is.
     pub fn kind(self) -> Kind {
-        match self.0.as_bytes().first() {
-            Some(b'n') => Kind::Null,
-            Some(b't' | b'f') => Kind::Bool,
-            Some(b'"') => Kind::String,
-            Some(b'[') => Kind::Array,
-            Some(b'{') => Kind::Object,
+        match self.text.as_bytes()[self.place().start] {
+            b'n' => Kind::Null,
+            b't' | b'f' => Kind::Bool,
+            b'"' => Kind::String,
+            b'[' => Kind::Array,
+            b'{' => Kind::Object,
             _ => Kind::Number,
         }
     }
@@ -109,35 +229,49 @@ impl<'a> Value<'a> {
     /// The characters of a string, or the digits of a number as they were sent; `None` for anything else.
     pub fn text(self) -> Option<Text<'a>> {
         match self.kind() {
-            Kind::Number => Some(Text { value: Cow::Borrowed(self.0), repaired: false }),
-            Kind::String => Some(decode(self.0)),
+            Kind::Number => Some(Text { value: Cow::Borrowed(self.as_str()), repaired: false }),
+            Kind::String => Some(decode(self.as_str())),
             _ => None,
         }
     }
 
-    /// The members of an object.
-    pub fn object(self) -> Option<Object<'a>> {
-        (self.kind() == Kind::Object)
-            .then(|| serde_json::from_str(self.0).expect("the text was checked, and any key can be read"))
+    /// The member of an object with this key.
+    pub fn member(self, key: &str) -> Option<Member<'a>> {
+        if self.kind() != Kind::Object {
+            return None;
+        }
+        let mut found = None;
+        for name in self.inside().filter(|value| value.place().is_key && decode(value.as_str()).value == key) {
+            let value = Value { position: name.position + 1, ..name };
+            found = Some(Member { value, is_repeated: found.is_some() });
+        }
+        found
     }
 
     /// The elements of an array.
-    pub fn elements(self) -> Option<Vec<Value<'a>>> {
-        (self.kind() == Kind::Array)
-            .then(|| serde_json::from_str::<Elements<'a>>(self.0).expect("the text was checked").0)
+    pub fn elements(self) -> Option<impl Iterator<Item = Value<'a>> + Clone> {
+        (self.kind() == Kind::Array).then(|| self.inside())
+    }
+
+    /// What stands directly in it: elements, or keys and values.
+    fn inside(self) -> impl Iterator<Item = Value<'a>> + Clone {
+        let end = self.place().next;
+        let value_at = move |position: usize| (position < end).then_some(Value { position, ..self });
+        std::iter::successors(value_at(self.position + 1), move |value| value_at(value.place().next))
     }
 }
 
-impl<'a> Object<'a> {
-    /// The value of a key; of several the last, as everywhere.
-    pub fn get(&self, key: &str) -> Option<Value<'a>> {
-        self.0.iter().rev().find(|(name, _)| name == key).map(|(_, value)| *value)
+/// Just behind the closing quote of the string that opens at `start`.
+fn end_of_string(bytes: &[u8], start: usize) -> usize {
+    let mut at = start + 1;
+    while let Some(found) = memchr::memchr2(b'"', b'\\', &bytes[at..]) {
+        at += found + 1;
+        if bytes[at - 1] == b'"' {
+            return at;
+        }
+        at += 1;
     }
-
-    /// Whether a key occurs more than once.
-    pub fn repeats(&self, key: &str) -> bool {
-        self.0.iter().filter(|(name, _)| name == key).nth(1).is_some()
-    }
+    bytes.len()
 }
 
 /// Decodes a string's text, quotes included.
@@ -148,31 +282,6 @@ pub(crate) fn decode(quoted: &str) -> Text<'_> {
     }
     let Decoded(text) = serde_json::from_str(quoted).expect("the text is a valid JSON string");
     text
-}
-
-fn deeper_than(text: &str, limit: usize) -> bool {
-    let bytes = text.as_bytes();
-    if memchr::memchr2_iter(b'{', b'[', bytes).nth(limit).is_none() {
-        return false;
-    }
-    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
-    for byte in bytes {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_string => escaped = true,
-            b'"' => in_string = !in_string,
-            _ if in_string => {}
-            b'{' | b'[' => {
-                depth += 1;
-                if depth > limit {
-                    return true;
-                }
-            }
-            b'}' | b']' => depth -= 1,
-            _ => {}
-        }
-    }
-    false
 }
 
 /// A string read as bytes, which is how `serde_json` lets lone surrogates through (as three bytes that are no UTF-8).
@@ -220,54 +329,13 @@ fn replaced(bytes: &[u8]) -> Text<'static> {
     Text { value: Cow::Owned(value), repaired: true }
 }
 
-impl<'de> Deserialize<'de> for Object<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Members;
-        impl<'de> Visitor<'de> for Members {
-            type Value = Object<'de>;
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("an object")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object<'de>, A::Error> {
-                let mut members = Vec::with_capacity(16);
-                while let Some((Decoded(key), value)) = map.next_entry::<Decoded<'de>, &'de RawValue>()? {
-                    members.push((key.value, Value(value.get())));
-                }
-                Ok(Object(members))
-            }
-        }
-        deserializer.deserialize_map(Members)
-    }
-}
-
-struct Elements<'a>(Vec<Value<'a>>);
-
-impl<'de> Deserialize<'de> for Elements<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Sequence;
-        impl<'de> Visitor<'de> for Sequence {
-            type Value = Elements<'de>;
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("an array")
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Elements<'de>, A::Error> {
-                let mut elements = Vec::new();
-                while let Some(value) = sequence.next_element::<&'de RawValue>()? {
-                    elements.push(Value(value.get()));
-                }
-                Ok(Elements(elements))
-            }
-        }
-        deserializer.deserialize_seq(Sequence)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn text(json: &str) -> (String, bool) {
-        let text = Value::parse(json.as_bytes()).unwrap().text().unwrap();
+        let document = Document::parse(json.as_bytes()).unwrap();
+        let text = document.root().text().unwrap();
         (text.value.into_owned(), text.repaired)
     }
 
@@ -288,29 +356,30 @@ mod tests {
 
     #[test]
     fn of_a_repeated_key_the_last_counts_however_it_is_spelled() {
-        let object = Value::parse(br#"{"a":1,"\u0061":2,"\ud800":3}"#).unwrap().object().unwrap();
-        assert_eq!(object.get("a").unwrap().as_str(), "2");
-        assert!(object.repeats("a"));
-        assert!(!object.repeats("b"));
+        let document = Document::parse(br#"{"a":{"b":0},"\u0061":2,"b":[1,{"a":3}],"\ud800":3}"#).unwrap();
+        let member = |key| document.root().member(key).map(|member| (member.value.as_str(), member.is_repeated));
+        assert_eq!(member("a"), Some(("2", true)));
+        assert_eq!(member("b"), Some((r#"[1,{"a":3}]"#, false)));
+        assert_eq!(member("c"), None);
     }
 
     #[test]
     fn nesting_is_bounded_and_brackets_in_strings_do_not_count() {
         let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
-        assert!(Value::parse(nested(MAX_DEPTH).as_bytes()).is_ok());
-        assert!(matches!(Value::parse(nested(MAX_DEPTH + 1).as_bytes()), Err(Malformed::TooDeep)));
-        assert!(matches!(Value::parse(nested(200_000).as_bytes()), Err(Malformed::TooDeep)));
-        assert!(Value::parse(format!(r#""\"{}""#, "[".repeat(1000)).as_bytes()).is_ok());
-        assert!(Value::parse(format!("[{}0]", "[],".repeat(1000)).as_bytes()).is_ok());
+        assert!(Document::parse(nested(MAX_DEPTH).as_bytes()).is_ok());
+        assert!(matches!(Document::parse(nested(MAX_DEPTH + 1).as_bytes()), Err(Malformed::TooDeep)));
+        assert!(matches!(Document::parse(nested(200_000).as_bytes()), Err(Malformed::TooDeep)));
+        assert!(Document::parse(format!(r#""\"{}""#, "[".repeat(1000)).as_bytes()).is_ok());
+        assert!(Document::parse(format!("[{}0]", "[],".repeat(1000)).as_bytes()).is_ok());
     }
 
     #[test]
     fn what_is_not_json_is_said_to_be_so() {
         for body in [&b"{"[..], b"{} x", b"{'a':1}", b"{\"a\":01}", b"{\"a\":\"\x01\"}", b"nul"] {
-            assert!(matches!(Value::parse(body), Err(Malformed::Syntax { .. })));
+            assert!(matches!(Document::parse(body), Err(Malformed::Syntax { .. })));
         }
-        assert!(matches!(Value::parse(b" \n"), Err(Malformed::Empty)));
-        assert!(matches!(Value::parse(b"\"\xff\""), Err(Malformed::NotUtf8(1))));
-        assert!(Value::parse(b"\xef\xbb\xbf{}").is_ok());
+        assert!(matches!(Document::parse(b" \n"), Err(Malformed::Empty)));
+        assert!(matches!(Document::parse(b"\"\xff\""), Err(Malformed::NotUtf8(1))));
+        assert!(Document::parse(b"\xef\xbb\xbf{}").is_ok());
     }
 }

@@ -8,13 +8,13 @@
 //! one counts as missing, a number where a string is expected is taken as its digits, NUL characters (which Postgres
 //! cannot store in text) are removed, of a repeated key the last one counts.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use time::{Date, macros::format_description};
 
 use crate::{
     credentials::Verified,
-    json::{Kind, Object, Value},
+    json::{Document, Index, Kind, Member, Value},
     redaction::Redactor,
 };
 
@@ -28,33 +28,42 @@ pub const MAX_REFERENCE_CHARS: usize = 255;
 pub const MAX_PASSENGERS: usize = 1000;
 
 /// The JSON of an authenticated delivery, less the credentials.
-pub struct Payload(String);
+pub struct Payload {
+    text: String,
+    index: Index,
+}
 
 impl Payload {
     /// Takes the members that carry credentials, and every known secret, out of a document.
-    pub fn new(_proof: Verified<'_>, document: Value<'_>, credential_members: &[&str], redactor: &Redactor) -> Self {
-        Self(redactor.json(document, credential_members))
+    pub fn new(_proof: Verified<'_>, document: Document<'_>, credential_members: &[&str], redactor: &Redactor) -> Self {
+        match redactor.json(&document, credential_members) {
+            Cow::Borrowed(text) => Self { text: text.to_owned(), index: document.into_index() },
+            Cow::Owned(text) => {
+                let index = Index::of(&text).expect("taking members and strings out leaves valid JSON");
+                Self { text, index }
+            }
+        }
     }
 
     /// The payload of a delivery that was authenticated and redacted when it was kept; `None` for what is no JSON.
     pub fn restore(text: String) -> Option<Self> {
-        Value::parse(text.as_bytes()).is_ok().then_some(Self(text))
+        let index = Document::parse(text.as_bytes()).ok()?.into_index();
+        Some(Self { text, index })
     }
 
     /// Its text.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
     }
 
     /// Its text.
     pub fn into_string(self) -> String {
-        self.0
+        self.text
     }
 
     /// Its members. What is no object has none.
     pub fn fields(&self) -> Fields<'_> {
-        let document = Value::parse(self.0.as_bytes()).expect("taking members and strings out leaves valid JSON");
-        Fields { object: document.object(), path: String::new() }
+        Fields { object: Some(self.index.root(&self.text)), path: Path::Root }
     }
 }
 
@@ -120,8 +129,26 @@ impl Findings {
 
 /// The fields of one object of the payload.
 pub struct Fields<'a> {
-    object: Option<Object<'a>>,
-    path: String,
+    object: Option<Value<'a>>,
+    path: Path,
+}
+
+/// What stands before a field's name where it is named.
+#[derive(Clone, Copy)]
+enum Path {
+    Root,
+    Member(&'static str),
+    Passenger(usize),
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Root => Ok(()),
+            Self::Member(key) => write!(formatter, "{key}."),
+            Self::Passenger(index) => write!(formatter, "passengers[{index}]."),
+        }
+    }
 }
 
 impl<'a> Fields<'a> {
@@ -180,54 +207,54 @@ impl<'a> Fields<'a> {
             }
             Some(value) => value.elements(),
         };
-        let problem = match &elements {
-            None => "an array".to_owned(),
-            Some(elements) if elements.len() > MAX_PASSENGERS => {
-                format!("an array of at most {MAX_PASSENGERS} elements")
-            }
-            Some(_) => String::new(),
+        let Some(elements) = elements else {
+            self.refuse(key, Problem::MustBe("an array".to_owned()), findings);
+            return None;
         };
-        if !problem.is_empty() {
-            self.refuse(key, Problem::MustBe(problem), findings);
+        if elements.clone().nth(MAX_PASSENGERS).is_some() {
+            let at_most = format!("an array of at most {MAX_PASSENGERS} elements");
+            self.refuse(key, Problem::MustBe(at_most), findings);
             return None;
         }
         let mut passengers = Vec::new();
-        for (index, element) in elements.into_iter().flatten().enumerate() {
-            let object = element.object();
-            if object.is_none() {
+        for (index, element) in elements.enumerate() {
+            if element.kind() != Kind::Object {
                 findings.warn(|| format!("passengers[{index}] is not an object"));
             }
             if element.kind() != Kind::Null {
-                passengers.push(Fields { object, path: format!("passengers[{index}].") });
+                passengers.push(Fields { object: Some(element), path: Path::Passenger(index) });
             }
         }
         Some(passengers)
     }
 
-    /// The fields of an object in this one; of a missing one there are none. They keep this one's path, or get their
-    /// own where it says more.
-    pub fn inner(&self, key: &str, own_path: bool, findings: &mut Findings) -> Fields<'a> {
-        let value = self.value(key, findings);
-        let object = value.and_then(Value::object);
-        if value.is_some() && object.is_none() {
+    /// The fields of an object in this one; of a missing one there are none. They keep the path of a passenger, and at
+    /// the top get their own.
+    pub fn inner(&self, key: &'static str, findings: &mut Findings) -> Fields<'a> {
+        let object = self.value(key, findings);
+        if object.is_some_and(|value| value.kind() != Kind::Object) {
             findings.warn(|| format!("{}{key} is not an object", self.path));
         }
-        let path = if own_path { format!("{}{key}.", self.path) } else { self.path.clone() };
+        let path = match self.path {
+            Path::Root => Path::Member(key),
+            path => path,
+        };
         Fields { object, path }
     }
 
     /// The strings of a list, empty ones left out; a single string is a list of one.
     pub fn list(&self, key: &str, findings: &mut Findings) -> Vec<String> {
         let Some(value) = self.value(key, findings) else { return Vec::new() };
-        let elements = value.elements().unwrap_or_else(|| vec![value]);
-        let mut texts = Vec::with_capacity(elements.len());
-        for element in elements {
-            match self.clean(key, element, findings) {
-                Some(text) if !text.is_empty() => texts.push(text),
-                Some(_) => {}
-                None if element.kind() == Kind::Null => {}
-                None => findings.warn(|| format!("{}{key} holds something that is not a string", self.path)),
-            }
+        let mut texts = Vec::new();
+        let mut take = |element: Value<'_>| match self.clean(key, element, findings) {
+            Some(text) if !text.is_empty() => texts.push(text),
+            Some(_) => {}
+            None if element.kind() == Kind::Null => {}
+            None => findings.warn(|| format!("{}{key} holds something that is not a string", self.path)),
+        };
+        match value.elements() {
+            Some(elements) => elements.for_each(take),
+            None => take(value),
         }
         texts
     }
@@ -257,8 +284,8 @@ impl<'a> Fields<'a> {
     /// Warns when a field that the provider's document calls mandatory is not there, whatever it holds. That it occurs
     /// more than once is for the one who reads it to say.
     pub fn expect(&self, key: &str, findings: &mut Findings) {
-        let value = self.object.as_ref().and_then(|object| object.get(key));
-        if value.is_none_or(|value| value.kind() == Kind::Null) {
+        let member = self.object.and_then(|object| object.member(key));
+        if member.is_none_or(|member| member.value.kind() == Kind::Null) {
             findings.warn(|| format!("{}{key} is missing", self.path));
         }
     }
@@ -274,9 +301,8 @@ impl<'a> Fields<'a> {
     }
 
     fn value(&self, key: &str, findings: &mut Findings) -> Option<Value<'a>> {
-        let object = self.object.as_ref()?;
-        let value = object.get(key)?;
-        if object.repeats(key) {
+        let Member { value, is_repeated } = self.object?.member(key)?;
+        if is_repeated {
             findings.warn(|| format!("{}{key} occurs more than once; the last one counts", self.path));
         }
         (value.kind() != Kind::Null).then_some(value)

@@ -10,11 +10,13 @@ mod normalize;
 mod order_ticketed;
 mod ticket_status_update;
 
+use std::borrow::Cow;
+
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::{
     credentials::Presented,
-    json::Object,
+    json::Value,
     payload::{FieldError, Payload},
     ticket_event::Booking,
 };
@@ -45,7 +47,7 @@ pub trait Provider: Send + Sync + 'static {
     /// member that is repeated the last copy counts, as in every other member.
     ///
     /// A provider whose credentials stand in a header is asked before the body is read, and `body` is `None`.
-    fn presented<'a>(&self, headers: &'a HeaderMap, body: Option<&'a Object<'a>>) -> Option<Presented<'a>>;
+    fn presented<'a>(&self, headers: &'a HeaderMap, body: Option<Value<'a>>) -> Option<Presented<'a>>;
 
     /// What an authenticated delivery says.
     fn normalize(&self, payload: &Payload) -> Result<Booking, Rejection>;
@@ -122,7 +124,7 @@ pub struct Answer {
     /// A header that only this provider expects.
     pub header: Option<(HeaderName, HeaderValue)>,
     /// JSON.
-    pub body: String,
+    pub body: Cow<'static, str>,
 }
 
 /// What `send-sample` posts.

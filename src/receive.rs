@@ -19,7 +19,7 @@ use crate::{
     credentials::{Accounts, Verified},
     delivery::{Delivery, Reason, Receipt, UnprocessedDelivery},
     inbox::Inbox,
-    json::{Malformed, Value},
+    json::{Document, Malformed},
     payload::Payload,
     providers::{Outcome, Provider, Rejection},
     redaction::Redactor,
@@ -84,10 +84,10 @@ impl Receiver {
             Err(Undecompressed::Damaged) => (body.as_ref().into(), Err(Malformed::NotGzip)),
             Err(Undecompressed::TooLarge) => return Err(Outcome::TooLarge(self.body_limit_bytes)),
         };
-        let parsed = parsed.and_then(|()| Value::parse(&body));
+        let parsed = parsed.and_then(|()| Document::parse(&body));
         let proof = match (proof_in_headers, &parsed) {
             (Some(proof), _) => proof,
-            (None, Ok(document)) => endpoint.verify_body(headers, *document)?,
+            (None, Ok(document)) => endpoint.verify_body(headers, document)?,
             (None, Err(malformed)) => return Err(Outcome::Malformed(malformed.to_string())),
         };
 
@@ -185,9 +185,8 @@ impl Endpoint {
         proof.map(Some).ok_or(Outcome::Unauthenticated)
     }
 
-    fn verify_body(&self, headers: &HeaderMap, document: Value<'_>) -> Result<Verified<'_>, Outcome> {
-        let members = document.object();
-        let presented = self.provider.presented(headers, members.as_ref());
+    fn verify_body(&self, headers: &HeaderMap, document: &Document<'_>) -> Result<Verified<'_>, Outcome> {
+        let presented = self.provider.presented(headers, Some(document.root()));
         self.accounts.verify(presented.as_ref()).ok_or(Outcome::Unauthenticated)
     }
 }

@@ -12,7 +12,7 @@ use std::borrow::Cow;
 use memchr::memmem;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::json;
+use crate::json::{self, Document, Text};
 
 /// What stands in the place of a secret.
 pub const REDACTED: &str = "[redacted]";
@@ -46,13 +46,14 @@ impl Redactor {
     }
 
     /// A JSON document less the members of these names (in any case) and less every known secret.
-    pub(crate) fn json(&self, document: json::Value<'_>, members: &[&str]) -> String {
-        let kept = match members {
-            [] => document.as_str().to_owned(),
-            _ => without_members(document.as_str(), members),
-        };
+    pub(crate) fn json<'a>(&self, document: &Document<'a>, members: &[&str]) -> Cow<'a, str> {
+        let kept = without_members(document, members);
         // without a backslash a string is what it looks like, and one look at the whole is enough
-        if kept.contains('\\') || self.occurs_in(&kept) { self.without_secrets(&kept) } else { kept }
+        if memchr::memchr(b'\\', kept.as_bytes()).is_none() && !self.occurs_in(&kept) {
+            return kept;
+        }
+        let document = Document::parse(kept.as_bytes()).expect("taking members out leaves valid JSON");
+        Cow::Owned(self.without_secrets(&document))
     }
 
     /// A body that is no JSON, less every known secret and name, JSON's escapes looked through as far as they make
@@ -126,20 +127,20 @@ impl Redactor {
         }
     }
 
-    fn without_secrets(&self, document: &str) -> String {
-        let mut out = String::with_capacity(document.len());
-        let mut at = 0;
-        while let Some(token) = next_token(document, at) {
-            out.push_str(&document[at..token.start]);
-            let raw = &document[token.clone()];
+    fn without_secrets(&self, document: &Document<'_>) -> String {
+        let text = document.as_str();
+        let mut out = String::with_capacity(text.len());
+        let mut copied = 0;
+        for leaf in document.leaves() {
+            let raw = &text[leaf.clone()];
             let value = if raw.starts_with('"') { json::decode(raw).value } else { Cow::Borrowed(raw) };
-            match self.redacted(&value) {
-                Some(value) => out.push_str(&serde_json::to_string(&value).expect("a string can be written as JSON")),
-                None => out.push_str(raw),
+            if let Some(value) = self.redacted(&value) {
+                out.push_str(&text[copied..leaf.start]);
+                out.push_str(&serde_json::to_string(&value).expect("a string can be written as JSON"));
+                copied = leaf.end;
             }
-            at = token.end;
         }
-        out.push_str(&document[at..]);
+        out.push_str(&text[copied..]);
         out
     }
 }
@@ -162,88 +163,32 @@ fn spellings(secret: &SecretString) -> Vec<SecretString> {
     spellings
 }
 
-/// The next string, number or literal.
-fn next_token(document: &str, from: usize) -> Option<std::ops::Range<usize>> {
-    let bytes = document.as_bytes();
-    let is_between = |byte: &u8| matches!(byte, b'{' | b'}' | b'[' | b']' | b':' | b',') || byte.is_ascii_whitespace();
-    let start = from + bytes[from..].iter().position(|byte| !is_between(byte))?;
-    let end = if bytes[start] == b'"' {
-        end_of_string(bytes, start)
-    } else {
-        bytes[start..].iter().position(is_between).map_or(bytes.len(), |length| start + length)
-    };
-    Some(start..end)
-}
-
-/// Just behind the closing quote of the string that opens at `start`.
-fn end_of_string(bytes: &[u8], start: usize) -> usize {
-    let mut at = start + 1;
-    while let Some(found) = memchr::memchr2(b'"', b'\\', &bytes[at..]) {
-        at += found + 1;
-        if bytes[at - 1] == b'"' {
-            return at;
-        }
-        at += 1;
+/// Less the members of these names, in any case and however they are spelled.
+fn without_members<'a>(document: &Document<'a>, names: &[&str]) -> Cow<'a, str> {
+    let text = document.as_str();
+    let is_named = |key: Text<'_>| names.iter().any(|name| key.value.trim().eq_ignore_ascii_case(name));
+    let members = if names.is_empty() { Vec::new() } else { document.members(is_named) };
+    if members.is_empty() {
+        return Cow::Borrowed(text);
     }
-    bytes.len()
-}
-
-/// Just behind the value that opens at `start`.
-fn end_of_value(document: &str, start: usize) -> usize {
-    let bytes = document.as_bytes();
-    let (mut at, mut depth) = (start, 0_usize);
-    loop {
-        match bytes[at] {
-            b'{' | b'[' => {
-                depth += 1;
-                at += 1;
+    let mut out = String::with_capacity(text.len());
+    let mut copied = 0;
+    for member in members {
+        out.push_str(&text[copied..member.start]);
+        let behind = text[member.end..].trim_ascii_start();
+        let behind = match behind.strip_prefix(',') {
+            Some(behind) => behind.trim_ascii_start(),
+            None => {
+                // it was the last member: the comma before it goes too
+                let kept = out.trim_ascii_end();
+                out.truncate(kept.strip_suffix(',').unwrap_or(kept).len());
+                behind
             }
-            b'}' | b']' => {
-                depth -= 1;
-                at += 1;
-            }
-            _ => at = next_token(document, at).map_or(bytes.len(), |token| token.end),
-        }
-        if depth == 0 {
-            return at;
-        }
-        // on to the next bracket or token
-        at += bytes[at..]
-            .iter()
-            .position(|byte| !matches!(byte, b':' | b',') && !byte.is_ascii_whitespace())
-            .unwrap_or(0);
+        };
+        copied = text.len() - behind.len();
     }
-}
-
-fn without_members(document: &str, members: &[&str]) -> String {
-    let bytes = document.as_bytes();
-    let skip_space =
-        |at: usize| bytes[at..].iter().position(|byte| !byte.is_ascii_whitespace()).map_or(bytes.len(), |n| at + n);
-    let mut out = String::with_capacity(document.len());
-    let mut at = 0;
-    while let Some(quote) = memchr::memchr(b'"', &bytes[at..]).map(|found| at + found) {
-        let end = end_of_string(bytes, quote);
-        let colon = skip_space(end);
-        let is_key = bytes.get(colon) == Some(&b':');
-        let name = &document[quote..end];
-        if !(is_key && members.iter().any(|member| json::decode(name).value.trim().eq_ignore_ascii_case(member))) {
-            out.push_str(&document[at..end]);
-            at = end;
-            continue;
-        }
-        out.push_str(&document[at..quote]);
-        let behind = skip_space(end_of_value(document, skip_space(colon + 1)));
-        if bytes.get(behind) == Some(&b',') {
-            at = skip_space(behind + 1);
-        } else {
-            // it was the last member: the comma before it goes too
-            let kept = out.trim_ascii_end();
-            out.truncate(kept.strip_suffix(',').unwrap_or(kept).len());
-            at = behind;
-        }
-    }
-    out.push_str(&document[at..]);
-    out
+    out.push_str(&text[copied..]);
+    Cow::Owned(out)
 }
 
 fn without_word(text: &str, word: &str) -> Option<String> {
@@ -304,7 +249,7 @@ mod tests {
     }
 
     fn json(document: &str) -> String {
-        redactor().json(json::Value::parse(document.as_bytes()).unwrap(), MEMBERS)
+        redactor().json(&Document::parse(document.as_bytes()).unwrap(), MEMBERS).into_owned()
     }
 
     #[test]

@@ -9,13 +9,15 @@ use serde_json::json;
 use super::{Answer, Credential, Outcome, Provider, Rejection, Sample, normalize};
 use crate::{
     credentials::Presented,
-    json::Object,
+    json::Value,
     payload::{Fields, Findings, Payload, Problem},
     ticket_event::{Booking, Passenger, Status},
 };
 
 /// See the module.
 pub struct BookingCallback;
+
+const SUCCESS: &str = r#"{"Error":{"ErrorCode":0,"ErrorMessage":""}}"#;
 
 impl Provider for BookingCallback {
     fn name(&self) -> &'static str {
@@ -30,8 +32,11 @@ impl Provider for BookingCallback {
         ]
     }
 
-    fn presented<'a>(&self, _headers: &'a HeaderMap, body: Option<&'a Object<'a>>) -> Option<Presented<'a>> {
-        ["ClientId", "UserName", "Password"].into_iter().map(|key| Some(body?.get(key)?.text()?.value)).collect()
+    fn presented<'a>(&self, _headers: &'a HeaderMap, body: Option<Value<'a>>) -> Option<Presented<'a>> {
+        ["ClientId", "UserName", "Password"]
+            .into_iter()
+            .map(|key| Some(body?.member(key)?.value.text()?.value))
+            .collect()
     }
 
     fn normalize(&self, payload: &Payload) -> Result<Booking, Rejection> {
@@ -69,15 +74,13 @@ impl Provider for BookingCallback {
 
     fn answer(&self, outcome: &Outcome) -> Answer {
         let status = outcome.status();
-        let (code, message) = match outcome {
-            Outcome::Accepted => (0, String::new()),
-            other => (status.as_u16(), other.message()),
+        let body = match outcome {
+            Outcome::Accepted => SUCCESS.into(),
+            other => {
+                json!({"Error": {"ErrorCode": status.as_u16(), "ErrorMessage": other.message()}}).to_string().into()
+            }
         };
-        Answer {
-            status,
-            header: None,
-            body: json!({"Error": {"ErrorCode": code, "ErrorMessage": message}}).to_string(),
-        }
+        Answer { status, header: None, body }
     }
 
     fn sample(&self, credentials: &[&str], booking_ref: &str) -> Sample {

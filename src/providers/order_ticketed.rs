@@ -9,13 +9,15 @@ use serde_json::json;
 use super::{Answer, Credential, Outcome, Provider, Rejection, Sample, normalize};
 use crate::{
     credentials::Presented,
-    json::Object,
+    json::Value,
     payload::{Fields, Findings, Payload, Problem},
     ticket_event::{Booking, Document, Passenger, PassengerType, Status},
 };
 
 /// See the module.
 pub struct OrderTicketed;
+
+const SUCCESS: &str = r#"{"status":0,"msg":"success"}"#;
 
 impl Provider for OrderTicketed {
     fn name(&self) -> &'static str {
@@ -26,8 +28,8 @@ impl Provider for OrderTicketed {
         &[Credential { key: "cid", member: Some("cid"), is_secret: true }]
     }
 
-    fn presented<'a>(&self, _headers: &'a HeaderMap, body: Option<&'a Object<'a>>) -> Option<Presented<'a>> {
-        Some(vec![body?.get("cid")?.text()?.value])
+    fn presented<'a>(&self, _headers: &'a HeaderMap, body: Option<Value<'a>>) -> Option<Presented<'a>> {
+        Some(vec![body?.member("cid")?.value.text()?.value])
     }
 
     fn normalize(&self, payload: &Payload) -> Result<Booking, Rejection> {
@@ -37,7 +39,7 @@ impl Provider for OrderTicketed {
         if notification.is_some_and(|notification| !notification.eq_ignore_ascii_case("order.ticketed")) {
             return Err(Rejection::UnsupportedType);
         }
-        let data = fields.inner("data", true, &mut findings);
+        let data = fields.inner("data", &mut findings);
         let booking_ref = data.booking_ref("orderNo", &mut findings);
         let status = status(&data, &mut findings);
         let passengers = data.passengers("paxTicketInfos", &mut findings);
@@ -75,11 +77,11 @@ impl Provider for OrderTicketed {
 
     fn answer(&self, outcome: &Outcome) -> Answer {
         let status = outcome.status();
-        let code = match outcome {
-            Outcome::Accepted => 0,
-            _ => status.as_u16(),
+        let body = match outcome {
+            Outcome::Accepted => SUCCESS.into(),
+            other => json!({"status": status.as_u16(), "msg": other.message()}).to_string().into(),
         };
-        Answer { status, header: None, body: json!({"status": code, "msg": outcome.message()}).to_string() }
+        Answer { status, header: None, body }
     }
 
     fn sample(&self, credentials: &[&str], booking_ref: &str) -> Sample {

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{Answer, Credential, Outcome, Provider, Rejection, Sample, normalize};
 use crate::{
     credentials::Presented,
-    json::Object,
+    json::Value,
     payload::{FieldError, Fields, Findings, Payload, Problem},
     ticket_event::{Booking, Document, Passenger, Status},
 };
@@ -20,6 +20,9 @@ pub struct TicketStatusUpdate;
 const BOOKING_REF: &str = "BookingTransactionRef";
 const TICKETS: &str = "TicketInfoes";
 
+const SUCCESS: &str =
+    r#"{"code":200,"msg":"Ticket Status Updated Successfully","message":"Ticket Status Updated Successfully"}"#;
+
 impl Provider for TicketStatusUpdate {
     fn name(&self) -> &'static str {
         "ticket_status_update"
@@ -29,7 +32,7 @@ impl Provider for TicketStatusUpdate {
         &[Credential { key: "api_key", member: None, is_secret: true }]
     }
 
-    fn presented<'a>(&self, headers: &'a HeaderMap, _body: Option<&'a Object<'a>>) -> Option<Presented<'a>> {
+    fn presented<'a>(&self, headers: &'a HeaderMap, _body: Option<Value<'a>>) -> Option<Presented<'a>> {
         let mut values = headers.get_all(header::AUTHORIZATION).iter();
         let value = values.next().filter(|_| values.next().is_none())?;
         let (scheme, token) = std::str::from_utf8(value.as_bytes()).ok()?.split_once(' ')?;
@@ -66,11 +69,7 @@ impl Provider for TicketStatusUpdate {
 
     fn answer(&self, outcome: &Outcome) -> Answer {
         let messages = match outcome {
-            Outcome::Accepted => {
-                let message = "Ticket Status Updated Successfully";
-                let body = json!({"code": 200, "msg": message, "message": message}).to_string();
-                return Answer { status: StatusCode::OK, header: None, body };
-            }
+            Outcome::Accepted => return Answer { status: StatusCode::OK, header: None, body: SUCCESS.into() },
             Outcome::Unauthenticated => vec!["Unauthenticated.".to_owned()],
             Outcome::Invalid(errors) => errors.iter().map(in_its_words).collect(),
             Outcome::NoTicket => vec!["Ticket info not found".to_owned()],
@@ -85,7 +84,7 @@ impl Provider for TicketStatusUpdate {
         };
         let header = (*outcome == Outcome::Unauthenticated)
             .then_some((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
-        Answer { status, header, body: json!({"code": status.as_u16(), "message": messages}).to_string() }
+        Answer { status, header, body: json!({"code": status.as_u16(), "message": messages}).to_string().into() }
     }
 
     fn sample(&self, credentials: &[&str], booking_ref: &str) -> Sample {
@@ -115,12 +114,12 @@ impl Provider for TicketStatusUpdate {
 }
 
 fn passenger(fields: &Fields<'_>, findings: &mut Findings) -> Passenger {
-    let info = fields.inner("PassengerInfo", false, findings);
-    let name = info.inner("NameElement", false, findings);
+    let info = fields.inner("PassengerInfo", findings);
+    let name = info.inner("NameElement", findings);
     // documented in NameElement, seen in DocumentInfo
     let number = name
         .optional("DocumentNumber", findings)
-        .or_else(|| info.inner("DocumentInfo", false, findings).optional("DocumentNumber", findings));
+        .or_else(|| info.inner("DocumentInfo", findings).optional("DocumentNumber", findings));
     Passenger {
         title: name.optional("Title", findings),
         first_name: name.expected("FirstName", findings),
