@@ -6,10 +6,8 @@ insert into ticket_events (
 )
 select
     id, provider, account, environment, booking_ref, 1, status, pnr, gds_pnr, string_to_array(airline_pnrs, e'\n'),
-    booking_number, trace_id, provider_status, remark, passengers, string_to_array(ticket_numbers, e'\n'),
-    string_to_array(warnings, e'\n'), payload, content_hash, received_at, last_received_at, delivery_count
+    booking_number, trace_id, provider_status, remark, passengers::jsonb, string_to_array(ticket_numbers, e'\n'),
+    string_to_array(warnings, e'\n'), payload::json, content_hash, received_at, last_received_at, delivery_count
 from delivery
--- the same order in every replica, so that two of them cannot wait for each other
-order by provider, environment, booking_ref
 on conflict do nothing
 returning id

@@ -7,12 +7,12 @@
 
 use std::collections::{HashMap, hash_map::Entry};
 
-use sqlx::{PgConnection, Row, types::Json};
+use sqlx::{PgConnection, Row};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::StoreError;
-use crate::ticket_event::TicketEvent;
+use crate::ticket_event::{Environment, TicketEvent};
 
 const FIRST_REVISIONS: &str = concat!(include_str!("batch.sql"), include_str!("first_revision.sql"));
 const FIRST_REVISION: &str = concat!(include_str!("one.sql"), include_str!("first_revision.sql"));
@@ -72,7 +72,7 @@ macro_rules! bind_columns {
             .bind($of!($runs, run => run.event.booking.trace_id.as_deref()))
             .bind($of!($runs, run => run.event.booking.provider_status.as_deref()))
             .bind($of!($runs, run => run.event.booking.remark.as_deref()))
-            .bind($of!($runs, run => Json(&run.event.booking.passengers)))
+            .bind($of!($runs, run => run.passengers()))
             .bind($of!($runs, run => run.event.booking.ticket_numbers().join("\n")))
             .bind($of!($runs, run => run.event.booking.warnings.join("\n")))
             .bind($of!($runs, run => run.event.payload.as_str()))
@@ -109,7 +109,9 @@ pub(super) async fn record(
     let mut undecided: Vec<(usize, [u8; 32])> =
         events.iter().map(|event| event.booking.content_hash()).enumerate().collect();
     while !undecided.is_empty() {
-        let (runs, mut next_round) = first_runs(events, undecided);
+        let (mut runs, mut next_round) = first_runs(events, undecided);
+        // the same order in every replica, so that two of them cannot wait for each other
+        runs.sort_unstable_by_key(|run| run.booking());
         match record_round(connection, runs.iter().collect(), spooled, known_bookings_only).await {
             Ok(decided) => {
                 for mut run in runs {
@@ -174,7 +176,17 @@ async fn record_round(
     Ok(decided)
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
+    /// The key of its booking.
+    fn booking(&self) -> (&'a str, Environment, &'a str) {
+        (self.event.provider, self.event.environment, &self.event.booking.booking_ref)
+    }
+
+    /// As JSON. It travels as text, like the payload: arrays of `jsonb` take Postgres longer to open.
+    fn passengers(&self) -> String {
+        serde_json::to_string(&self.event.booking.passengers).expect("passengers have no keys but strings")
+    }
+
     /// Takes out those behind the first that were received later.
     fn split_off(&mut self, events: &[&TicketEvent], received_until: OffsetDateTime) -> Vec<usize> {
         // Postgres keeps microseconds
@@ -199,11 +211,11 @@ fn first_runs<'a>(
     let mut of_booking = HashMap::with_capacity(undecided.len());
     for (index, content_hash) in undecided {
         let event = events[index];
-        let booking = (event.provider, event.environment, event.booking.booking_ref.as_str());
-        match of_booking.entry(booking) {
+        let run = Run { event, content_hash, members: vec![index], last_received_at: event.received_at };
+        match of_booking.entry(run.booking()) {
             Entry::Vacant(entry) => {
                 entry.insert((runs.len(), false));
-                runs.push(Run { event, content_hash, members: vec![index], last_received_at: event.received_at });
+                runs.push(run);
             }
             Entry::Occupied(mut entry) => {
                 let (run, ended) = entry.get_mut();

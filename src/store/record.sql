@@ -101,9 +101,9 @@ inserted as (
     )
     select
         id, provider, account, environment, booking_ref, next_revision, late, status, previous_status, pnr, gds_pnr,
-        string_to_array(airline_pnrs, e'\n'), booking_number, trace_id, provider_status, remark, passengers,
-        string_to_array(ticket_numbers, e'\n'), string_to_array(warnings, e'\n'), payload, content_hash, received_at,
-        last_received_at, delivery_count
+        string_to_array(airline_pnrs, e'\n'), booking_number, trace_id, provider_status, remark, passengers::jsonb,
+        string_to_array(ticket_numbers, e'\n'), string_to_array(warnings, e'\n'), payload::json, content_hash,
+        received_at, last_received_at, delivery_count
     from compared
     where decision = 'revision'
     -- the same order in every replica, so that two of them cannot wait for each other
