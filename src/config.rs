@@ -90,7 +90,7 @@ pub struct ServerSettings {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AdminSettings {
-    /// Opens everything but health; without it only health is served.
+    /// Opens everything but health and metrics; without it only those are served.
     pub token: Option<SecretString>,
 }
 

@@ -16,6 +16,16 @@ pub enum Delivery {
     Unprocessed(UnprocessedDelivery),
 }
 
+impl Delivery {
+    /// Which provider sent it.
+    pub fn provider(&self) -> &str {
+        match self {
+            Self::Event(event) => event.provider,
+            Self::Unprocessed(delivery) => &delivery.provider,
+        }
+    }
+}
+
 /// What became of a delivery. With any of these it is durable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Receipt {
@@ -23,6 +33,8 @@ pub enum Receipt {
     Recorded {
         /// Its number.
         revision: i32,
+        /// Whether it changes a final status of the booking to another final one.
+        is_conflict: bool,
     },
     /// It says what a revision says that is there.
     Duplicate {
@@ -60,6 +72,10 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Every reason there is, in their order.
+    pub const ALL: [Self; 6] =
+        [Self::Malformed, Self::Invalid, Self::NoTicket, Self::UnknownBooking, Self::UnsupportedType, Self::Refused];
+
     /// The word in Postgres and in the logs.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -5,8 +5,16 @@ mod body;
 mod client_address;
 mod error;
 mod health;
+mod metrics;
 mod public;
 mod request_id;
 mod server;
 
-pub use self::{admin::admin_router, health::Health, public::public_router, server::Server};
+pub use self::{
+    admin::admin_router,
+    body::Bodies,
+    health::Health,
+    metrics::Observer,
+    public::public_router,
+    server::{Places, Server},
+};

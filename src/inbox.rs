@@ -18,7 +18,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::{
@@ -30,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 use self::{committer::Committer, drainer::Drainer};
 use crate::{
     delivery::{Delivery, Receipt},
+    metrics::Metrics,
     spool::Spool,
     store::Writer,
 };
@@ -61,6 +62,7 @@ pub struct NotDurable;
 
 struct Waiting {
     delivery: Delivery,
+    since: Instant,
     answer: oneshot::Sender<Receipt>,
 }
 
@@ -68,6 +70,7 @@ struct Waiting {
 struct Shared {
     settings: Settings,
     spool: Option<Spool>,
+    metrics: Arc<Metrics>,
     /// Whether the tables are there: before that, nothing is written to Postgres.
     is_prepared: Arc<AtomicBool>,
     /// Whoever has it may write to the spool. Taken in turns, so that draining gets on under load.
@@ -81,13 +84,14 @@ impl Inbox {
         settings: Settings,
         writer: impl Fn() -> Writer,
         spool: Option<Spool>,
+        metrics: Arc<Metrics>,
         is_prepared: Arc<AtomicBool>,
         stop: CancellationToken,
         tasks: &mut JoinSet<anyhow::Result<()>>,
     ) -> Self {
         let (sender, queue) = mpsc::channel(settings.max_batch.max(32) * QUEUE_BATCHES);
         let queue = Arc::new(Mutex::new(queue));
-        let shared = Arc::new(Shared { settings, spool, is_prepared, turn: Mutex::new(()) });
+        let shared = Arc::new(Shared { settings, spool, metrics, is_prepared, turn: Mutex::new(()) });
         for _ in 0..COMMITTERS {
             let committer = Committer::new(Arc::clone(&queue), writer(), Arc::clone(&shared));
             tasks.spawn(async move {
@@ -105,19 +109,36 @@ impl Inbox {
         Self { queue: sender }
     }
 
-    /// Makes a delivery durable.
+    /// The queue, to be looked at.
+    pub fn level(&self) -> Level {
+        Level(self.queue.downgrade())
+    }
+
+    /// Makes a delivery durable. It has been waiting since this moment.
     ///
     /// # Errors
     ///
     /// The queue is full, or neither Postgres nor the spool takes it. Postgres may have taken it all the same: handing
     /// in the same delivery again is safe.
-    pub async fn submit(&self, delivery: Delivery) -> Result<Receipt, NotDurable> {
+    pub async fn submit(&self, delivery: Delivery, since: Instant) -> Result<Receipt, NotDurable> {
         let (answer, receipt) = oneshot::channel();
-        if self.queue.try_send(Waiting { delivery, answer }).is_err() {
+        if self.queue.try_send(Waiting { delivery, since, answer }).is_err() {
             tracing::warn!("the queue is full: a delivery is refused");
             return Err(NotDurable);
         }
         receipt.await.map_err(|_| NotDurable)
+    }
+}
+
+/// How full the queue is. It is no inbox: the inbox ends when only this is left.
+#[derive(Clone)]
+pub struct Level(mpsc::WeakSender<Waiting>);
+
+impl Level {
+    /// How many deliveries wait, and how many may.
+    pub fn read(&self) -> (usize, usize) {
+        let queue = self.0.upgrade();
+        queue.map_or((0, 0), |queue| (queue.max_capacity() - queue.capacity(), queue.max_capacity()))
     }
 }
 

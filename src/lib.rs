@@ -55,5 +55,7 @@ pub mod config;
 pub mod embedded_postgres;
 /// Signals.
 pub mod lifecycle;
+/// What is counted, for Prometheus.
+pub mod metrics;
 /// Logs.
 pub mod telemetry;

@@ -6,7 +6,11 @@
 mod decompress;
 mod log;
 
-use std::{net::IpAddr, time::SystemTime};
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -20,6 +24,7 @@ use crate::{
     delivery::{Delivery, Reason, Receipt, UnprocessedDelivery},
     inbox::Inbox,
     json::{Document, Malformed},
+    metrics::{Fate, Metrics, ProviderMetrics},
     payload::Payload,
     providers::{Outcome, Provider, Rejection},
     redaction::Redactor,
@@ -35,6 +40,8 @@ pub struct Endpoint {
     pub accounts: Accounts,
     /// Where from; anywhere when empty.
     pub allowed_networks: Vec<IpNet>,
+    /// What is counted of it.
+    pub metrics: Arc<ProviderMetrics>,
 }
 
 /// What all endpoints share.
@@ -45,6 +52,8 @@ pub struct Receiver {
     pub redactor: Redactor,
     /// The largest body, decompressed, in bytes.
     pub body_limit_bytes: usize,
+    /// What is counted of all of them.
+    pub metrics: Arc<Metrics>,
 }
 
 impl Receiver {
@@ -59,7 +68,9 @@ impl Receiver {
         match self.deliver(endpoint, client, headers, body).await {
             Ok(outcome) => outcome,
             Err(outcome) => {
-                log::not_taken_in(endpoint.provider, client, &outcome);
+                let fate = Fate::from(&outcome);
+                endpoint.metrics.delivered(None, fate);
+                log::not_taken_in(endpoint.provider, client, &outcome, fate);
                 outcome
             }
         }
@@ -73,12 +84,15 @@ impl Receiver {
         headers: &HeaderMap,
         body: impl Future<Output = Result<Bytes, Outcome>>,
     ) -> Result<Outcome, Outcome> {
-        let now = SystemTime::now();
+        let (now, start) = (SystemTime::now(), Instant::now());
+        let phases = &self.metrics.phases;
 
         // authenticate: before the body is read where the credentials stand in a header
         endpoint.check_address(client)?;
         let proof_in_headers = endpoint.verify_headers(headers)?;
+        let headers_verified = Instant::now();
         let body = body.await?;
+        let body_arrived = Instant::now();
         let (body, parsed) = match decompress(&body, self.body_limit_bytes) {
             Ok(decompressed) => (decompressed, Ok(())),
             Err(Undecompressed::Damaged) => (body.as_ref().into(), Err(Malformed::NotGzip)),
@@ -90,6 +104,10 @@ impl Receiver {
             (None, Ok(document)) => endpoint.verify_body(headers, document)?,
             (None, Err(malformed)) => return Err(Outcome::Malformed(malformed.to_string())),
         };
+
+        let authenticated = Instant::now();
+        phases.authenticate.record((authenticated - body_arrived) + (headers_verified - start));
+        endpoint.metrics.authenticated(authenticated);
 
         let provider = endpoint.provider;
         let account = proof.account();
@@ -113,13 +131,16 @@ impl Receiver {
             Err(malformed) => {
                 let outcome = Outcome::Malformed(malformed.to_string());
                 let kept = unprocessed(Reason::Malformed, &outcome, self.redactor.bytes(&body));
-                return self.make_durable(kept, outcome).await;
+                return Ok(self.make_durable(endpoint, kept, outcome, start, authenticated).await);
             }
         };
         let payload = Payload::new(proof, document, &provider.credential_members(), &self.redactor);
 
         // normalize, make durable
-        match provider.normalize(&payload) {
+        let normalized = provider.normalize(&payload);
+        let waiting_since = Instant::now();
+        phases.normalize.record(waiting_since - authenticated);
+        let (delivery, outcome) = match normalized {
             Ok(booking) => {
                 let event = TicketEvent {
                     id,
@@ -130,7 +151,7 @@ impl Receiver {
                     payload: payload.into_string(),
                     received_at,
                 };
-                self.make_durable(Delivery::Event(event), Outcome::Accepted).await
+                (Delivery::Event(event), Outcome::Accepted)
             }
             Err(rejection) => {
                 let (reason, outcome) = match rejection {
@@ -139,25 +160,34 @@ impl Receiver {
                     Rejection::UnsupportedType => (Reason::UnsupportedType, Outcome::Accepted),
                 };
                 let kept = unprocessed(reason, &outcome, payload.into_string().into_bytes());
-                self.make_durable(kept, outcome).await
+                (kept, outcome)
             }
-        }
+        };
+        Ok(self.make_durable(endpoint, delivery, outcome, start, waiting_since).await)
     }
 
     /// Answers with this outcome once the delivery is durable, unless the database decides otherwise.
-    async fn make_durable(&self, delivery: Delivery, outcome: Outcome) -> Result<Outcome, Outcome> {
+    async fn make_durable(
+        &self,
+        endpoint: &Endpoint,
+        delivery: Delivery,
+        outcome: Outcome,
+        start: Instant,
+        waiting_since: Instant,
+    ) -> Outcome {
         let line = log::Line::of(&delivery);
-        let receipt = self.inbox.submit(delivery).await.map_err(|_| Outcome::Unavailable)?;
-        line.write(&receipt);
-        Ok(match receipt {
-            Receipt::UnknownBooking => Outcome::UnknownBooking,
+        let receipt = self.inbox.submit(delivery, waiting_since).await.ok();
+        let fate = receipt.as_ref().map_or(Fate::NotDurable, Fate::from);
+        let duration = start.elapsed();
+        endpoint.metrics.delivered(Some(line.environment()), fate);
+        self.metrics.phases.whole.record(duration);
+        line.write(receipt.as_ref(), fate);
+        match receipt {
+            None => Outcome::Unavailable,
+            Some(Receipt::UnknownBooking) => Outcome::UnknownBooking,
             // a refused row is no mistake that the provider could mend
-            Receipt::Recorded { .. }
-            | Receipt::Duplicate { .. }
-            | Receipt::Kept
-            | Receipt::Refused
-            | Receipt::Spooled => outcome,
-        })
+            Some(_) => outcome,
+        }
     }
 }
 

@@ -21,6 +21,7 @@ use std::{
     },
 };
 
+use time::OffsetDateTime;
 use tokio::{sync::Notify, task::spawn_blocking};
 
 use self::file::File;
@@ -86,6 +87,28 @@ impl Spool {
     /// How many deliveries wait in it.
     pub fn records(&self) -> u64 {
         self.shared.records.load(Ordering::Acquire)
+    }
+
+    /// The bytes of the deliveries in it.
+    pub fn bytes(&self) -> u64 {
+        self.shared.bytes.load(Ordering::Relaxed)
+    }
+
+    /// The most bytes of deliveries in it.
+    pub fn max_bytes(&self) -> u64 {
+        self.shared.max_bytes
+    }
+
+    /// When the oldest delivery in it was received; `None` when there is none.
+    ///
+    /// # Errors
+    ///
+    /// The disk fails.
+    pub async fn oldest(&self) -> Result<Option<OffsetDateTime>, SpoolError> {
+        let shared = Arc::clone(&self.shared);
+        let read = spawn_blocking(move || shared.with_file(|file| file.read(1, READ_BYTES))).await;
+        let records = read.map_err(|error| SpoolError::cut_off(&error))??;
+        Ok(records.first().and_then(|(_, record)| record::received_at(record)))
     }
 
     /// Waits until something may be in it.

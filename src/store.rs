@@ -3,6 +3,7 @@
 //! What always holds: a delivery's id is written once however often it is handed in; a revision is numbered by exactly
 //! one replica; a batch is one statement and one commit.
 
+mod connections;
 mod error;
 mod migrations;
 mod record;
@@ -12,6 +13,7 @@ mod writer;
 use sqlx::PgPool;
 
 pub use self::{
+    connections::Connections,
     error::StoreError,
     migrations::{MigrationError, Pending, migrate, prepare},
     writer::Writer,

@@ -4,6 +4,7 @@ use std::{
     net::SocketAddr,
     process::ExitCode,
     sync::{Arc, atomic::AtomicBool, atomic::Ordering},
+    time::Duration,
 };
 
 use anyhow::{Context, anyhow, bail};
@@ -19,14 +20,18 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     config::{ConfigError, MIN_CONNECTIONS, ProviderSettings, Settings, SpoolSettings, UnknownBooking},
     credentials::Accounts,
-    http::{Health, Server, admin_router, public_router},
+    http::{Bodies, Health, Observer, Server, admin_router, public_router},
     inbox::{self, Inbox},
     lifecycle::Signals,
+    metrics::Metrics,
     receive::{Endpoint, Receiver},
     redaction::Redactor,
     spool::Spool,
-    store::{self, Writer},
+    store::{self, Connections, Writer},
 };
+
+/// Under full load there are a few ten thousand measurements in it.
+const TIDY_PAUSE: Duration = Duration::from_millis(500);
 
 /// Receive deliveries: the service
 #[derive(Debug, clap::Args)]
@@ -70,19 +75,27 @@ pub(super) async fn serve(
             Ok(())
         }
     });
+    let routed: Vec<_> = settings.providers.iter().filter(|provider| !provider.accounts.is_empty()).collect();
+    let routed: Vec<_> = routed.iter().map(|provider| provider.provider.name()).collect();
+    let metrics = Arc::new(Metrics::new(&routed)?);
+    tasks.spawn(tidy(Arc::clone(&metrics), stop.clone()));
+    let writers = Connections::default();
     let known_bookings_only: Arc<[&'static str]> = known_bookings_only(&settings.providers).into();
     let inbox = Inbox::start(
         inbox::Settings { max_batch: settings.inbox.max_batch, write_timeout: database.write_timeout },
-        || Writer::new(options.clone(), Arc::clone(&known_bookings_only)),
+        || Writer::new(options.clone(), Arc::clone(&known_bookings_only)).counted_in(&writers),
         spool.clone(),
+        Arc::clone(&metrics),
         Arc::clone(&is_prepared),
         stop.clone(),
         &mut tasks,
     );
+    let queue = inbox.level();
     let receiver = Arc::new(Receiver {
         inbox,
         redactor: redactor(&settings.providers),
         body_limit_bytes: server.body_limit_bytes,
+        metrics: Arc::clone(&metrics),
     });
     let is_stopping = Arc::new(AtomicBool::new(false));
     let health = Health {
@@ -92,16 +105,29 @@ pub(super) async fn serve(
         patience: database.write_timeout,
         is_stopping: Arc::clone(&is_stopping),
     };
-    let public = public_router(endpoints(settings.providers), &receiver, health.clone(), server);
+    let bodies = Bodies::new(server.body_memory_bytes, server.body_limit_bytes, server.request_timeout);
+    let endpoints = endpoints(settings.providers, &metrics);
+    let public = public_router(endpoints, &receiver, health.clone(), &bodies, &server.trusted_proxies);
     // from now on the public listener alone holds the inbox, which ends with it
     drop(receiver);
-    let admin = admin_router(health, settings.admin.token);
     let bind = async |key: &str, address| {
-        Server::bind(address).await.with_context(|| format!("{key}: cannot listen on {address}"))
+        Server::bind(address, server.max_connections)
+            .await
+            .with_context(|| format!("{key}: cannot listen on {address}"))
     };
     let public_server = bind("server.public_address", server.public_address).await?;
     let admin_server = bind("server.admin_address", server.admin_address).await?;
     let public_address = public_server.address();
+    let observer = Observer {
+        metrics,
+        health: health.clone(),
+        queue,
+        bodies,
+        connections: public_server.places().clone(),
+        writers,
+        max_database_connections: database.max_connections,
+    };
+    let admin = admin_router(health, observer, settings.admin.token);
 
     // a database that is there is ready before the first delivery
     if first_attempt.await.is_err() {
@@ -109,8 +135,8 @@ pub(super) async fn serve(
     }
     tracing::info!(public.address = %public_address, admin.address = %admin_server.address(), "serving");
     started(public_address);
-    tasks.spawn(public_server.serve(public, server.max_connections, stop.clone()));
-    tasks.spawn(admin_server.serve(admin, server.max_connections, stop.clone()));
+    tasks.spawn(public_server.serve(public, stop.clone()));
+    tasks.spawn(admin_server.serve(admin, stop.clone()));
 
     tokio::select! {
         signal = signals.next() => {
@@ -156,20 +182,29 @@ async fn open_spool(settings: &SpoolSettings) -> anyhow::Result<Option<Spool>> {
     Ok(Some(spool))
 }
 
-fn endpoints(providers: Vec<ProviderSettings>) -> Vec<(String, Endpoint)> {
+/// Keeps small what waits to be counted.
+async fn tidy(metrics: Arc<Metrics>, stop: CancellationToken) -> anyhow::Result<()> {
+    while stop.run_until_cancelled(sleep(TIDY_PAUSE)).await.is_some() {
+        metrics.tidy();
+    }
+    Ok(())
+}
+
+fn endpoints(providers: Vec<ProviderSettings>, metrics: &Metrics) -> Vec<(String, Endpoint)> {
     let mut endpoints = Vec::new();
     for settings in providers {
         let name = settings.provider.name();
-        if settings.accounts.is_empty() {
+        let Some(metrics) = metrics.provider(name) else {
             tracing::warn!(provider = name, "not routed: it has no account in the configuration");
             continue;
-        }
+        };
         let accounts: Vec<_> = settings.accounts.iter().map(|account| account.name.as_str()).collect();
         tracing::info!(provider = name, path = settings.path, accounts = accounts.join(", "), "routed");
         let endpoint = Endpoint {
             provider: settings.provider,
             accounts: Accounts::new(settings.accounts),
             allowed_networks: settings.allowed_networks,
+            metrics,
         };
         endpoints.push((settings.path, endpoint));
     }

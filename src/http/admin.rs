@@ -1,4 +1,4 @@
-//! The operators' listener: health for anyone who reaches it, everything else behind the bearer token.
+//! The operators' listener: health and metrics for anyone who reaches it, everything else behind the bearer token.
 
 use axum::{
     Router,
@@ -9,12 +9,12 @@ use axum::{
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 
-use super::{error::error, health, health::Health, request_id};
+use super::{error::error, health, health::Health, metrics, metrics::Observer, request_id};
 
 /// All routes of the admin listener.
-pub fn admin_router(health: Health, token: Option<SecretString>) -> Router {
+pub fn admin_router(health: Health, observer: Observer, token: Option<SecretString>) -> Router {
     let rest = Router::new().fallback(guarded).with_state(token);
-    request_id::add_to(health::routes(health).fallback_service(rest))
+    request_id::add_to(health::routes(health).merge(metrics::routes(observer)).fallback_service(rest))
 }
 
 async fn guarded(State(token): State<Option<SecretString>>, headers: HeaderMap) -> Response {

@@ -23,8 +23,9 @@ const UNIT: usize = 1024;
 
 /// What all listeners' bodies may take of the memory.
 #[derive(Clone)]
-pub(super) struct Bodies {
+pub struct Bodies {
     memory: Arc<Semaphore>,
+    units: usize,
     /// The largest body, in bytes, compressed or not.
     limit: usize,
     /// The time in which one must arrive.
@@ -38,9 +39,15 @@ pub(super) struct Whole {
 }
 
 impl Bodies {
-    pub(super) fn new(memory_bytes: usize, limit: usize, patience: Duration) -> Self {
+    /// Nothing of the memory is taken yet.
+    pub fn new(memory_bytes: usize, limit: usize, patience: Duration) -> Self {
         let units = (memory_bytes / UNIT).min(Semaphore::MAX_PERMITS);
-        Self { memory: Arc::new(Semaphore::new(units)), limit, patience }
+        Self { memory: Arc::new(Semaphore::new(units)), units, limit, patience }
+    }
+
+    /// The bytes that count for bodies, and how many may.
+    pub fn memory(&self) -> (usize, usize) {
+        ((self.units - self.memory.available_permits()) * UNIT, self.units * UNIT)
     }
 
     /// The body as it came over the wire.

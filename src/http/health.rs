@@ -34,11 +34,25 @@ impl Health {
         if self.is_stopping.load(Ordering::Relaxed) {
             return Some("stopping");
         }
-        if let Some(spool) = &self.spool
-            && spool.has_room().await
-        {
-            return None;
+        if self.has_spool_room().await { None } else { self.database_away().await }
+    }
+
+    async fn has_spool_room(&self) -> bool {
+        match &self.spool {
+            Some(spool) => spool.has_room().await,
+            None => false,
         }
+    }
+
+    /// Whether the service is ready, and whether the database takes writes.
+    pub(super) async fn look(&self) -> (bool, bool) {
+        let is_database_up = self.database_away().await.is_none();
+        let is_durable = is_database_up || self.has_spool_room().await;
+        (is_durable && !self.is_stopping.load(Ordering::Relaxed), is_database_up)
+    }
+
+    /// Why the database does not take a delivery now, if so.
+    async fn database_away(&self) -> Option<&'static str> {
         if !self.is_prepared.load(Ordering::Acquire) {
             return Some("the database has not answered yet, or its migrations are pending");
         }

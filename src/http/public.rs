@@ -14,7 +14,6 @@ use ipnet::IpNet;
 
 use super::{body::Bodies, client_address::client_address, error::error, health, health::Health, request_id};
 use crate::{
-    config::ServerSettings,
     providers::{Outcome, Provider},
     receive::{Endpoint, Receiver},
 };
@@ -34,10 +33,10 @@ pub fn public_router(
     endpoints: Vec<(String, Endpoint)>,
     receiver: &Arc<Receiver>,
     health: Health,
-    settings: &ServerSettings,
+    bodies: &Bodies,
+    trusted_proxies: &[IpNet],
 ) -> Router {
-    let bodies = Bodies::new(settings.body_memory_bytes, settings.body_limit_bytes, settings.request_timeout);
-    let trusted_proxies: Arc<[IpNet]> = settings.trusted_proxies.as_slice().into();
+    let trusted_proxies: Arc<[IpNet]> = trusted_proxies.into();
     let mut router = health::routes(health).fallback(not_found);
     for (path, endpoint) in endpoints {
         let webhook = Webhook {

@@ -29,18 +29,39 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
+    places: Places,
+}
+
+/// The connections to a listener: how many there are, and how many may be. Clones are the same.
+#[derive(Clone)]
+pub struct Places {
+    free: Arc<Semaphore>,
+    all: usize,
+}
+
+impl Places {
+    /// How many there are, and how many may be.
+    pub fn read(&self) -> (usize, usize) {
+        (self.all - self.free.available_permits(), self.all)
+    }
 }
 
 impl Server {
-    /// Binds; port 0 takes a free one.
+    /// Binds, for at most so many connections at once; port 0 takes a free one.
     ///
     /// # Errors
     ///
     /// The address is in use, or not one of this machine.
-    pub async fn bind(address: SocketAddr) -> io::Result<Self> {
+    pub async fn bind(address: SocketAddr, max_connections: usize) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
-        Ok(Self { listener, address })
+        let all = max_connections.min(Semaphore::MAX_PERMITS);
+        Ok(Self { listener, address, places: Places { free: Arc::new(Semaphore::new(all)), all } })
+    }
+
+    /// The connections.
+    pub fn places(&self) -> &Places {
+        &self.places
     }
 
     /// Where it listens.
@@ -48,13 +69,12 @@ impl Server {
         self.address
     }
 
-    /// Serves at most so many connections at once until `stop`, then closes the listener and waits for the requests in flight.
-    pub async fn serve(self, router: Router, max_connections: usize, stop: CancellationToken) -> anyhow::Result<()> {
+    /// Serves until `stop`, then closes the listener and waits for the requests in flight.
+    pub async fn serve(self, router: Router, stop: CancellationToken) -> anyhow::Result<()> {
         let graceful = GracefulShutdown::new();
-        let places = Arc::new(Semaphore::new(max_connections));
         while let Some(accepted) = stop.run_until_cancelled(self.listener.accept()).await {
             match accepted {
-                Ok((stream, peer)) => match Arc::clone(&places).try_acquire_owned() {
+                Ok((stream, peer)) => match Arc::clone(&self.places.free).try_acquire_owned() {
                     Ok(place) => serve_connection(stream, peer, place, &router, &graceful),
                     Err(_) => refuse(&stream),
                 },

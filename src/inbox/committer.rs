@@ -1,6 +1,6 @@
 //! Takes what waits, all of it up to a full batch, and makes it durable.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use tokio::{
     sync::{Mutex, mpsc},
@@ -28,10 +28,18 @@ impl Committer {
     pub(super) async fn run(mut self) {
         let max_batch = self.shared.settings.max_batch;
         let mut batch = Vec::with_capacity(max_batch);
+        let metrics = Arc::clone(&self.shared.metrics);
         while self.queue.lock().await.recv_many(&mut batch, max_batch).await > 0 {
+            let taken = Instant::now();
+            for waiting in &batch {
+                metrics.phases.wait.record(taken - waiting.since);
+            }
+            metrics.batch_size.record(batch.len() as f64);
             let (deliveries, answers): (Vec<_>, Vec<_>) =
                 batch.drain(..).map(|waiting| (waiting.delivery, waiting.answer)).unzip();
-            let Some(receipts) = self.make_durable(&deliveries).await else {
+            let receipts = self.make_durable(&deliveries).await;
+            metrics.phases.commit.record(taken.elapsed());
+            let Some(receipts) = receipts else {
                 // dropping the answers tells the callers
                 continue;
             };
@@ -53,7 +61,10 @@ impl Committer {
         }
         let _turn = self.shared.turn.lock().await;
         match self.shared.spool.as_ref()?.append(deliveries).await {
-            Ok(()) => Some(vec![Receipt::Spooled; deliveries.len()]),
+            Ok(()) => {
+                self.shared.metrics.spooled.increment(deliveries.len() as u64);
+                Some(vec![Receipt::Spooled; deliveries.len()])
+            }
             Err(error) => {
                 tracing::error!(%error, deliveries = deliveries.len(), "deliveries not spooled");
                 None
@@ -66,7 +77,10 @@ impl Committer {
             return None;
         }
         let why = match timeout(self.shared.settings.write_timeout, self.writer.write(deliveries, false)).await {
-            Ok(Ok(receipts)) => return Some(receipts),
+            Ok(Ok(receipts)) => {
+                self.shared.metrics.written(deliveries, &receipts);
+                return Some(receipts);
+            }
             Ok(Err(error)) => error.to_string(),
             Err(_) => "the write timed out (database.write_timeout_ms)".to_owned(),
         };

@@ -85,12 +85,13 @@ impl Drainer {
         let limit = self.shared.settings.max_batch * BATCHES_AT_ONCE;
         let Some(batch) = self.spool.read(limit).await.map_err(|error| error.to_string())? else { return Ok(0) };
         match timeout(self.shared.settings.write_timeout * patience, self.writer.write(&batch.deliveries, true)).await {
-            Ok(Ok(_)) => {}
+            Ok(Ok(receipts)) => self.shared.metrics.written(&batch.deliveries, &receipts),
             Ok(Err(error)) => return Err(error.to_string()),
             Err(_) => return Err("the write timed out".to_owned()),
         }
         let written = batch.deliveries.len();
         self.spool.remove(batch).await.map_err(|error| error.to_string())?;
+        self.shared.metrics.drained.increment(written as u64);
         Ok(written)
     }
 }

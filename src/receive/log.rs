@@ -6,19 +6,20 @@ use uuid::Uuid;
 
 use crate::{
     delivery::{Delivery, Receipt},
+    metrics::Fate,
     providers::{Outcome, Provider},
     ticket_event::Environment,
 };
 
 /// About a delivery of which nothing is kept.
-pub(super) fn not_taken_in(provider: &dyn Provider, client: IpAddr, outcome: &Outcome) {
-    let (provider, status) = (provider.name(), outcome.status().as_u16());
-    match outcome {
-        Outcome::Unavailable => tracing::error!(provider, outcome = "not_durable", "delivery not durable"),
-        Outcome::Unauthenticated => {
-            tracing::warn!(provider, client.address = %client, outcome = "unauthenticated", "delivery not authenticated");
+pub(super) fn not_taken_in(provider: &dyn Provider, client: IpAddr, outcome: &Outcome, fate: Fate) {
+    let (provider, status, outcome) = (provider.name(), outcome.status().as_u16(), fate.as_str());
+    match fate {
+        Fate::NotDurable => tracing::error!(provider, client.address = %client, outcome, "delivery not durable"),
+        Fate::Unauthenticated => {
+            tracing::warn!(provider, client.address = %client, outcome, "delivery not authenticated");
         }
-        _ => tracing::warn!(provider, client.address = %client, outcome = "refused", status, "delivery not taken in"),
+        _ => tracing::warn!(provider, client.address = %client, outcome, status, "delivery not taken in"),
     }
 }
 
@@ -55,14 +56,16 @@ impl Line {
         }
     }
 
-    pub(super) fn write(self, receipt: &Receipt) {
-        let (outcome, event_id, revision) = match receipt {
-            Receipt::Recorded { revision } => ("recorded", Some(self.id), Some(*revision)),
-            Receipt::Duplicate { event_id, revision } => ("duplicate", Some(*event_id), Some(*revision)),
-            Receipt::UnknownBooking => ("unknown_booking", None, None),
-            Receipt::Kept => ("unprocessed", None, None),
-            Receipt::Refused => ("refused", None, None),
-            Receipt::Spooled => ("spooled", None, None),
+    pub(super) fn environment(&self) -> Environment {
+        self.environment
+    }
+
+    pub(super) fn write(self, receipt: Option<&Receipt>, fate: Fate) {
+        let outcome = fate.as_str();
+        let (event_id, revision) = match receipt {
+            Some(Receipt::Recorded { revision, .. }) => (Some(self.id), Some(*revision)),
+            Some(Receipt::Duplicate { event_id, revision }) => (Some(*event_id), Some(*revision)),
+            _ => (None, None),
         };
         tracing::info!(
             provider = self.provider,

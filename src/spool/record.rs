@@ -61,6 +61,13 @@ pub(super) fn encode(delivery: &Delivery) -> Vec<u8> {
     record
 }
 
+/// When a delivery was received, as far as its record can be read.
+pub(super) fn received_at(record: &[u8]) -> Option<OffsetDateTime> {
+    let head = record.split(|byte| *byte == b'\n').next()?;
+    let head: Head = serde_json::from_slice(head).ok()?;
+    OffsetDateTime::from_unix_timestamp_nanos(head.received_at_unix_nanos).ok()
+}
+
 /// What cannot be understood any more becomes an unprocessed delivery, so that nothing blocks what is behind it.
 pub(super) fn decode(record: &[u8]) -> Delivery {
     let split = record.iter().position(|byte| *byte == b'\n');

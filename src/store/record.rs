@@ -25,6 +25,8 @@ pub(super) enum Decision {
     Recorded {
         /// Its number.
         revision: i32,
+        /// Whether it changes a final status to another final one.
+        is_conflict: bool,
     },
     /// It says what the newest revision says.
     Duplicate {
@@ -152,7 +154,7 @@ async fn record_round(
             runs => bind_columns!(sqlx::query(FIRST_REVISIONS), of_all, runs),
         };
         for row in query.fetch_all(&mut *connection).await? {
-            let decision = Decision::Recorded { revision: 1 };
+            let decision = Decision::Recorded { revision: 1, is_conflict: false };
             decided.insert(row.try_get(0)?, Decided { decision, counted_until: None });
         }
         runs.retain(|run| !decided.contains_key(&run.event.id));
@@ -163,7 +165,9 @@ async fn record_round(
     let query = bind_columns!(sqlx::query(RECORD), of_all, runs).bind(known_bookings_only).bind(spooled);
     for row in query.fetch_all(&mut *connection).await? {
         let decision = match row.try_get("decision")? {
-            "revision" | "written" => Decision::Recorded { revision: row.try_get("revision")? },
+            "revision" | "written" => {
+                Decision::Recorded { revision: row.try_get("revision")?, is_conflict: row.try_get("is_conflict")? }
+            }
             "duplicate" => {
                 Decision::Duplicate { event_id: row.try_get("found_id")?, revision: row.try_get("revision")? }
             }
@@ -236,7 +240,7 @@ fn first_runs<'a>(
 /// The first of a run got this decision; those behind it repeat what it said.
 fn decide(decisions: &mut [Option<Decision>], run: &Run<'_>, decision: &Decision) {
     let repeated = match decision {
-        Decision::Recorded { revision } => Decision::Duplicate { event_id: run.event.id, revision: *revision },
+        Decision::Recorded { revision, .. } => Decision::Duplicate { event_id: run.event.id, revision: *revision },
         other => other.clone(),
     };
     for (position, member) in run.members.iter().enumerate() {

@@ -117,6 +117,12 @@ select
     case when compared.decision = 'revision' and inserted.id is null then 'raced' else compared.decision end as decision,
     compared.found_id,
     compared.counted_until,
-    coalesce(inserted.revision, compared.found_revision) as revision
+    coalesce(inserted.revision, compared.found_revision) as revision,
+    -- one final status after another
+    coalesce(
+        inserted.id is not null and compared.previous_status <> compared.status
+        and array[compared.previous_status, compared.status] <@ '{ticketed,failed,aborted,cancelled}',
+        false
+    ) as is_conflict
 from compared
 left join inserted on inserted.id = compared.id

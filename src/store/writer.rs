@@ -9,6 +9,7 @@ use sqlx::{Connection, Executor, PgConnection, postgres::PgConnectOptions};
 
 use super::{
     StoreError,
+    connections::{Connections, Counted},
     record::{Decision, record},
     unprocessed::keep,
 };
@@ -22,14 +23,20 @@ const PLANNING: &str = "set plan_cache_mode = force_generic_plan; set enable_seq
 pub struct Writer {
     options: PgConnectOptions,
     known_bookings_only: Arc<[&'static str]>,
-    connection: Option<PgConnection>,
+    connections: Connections,
+    connection: Option<(PgConnection, Counted)>,
 }
 
 impl Writer {
     /// A writer that connects when it is first used. `known_bookings_only` names the providers with
     /// `unknown_booking = "reject"`.
     pub fn new(options: PgConnectOptions, known_bookings_only: Arc<[&'static str]>) -> Self {
-        Self { options, known_bookings_only, connection: None }
+        Self { options, known_bookings_only, connections: Connections::default(), connection: None }
+    }
+
+    /// Has its connection counted there.
+    pub fn counted_in(self, connections: &Connections) -> Self {
+        Self { connections: connections.clone(), ..self }
     }
 
     /// Makes deliveries durable; the receipts are in their order. `spooled` ones waited in a spool, so that others may
@@ -50,19 +57,20 @@ impl Writer {
     /// Writes over the connection there is, else over a new one. After an error, or when it is dropped on the way, the
     /// connection is given up: nobody knows what is still to come from it.
     async fn try_write(&mut self, deliveries: &[Delivery], spooled: bool) -> Result<Vec<Receipt>, StoreError> {
-        let mut connection = match self.connection.take() {
+        let _used = self.connections.use_one();
+        let (mut connection, counted) = match self.connection.take() {
             Some(connection) => connection,
             None => {
                 let mut connection = PgConnection::connect_with(&self.options).await?;
                 connection.execute(PLANNING).await?;
-                connection
+                (connection, self.connections.open_one())
             }
         };
         let receipts = match self.write_batch(&mut connection, deliveries, spooled).await {
             Err(StoreError::Refused(_)) => self.write_one_by_one(&mut connection, deliveries, spooled).await,
             result => result,
         }?;
-        self.connection = Some(connection);
+        self.connection = Some((connection, counted));
         Ok(receipts)
     }
 
@@ -89,7 +97,7 @@ impl Writer {
         let receipt = |delivery: &Delivery| match delivery {
             Delivery::Unprocessed(_) => Receipt::Kept,
             Delivery::Event(_) => match decisions.next().expect("there is a decision for every event") {
-                Decision::Recorded { revision } => Receipt::Recorded { revision },
+                Decision::Recorded { revision, is_conflict } => Receipt::Recorded { revision, is_conflict },
                 Decision::Duplicate { event_id, revision } => Receipt::Duplicate { event_id, revision },
                 Decision::UnknownBooking => Receipt::UnknownBooking,
             },

@@ -192,7 +192,7 @@ async fn a_repetition_that_joins_a_delivery_handed_in_again_is_counted_once() {
     // its answer is lost, or the spool is not rid of it; meanwhile more of the same has come
     for handed_in in [1, 2, 2, 3, 3] {
         let receipts = writer.write(&said[..handed_in], true).await.unwrap();
-        assert_eq!(receipts[0], Receipt::Recorded { revision: 1 });
+        assert_eq!(receipts[0], Receipt::Recorded { revision: 1, is_conflict: false });
         assert!(receipts[1..].iter().all(|receipt| matches!(receipt, Receipt::Duplicate { revision: 1, .. })));
         let seen = revisions(&database).await;
         assert_eq!((seen.len(), &seen[0]["deliveries"]), (1, &json!(handed_in)));

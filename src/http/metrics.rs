@@ -1,0 +1,86 @@
+//! `GET /metrics`: looks at everything that is not counted, and renders the page.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{Router, extract::State, http::header, response::IntoResponse, routing::get};
+use sqlx::PgPool;
+use time::OffsetDateTime;
+use tokio::time::timeout;
+
+use super::{Bodies, Health, Places};
+use crate::{
+    inbox::Level,
+    metrics::{Metrics, Snapshot, SpoolSnapshot},
+    spool::Spool,
+    store::Connections,
+};
+
+const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// A scrape must not fail when it is needed most: Prometheus gives up after ten seconds.
+const LONGEST_WAIT: Duration = Duration::from_secs(3);
+
+/// What there is to look at.
+pub struct Observer {
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Whether the service is ready.
+    pub health: Health,
+    /// The queue.
+    pub queue: Level,
+    /// The memory for bodies.
+    pub bodies: Bodies,
+    /// The connections to the public listener.
+    pub connections: Places,
+    /// The connections to Postgres that only write, and how many there may be in all.
+    pub writers: Connections,
+    /// The most connections to Postgres.
+    pub max_database_connections: u32,
+}
+
+impl Observer {
+    async fn look(&self) -> Snapshot {
+        let pool: &PgPool = &self.health.pool;
+        // before this asks something itself
+        let idle = pool.num_idle();
+        let used = (pool.size() as usize).saturating_sub(idle);
+        let (is_ready, is_database_up) = self.health.look().await;
+        let spool = match &self.health.spool {
+            Some(spool) => Some(look_at(spool).await),
+            None => None,
+        };
+        Snapshot {
+            queue: self.queue.read(),
+            body_memory: self.bodies.memory(),
+            connections: self.connections.read(),
+            spool,
+            is_database_up,
+            database_idle: idle + self.writers.idle(),
+            database_used: used + self.writers.used(),
+            database_limit: self.max_database_connections as usize,
+            is_ready,
+        }
+    }
+}
+
+async fn look_at(spool: &Spool) -> SpoolSnapshot {
+    let oldest = if spool.is_empty() {
+        Some(Duration::ZERO)
+    } else {
+        let read = timeout(LONGEST_WAIT, spool.oldest()).await.ok().and_then(Result::ok);
+        let age = |received_at| Duration::try_from(OffsetDateTime::now_utc() - received_at).unwrap_or_default();
+        read.map(|received_at| received_at.map_or(Duration::ZERO, age))
+    };
+    SpoolSnapshot { records: spool.records(), bytes: spool.bytes(), max_bytes: spool.max_bytes(), oldest }
+}
+
+/// The only route.
+pub(super) fn routes(mut observer: Observer) -> Router {
+    observer.health.patience = observer.health.patience.min(LONGEST_WAIT);
+    Router::new().route("/metrics", get(scrape)).with_state(Arc::new(observer))
+}
+
+async fn scrape(State(observer): State<Arc<Observer>>) -> impl IntoResponse {
+    let snapshot = observer.look().await;
+    ([(header::CONTENT_TYPE, CONTENT_TYPE)], observer.metrics.render(&snapshot))
+}

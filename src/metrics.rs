@@ -1,0 +1,170 @@
+//! What the service counts, as Prometheus reads it. README.md explains every metric with the texts in `names`.
+//!
+//! What always holds: every label value is a word of this program, never one of the input; every series is there from
+//! the start, so that the first thing that happens is a change; each series is looked up once and then only counted up,
+//! so that a delivery costs no lock and no allocation. What can be looked at is not counted: it comes with the
+//! [`Snapshot`] that a scrape takes.
+
+mod names;
+mod provider;
+mod snapshot;
+
+use std::{sync::Arc, time::Instant};
+
+use ::metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+
+use self::{provider::Written, snapshot::Gauges};
+pub use self::{
+    provider::{Fate, ProviderMetrics},
+    snapshot::{Snapshot, SpoolSnapshot},
+};
+use crate::{
+    delivery::{Delivery, Receipt},
+    providers::PROVIDERS,
+};
+
+/// In seconds.
+const DURATIONS: &[f64] = &[
+    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+];
+
+const BATCH_SIZES: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 4096.0];
+
+/// Everything that is counted.
+pub struct Metrics {
+    registry: Registry,
+    handle: PrometheusHandle,
+    process: metrics_process::Collector,
+    gauges: Gauges,
+    started: Instant,
+    providers: Vec<(&'static str, Arc<ProviderMetrics>)>,
+    /// What was written, of every provider there is: a spool may hold deliveries of one that is not routed any more.
+    written: Vec<(&'static str, Written)>,
+    /// What a spool held that cannot be read.
+    unreadable: Written,
+    /// The phases of a delivery.
+    pub phases: Phases,
+    /// Deliveries in one commit.
+    pub batch_size: Histogram,
+    /// Deliveries that were synced to the spool.
+    pub spooled: Counter,
+    /// Deliveries that came out of the spool.
+    pub drained: Counter,
+}
+
+/// How long each part of the way of a delivery takes, in seconds.
+pub struct Phases {
+    /// The check of address and credentials, decompressing and parsing included.
+    pub authenticate: Histogram,
+    /// From the parsed body to the event.
+    pub normalize: Histogram,
+    /// In the queue, until the batch begins.
+    pub wait: Histogram,
+    /// A batch, until it is durable.
+    pub commit: Histogram,
+    /// All of it, the arrival of the body included.
+    pub whole: Histogram,
+}
+
+impl Metrics {
+    /// All series at their beginning; `routed` are the providers that may deliver.
+    ///
+    /// # Errors
+    ///
+    /// The buckets are none.
+    pub fn new(routed: &[&'static str]) -> anyhow::Result<Self> {
+        let recorder = PrometheusBuilder::new()
+            .set_buckets_for_metric(Matcher::Full(names::PHASE_DURATION.to_owned()), DURATIONS)?
+            .set_buckets_for_metric(Matcher::Full(names::BATCH_SIZE.to_owned()), BATCH_SIZES)?
+            .build_recorder();
+        let handle = recorder.handle();
+        let registry = Registry(recorder);
+        names::describe(&registry.0);
+        let process = metrics_process::Collector::default();
+        ::metrics::with_local_recorder(&registry.0, || process.describe());
+        let started = Instant::now();
+        let phase = |phase| registry.histogram(names::PHASE_DURATION, &[("phase", phase)]);
+        Ok(Self {
+            gauges: Gauges::new(&registry),
+            started,
+            providers: routed
+                .iter()
+                .map(|provider| (*provider, Arc::new(ProviderMetrics::new(&registry, provider, started))))
+                .collect(),
+            written: PROVIDERS
+                .iter()
+                .map(|provider| (provider.name(), Written::new(&registry, provider.name())))
+                .collect(),
+            unreadable: Written::of_no_provider(&registry),
+            phases: Phases {
+                authenticate: phase("authenticate"),
+                normalize: phase("normalize"),
+                wait: phase("wait"),
+                commit: phase("commit"),
+                whole: phase("whole"),
+            },
+            batch_size: registry.histogram(names::BATCH_SIZE, &[]),
+            spooled: registry.counter(names::SPOOL_SPOOLED, &[]),
+            drained: registry.counter(names::SPOOL_DRAINED, &[]),
+            process,
+            registry,
+            handle,
+        })
+    }
+
+    /// What is counted of a routed provider.
+    pub fn provider(&self, name: &str) -> Option<Arc<ProviderMetrics>> {
+        self.providers.iter().find(|(provider, _)| *provider == name).map(|(_, metrics)| Arc::clone(metrics))
+    }
+
+    /// Counts what was written to Postgres; the receipts are in the order of the deliveries.
+    pub fn written(&self, deliveries: &[Delivery], receipts: &[Receipt]) {
+        for (delivery, receipt) in deliveries.iter().zip(receipts) {
+            let of_provider = self.written.iter().find(|(provider, _)| *provider == delivery.provider());
+            of_provider.map_or(&self.unreadable, |(_, written)| written).count(delivery, receipt);
+        }
+    }
+
+    /// Sorts what has been measured into buckets. Until then every measurement is kept by itself, so this has to be done
+    /// every now and then also when nobody looks.
+    pub fn tidy(&self) {
+        self.handle.run_upkeep();
+    }
+
+    /// The page that Prometheus reads.
+    pub fn render(&self, snapshot: &Snapshot) -> String {
+        self.gauges.set(snapshot);
+        for (provider, metrics) in &self.providers {
+            let age = metrics.age(self.started.elapsed());
+            self.registry.gauge(names::LAST_DELIVERY_AGE, &[("provider", provider)]).set(age);
+        }
+        ::metrics::with_local_recorder(&self.registry.0, || self.process.collect());
+        self.handle.render()
+    }
+}
+
+/// Where series are made.
+struct Registry(PrometheusRecorder);
+
+impl Registry {
+    const METADATA: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, None);
+
+    fn counter(&self, name: &'static str, labels: &[(&'static str, &'static str)]) -> Counter {
+        self.0.register_counter(&key(name, labels), &Self::METADATA)
+    }
+
+    fn gauge(&self, name: &'static str, labels: &[(&'static str, &'static str)]) -> Gauge {
+        self.0.register_gauge(&key(name, labels), &Self::METADATA)
+    }
+
+    fn histogram(&self, name: &'static str, labels: &[(&'static str, &'static str)]) -> Histogram {
+        self.0.register_histogram(&key(name, labels), &Self::METADATA)
+    }
+}
+
+/// Only words of this program can stand here: the types say so.
+fn key(name: &'static str, labels: &[(&'static str, &'static str)]) -> Key {
+    let labels: Vec<_> = labels.iter().map(|(name, value)| Label::from_static_parts(name, value)).collect();
+    Key::from_parts(name, labels)
+}

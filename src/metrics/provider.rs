@@ -1,0 +1,206 @@
+//! What is counted of one provider: what became of its deliveries, and what of them was written.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, Instant},
+};
+
+use ::metrics::Counter;
+
+use super::{Registry, names};
+use crate::{
+    delivery::{Delivery, Reason, Receipt},
+    providers::Outcome,
+    ticket_event::Environment,
+};
+
+/// What became of a delivery, in one word: `outcome` in logs and metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// A new revision.
+    Recorded,
+    /// It says what is known.
+    Duplicate,
+    /// In the spool.
+    Spooled,
+    /// Kept to be looked at.
+    Unprocessed,
+    /// Its booking is not known, where that is required.
+    UnknownBooking,
+    /// The database refused the row.
+    Refused,
+    /// Nothing took it.
+    NotDurable,
+    /// It proved nothing.
+    Unauthenticated,
+    /// It is no JSON, or did not arrive whole, before it could be authenticated.
+    Malformed,
+    /// It is larger than the limit.
+    TooLarge,
+    /// It did not arrive in time.
+    TimedOut,
+}
+
+impl Fate {
+    const COUNT: usize = 11;
+
+    /// Of deliveries that were handed in to be made durable.
+    const HANDED_IN: &[Self] = &[
+        Self::Recorded,
+        Self::Duplicate,
+        Self::Spooled,
+        Self::Unprocessed,
+        Self::UnknownBooking,
+        Self::Refused,
+        Self::NotDurable,
+    ];
+
+    /// Of those that were not.
+    const NOT_HANDED_IN: &[Self] =
+        &[Self::NotDurable, Self::Unauthenticated, Self::Malformed, Self::TooLarge, Self::TimedOut];
+
+    /// The word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Recorded => "recorded",
+            Self::Duplicate => "duplicate",
+            Self::Spooled => "spooled",
+            Self::Unprocessed => "unprocessed",
+            Self::UnknownBooking => "unknown_booking",
+            Self::Refused => "refused",
+            Self::NotDurable => "not_durable",
+            Self::Unauthenticated => "unauthenticated",
+            Self::Malformed => "malformed",
+            Self::TooLarge => "too_large",
+            Self::TimedOut => "timed_out",
+        }
+    }
+}
+
+impl From<&Outcome> for Fate {
+    /// Of a delivery that was not handed in to be made durable.
+    fn from(outcome: &Outcome) -> Self {
+        match outcome {
+            Outcome::Unauthenticated => Self::Unauthenticated,
+            Outcome::TooLarge(_) => Self::TooLarge,
+            Outcome::TimedOut => Self::TimedOut,
+            Outcome::Unavailable => Self::NotDurable,
+            _ => Self::Malformed,
+        }
+    }
+}
+
+impl From<&Receipt> for Fate {
+    fn from(receipt: &Receipt) -> Self {
+        match receipt {
+            Receipt::Recorded { .. } => Self::Recorded,
+            Receipt::Duplicate { .. } => Self::Duplicate,
+            Receipt::UnknownBooking => Self::UnknownBooking,
+            Receipt::Kept => Self::Unprocessed,
+            Receipt::Refused => Self::Refused,
+            Receipt::Spooled => Self::Spooled,
+        }
+    }
+}
+
+/// What is counted of the deliveries of a routed provider.
+pub struct ProviderMetrics {
+    /// By environment (the last is `none`) and outcome; what cannot be is not counted.
+    deliveries: [[Counter; Fate::COUNT]; 3],
+    authentication_failures: Counter,
+    started: Instant,
+    /// When the last authenticated delivery came, in milliseconds since the start.
+    last_delivery: AtomicU64,
+}
+
+impl ProviderMetrics {
+    pub(super) fn new(registry: &Registry, provider: &'static str, started: Instant) -> Self {
+        let of = |environment, outcomes: &[Fate]| {
+            let mut counters = [const { Counter::noop() }; Fate::COUNT];
+            for outcome in outcomes {
+                let labels = [("provider", provider), ("environment", environment), ("outcome", outcome.as_str())];
+                counters[*outcome as usize] = registry.counter(names::DELIVERIES, &labels);
+            }
+            counters
+        };
+        Self {
+            deliveries: [
+                of(Environment::Test.as_str(), Fate::HANDED_IN),
+                of(Environment::Live.as_str(), Fate::HANDED_IN),
+                of("none", Fate::NOT_HANDED_IN),
+            ],
+            authentication_failures: registry.counter(names::AUTHENTICATION_FAILURES, &[("provider", provider)]),
+            started,
+            last_delivery: AtomicU64::new(0),
+        }
+    }
+
+    /// A delivery has proved who sent it.
+    pub fn authenticated(&self, now: Instant) {
+        let since = now.duration_since(self.started).as_millis();
+        self.last_delivery.store(u64::try_from(since).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// A delivery is through; of which environment, if it was handed in.
+    pub fn delivered(&self, environment: Option<Environment>, outcome: Fate) {
+        let environment = match environment {
+            Some(Environment::Test) => 0,
+            Some(Environment::Live) => 1,
+            None => 2,
+        };
+        self.deliveries[environment][outcome as usize].increment(1);
+        if outcome == Fate::Unauthenticated {
+            self.authentication_failures.increment(1);
+        }
+    }
+
+    /// Seconds since the last authenticated delivery, so long after the start.
+    pub(super) fn age(&self, now: Duration) -> f64 {
+        now.saturating_sub(Duration::from_millis(self.last_delivery.load(Ordering::Relaxed))).as_secs_f64()
+    }
+}
+
+/// What is counted of what a provider's deliveries became in Postgres.
+pub(super) struct Written {
+    revisions: Counter,
+    conflicts: Counter,
+    warnings: Counter,
+    unprocessed: [Counter; Reason::ALL.len()],
+}
+
+impl Written {
+    pub(super) fn new(registry: &Registry, provider: &'static str) -> Self {
+        let counter = |name| registry.counter(name, &[("provider", provider)]);
+        Self {
+            revisions: counter(names::REVISIONS),
+            conflicts: counter(names::CONFLICTS),
+            warnings: counter(names::WARNINGS),
+            ..Self::unprocessed(registry, provider)
+        }
+    }
+
+    pub(super) fn of_no_provider(registry: &Registry) -> Self {
+        Self::unprocessed(registry, "unknown")
+    }
+
+    fn unprocessed(registry: &Registry, provider: &'static str) -> Self {
+        let unprocessed = Reason::ALL
+            .map(|reason| registry.counter(names::UNPROCESSED, &[("provider", provider), ("reason", reason.as_str())]));
+        Self { revisions: Counter::noop(), conflicts: Counter::noop(), warnings: Counter::noop(), unprocessed }
+    }
+
+    pub(super) fn count(&self, delivery: &Delivery, receipt: &Receipt) {
+        let kept = |reason: Reason| self.unprocessed[reason as usize].increment(1);
+        match (receipt, delivery) {
+            (Receipt::Recorded { is_conflict, .. }, Delivery::Event(event)) => {
+                self.revisions.increment(1);
+                self.conflicts.increment(u64::from(*is_conflict));
+                self.warnings.increment(event.booking.warnings.len() as u64);
+            }
+            (Receipt::Kept, Delivery::Unprocessed(delivery)) => kept(delivery.reason),
+            (Receipt::UnknownBooking, _) => kept(Reason::UnknownBooking),
+            (Receipt::Refused, _) => kept(Reason::Refused),
+            _ => {}
+        }
+    }
+}
