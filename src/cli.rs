@@ -12,7 +12,7 @@ use std::{io::Write, path::PathBuf, process::ExitCode};
 use clap::{Parser, Subcommand};
 
 use crate::{
-    config::{self, ConfigError, Settings},
+    config::{self, ConfigError, LogFormat, Settings},
     providers::Provider,
     telemetry,
 };
@@ -63,8 +63,8 @@ pub fn run() -> ExitCode {
 }
 
 /// A runtime for a command, and logging.
-fn block_on(command: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
-    telemetry::start()?;
+fn block_on(log: LogFormat, command: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+    let _logging = telemetry::start(log)?;
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(command)
 }
 

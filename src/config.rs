@@ -52,6 +52,8 @@ pub struct Settings {
     pub inbox: InboxSettings,
     /// `[spool]`; without a directory there is none.
     pub spool: SpoolSettings,
+    /// `[log]`
+    pub log: LogSettings,
     /// `[providers.*]`: every provider there is, also those without an account.
     pub providers: Vec<ProviderSettings>,
 }
@@ -122,6 +124,27 @@ pub struct SpoolSettings {
     pub directory: Option<PathBuf>,
     /// The most bytes of deliveries in it.
     pub max_bytes: u64,
+}
+
+/// `[log]`: what is said on standard error.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogSettings {
+    /// What a line looks like.
+    #[serde(deserialize_with = "log_format")]
+    pub format: LogFormat,
+}
+
+/// What a line of the log looks like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text on a terminal, else JSON.
+    #[default]
+    Auto,
+    /// An object of JSON.
+    Json,
+    /// To be read by people.
+    Text,
 }
 
 impl DatabaseSettings {
@@ -228,6 +251,15 @@ fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::
 
 fn milliseconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     u64::deserialize(deserializer).map(Duration::from_millis)
+}
+
+fn log_format<'de, D: Deserializer<'de>>(deserializer: D) -> Result<LogFormat, D::Error> {
+    match String::deserialize(deserializer)?.as_str() {
+        "auto" => Ok(LogFormat::Auto),
+        "json" => Ok(LogFormat::Json),
+        "text" => Ok(LogFormat::Text),
+        _ => Err(de::Error::custom("expected \"auto\", \"json\" or \"text\"")),
+    }
 }
 
 /// A list, or one string with commas, as environment variables have it. A bare address is a network of one.

@@ -123,7 +123,6 @@ impl Inbox {
     pub async fn submit(&self, delivery: Delivery, since: Instant) -> Result<Receipt, NotDurable> {
         let (answer, receipt) = oneshot::channel();
         if self.queue.try_send(Waiting { delivery, since, answer }).is_err() {
-            tracing::warn!("the queue is full: a delivery is refused");
             return Err(NotDurable);
         }
         receipt.await.map_err(|_| NotDurable)

@@ -20,7 +20,7 @@ use uuid::{NoContext, Timestamp, Uuid};
 pub use self::decompress::is_compressed;
 use self::decompress::{Undecompressed, decompress};
 use crate::{
-    credentials::{Accounts, Verified},
+    credentials::{Account, Accounts, Verified},
     delivery::{Delivery, Reason, Receipt, UnprocessedDelivery},
     inbox::Inbox,
     json::{Document, Malformed},
@@ -28,6 +28,7 @@ use crate::{
     payload::Payload,
     providers::{Outcome, Provider, Rejection},
     redaction::Redactor,
+    telemetry::TraceContext,
     ticket_event::TicketEvent,
 };
 
@@ -44,12 +45,26 @@ pub struct Endpoint {
     pub metrics: Arc<ProviderMetrics>,
 }
 
+/// What is known of a delivery before its body is read.
+pub struct Request<'a> {
+    /// Its headers.
+    pub headers: &'a HeaderMap,
+    /// The id under which it is found in the logs.
+    pub id: &'a str,
+    /// The trace that it belongs to.
+    pub trace: Option<TraceContext>,
+    /// Where it comes from.
+    pub client: IpAddr,
+    /// When its head had arrived.
+    pub start: Instant,
+}
+
 /// What all endpoints share.
 pub struct Receiver {
     /// Where deliveries are made durable.
     pub inbox: Inbox,
     /// Knows the credentials that must not be kept.
-    pub redactor: Redactor,
+    pub redactor: Arc<Redactor>,
     /// The largest body, decompressed, in bytes.
     pub body_limit_bytes: usize,
     /// What is counted of all of them.
@@ -61,16 +76,15 @@ impl Receiver {
     pub async fn receive(
         &self,
         endpoint: &Endpoint,
-        client: IpAddr,
-        headers: &HeaderMap,
+        request: &Request<'_>,
         body: impl Future<Output = Result<Bytes, Outcome>>,
     ) -> Outcome {
-        match self.deliver(endpoint, client, headers, body).await {
+        match self.deliver(endpoint, request, body).await {
             Ok(outcome) => outcome,
             Err(outcome) => {
                 let fate = Fate::from(&outcome);
                 endpoint.metrics.delivered(None, fate);
-                log::not_taken_in(endpoint.provider, client, &outcome, fate);
+                log::not_taken_in(endpoint.provider, request, &outcome, fate);
                 outcome
             }
         }
@@ -80,15 +94,15 @@ impl Receiver {
     async fn deliver(
         &self,
         endpoint: &Endpoint,
-        client: IpAddr,
-        headers: &HeaderMap,
+        request: &Request<'_>,
         body: impl Future<Output = Result<Bytes, Outcome>>,
     ) -> Result<Outcome, Outcome> {
-        let (now, start) = (SystemTime::now(), Instant::now());
+        let now = SystemTime::now();
+        let headers = request.headers;
         let phases = &self.metrics.phases;
 
         // authenticate: before the body is read where the credentials stand in a header
-        endpoint.check_address(client)?;
+        endpoint.check_address(request.client)?;
         let proof_in_headers = endpoint.verify_headers(headers)?;
         let headers_verified = Instant::now();
         let body = body.await?;
@@ -106,7 +120,7 @@ impl Receiver {
         };
 
         let authenticated = Instant::now();
-        phases.authenticate.record((authenticated - body_arrived) + (headers_verified - start));
+        phases.authenticate.record((authenticated - body_arrived) + (headers_verified - request.start));
         endpoint.metrics.authenticated(authenticated);
 
         let provider = endpoint.provider;
@@ -131,7 +145,8 @@ impl Receiver {
             Err(malformed) => {
                 let outcome = Outcome::Malformed(malformed.to_string());
                 let kept = unprocessed(Reason::Malformed, &outcome, self.redactor.bytes(&body));
-                return Ok(self.make_durable(endpoint, kept, outcome, start, authenticated).await);
+                let way = Way { endpoint, account, request, waiting_since: authenticated };
+                return Ok(self.make_durable(&way, kept, outcome).await);
             }
         };
         let payload = Payload::new(proof, document, &provider.credential_members(), &self.redactor);
@@ -163,25 +178,20 @@ impl Receiver {
                 (kept, outcome)
             }
         };
-        Ok(self.make_durable(endpoint, delivery, outcome, start, waiting_since).await)
+        let way = Way { endpoint, account, request, waiting_since };
+        Ok(self.make_durable(&way, delivery, outcome).await)
     }
 
     /// Answers with this outcome once the delivery is durable, unless the database decides otherwise.
-    async fn make_durable(
-        &self,
-        endpoint: &Endpoint,
-        delivery: Delivery,
-        outcome: Outcome,
-        start: Instant,
-        waiting_since: Instant,
-    ) -> Outcome {
-        let line = log::Line::of(&delivery);
+    async fn make_durable(&self, way: &Way<'_>, delivery: Delivery, outcome: Outcome) -> Outcome {
+        let Way { endpoint, account, request, waiting_since } = *way;
+        let line = log::Line::of(&delivery, endpoint.provider, account);
         let receipt = self.inbox.submit(delivery, waiting_since).await.ok();
         let fate = receipt.as_ref().map_or(Fate::NotDurable, Fate::from);
-        let duration = start.elapsed();
-        endpoint.metrics.delivered(Some(line.environment()), fate);
+        let duration = request.start.elapsed();
+        endpoint.metrics.delivered(Some(account.environment), fate);
         self.metrics.phases.whole.record(duration);
-        line.write(receipt.as_ref(), fate);
+        line.write(request, receipt.as_ref(), fate, duration);
         match receipt {
             None => Outcome::Unavailable,
             Some(Receipt::UnknownBooking) => Outcome::UnknownBooking,
@@ -189,6 +199,15 @@ impl Receiver {
             Some(_) => outcome,
         }
     }
+}
+
+/// Where an authenticated delivery comes from.
+struct Way<'a> {
+    endpoint: &'a Endpoint,
+    account: &'a Account,
+    request: &'a Request<'a>,
+    /// Since when it is ready to be made durable.
+    waiting_since: Instant,
 }
 
 /// Why a delivery is kept unprocessed, in words that name the fields.

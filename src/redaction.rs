@@ -92,6 +92,11 @@ impl Redactor {
         found.map(|value| value.expose_secret().len())
     }
 
+    /// Whether something in a text would be replaced.
+    pub fn knows(&self, text: &str) -> bool {
+        self.occurs_in(text) && self.redacted(text).is_some()
+    }
+
     fn occurs_in(&self, text: &str) -> bool {
         let mut all = self.secrets.iter().chain(&self.names);
         all.any(|value| memmem::find(text.as_bytes(), value.expose_secret().as_bytes()).is_some())

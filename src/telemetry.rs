@@ -1,25 +1,60 @@
 //! Logs: one line per event to standard error, JSON unless somebody sits in front of it.
+//!
+//! What always holds: a log line never waits for whoever reads standard error while there is room for it in memory, and
+//! none is lost at an orderly end or a panic. A line says what it is about in its own fields: there are no spans.
+
+mod trace_context;
+mod writer;
 
 use std::io::{self, IsTerminal};
 
 use tracing_subscriber::EnvFilter;
+
+pub use self::trace_context::TraceContext;
+use self::writer::Writer;
+use crate::config::LogFormat;
+
+/// Logging, for as long as there is something to log: what is still in memory is written when this is dropped.
+pub struct Logging {
+    writer: Option<Writer>,
+}
 
 /// Starts logging at `RUST_LOG`, or at `info`.
 ///
 /// # Errors
 ///
 /// `RUST_LOG` is no filter, or logging was started before.
-pub fn start() -> anyhow::Result<()> {
+pub fn start(format: LogFormat) -> anyhow::Result<Logging> {
     let filter = match std::env::var("RUST_LOG") {
         Ok(filter) if !filter.is_empty() => EnvFilter::try_new(&filter)
             .map_err(|_| anyhow::anyhow!("RUST_LOG: expected a filter such as info or ticket_webhooks=debug"))?,
         _ => EnvFilter::new("info"),
     };
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    let started = if io::stderr().is_terminal() {
-        subscriber.compact().with_target(false).try_init()
-    } else {
-        subscriber.json().flatten_event(true).try_init()
+    let is_text = match format {
+        LogFormat::Auto => io::stderr().is_terminal(),
+        LogFormat::Json => false,
+        LogFormat::Text => true,
     };
-    started.map_err(|error| anyhow::anyhow!("logging cannot be started: {error}"))
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter);
+    let (started, writer) = if is_text {
+        let subscriber = subscriber.with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
+        (subscriber.compact().with_target(false).try_init(), None)
+    } else {
+        let writer = Writer::start()?;
+        let subscriber = subscriber.with_writer(writer.clone()).json().flatten_event(true);
+        (subscriber.with_current_span(false).with_span_list(false).try_init(), Some(writer))
+    };
+    started.map_err(|error| anyhow::anyhow!("logging cannot be started: {error}"))?;
+    if let Some(writer) = writer.clone() {
+        writer.flush_before_panics();
+    }
+    Ok(Logging { writer })
+}
+
+impl Drop for Logging {
+    fn drop(&mut self) {
+        if let Some(writer) = &self.writer {
+            writer.flush();
+        }
+    }
 }

@@ -12,7 +12,7 @@ use tokio::task::spawn_blocking;
 
 use super::{demo_credentials, serve};
 use crate::{
-    config::{self, Settings},
+    config::{self, LogFormat, Settings},
     embedded_postgres::{EmbeddedPostgres, Options},
     lifecycle::Signals,
     providers::{PROVIDERS, Sample},
@@ -33,7 +33,7 @@ pub(super) fn run(_: Args, names_config: bool) -> anyhow::Result<ExitCode> {
     if names_config {
         bail!("dev reads no configuration file; leave --config and TICKET_WEBHOOKS_CONFIG out, or use serve");
     }
-    super::block_on(async {
+    super::block_on(LogFormat::Auto, async {
         // from here on Ctrl-C asks for an orderly end, also while the database is being created
         let mut signals = Signals::listen()?;
         let options = Options::new(std::env::current_dir()?.join(DIRECTORY));

@@ -18,8 +18,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) struct Args {}
 
 pub(super) fn run(_: Args, load: impl Fn() -> Result<Settings, ConfigError>) -> anyhow::Result<ExitCode> {
-    let options = load()?.database.connect_options()?;
-    super::block_on(async {
+    let settings = load()?;
+    let options = settings.database.connect_options()?;
+    super::block_on(settings.log.format, async {
         let connected = PgPoolOptions::new().max_connections(1).acquire_timeout(PATIENCE).connect_with(options).await;
         let pool = connected.context("the database does not answer")?;
         store::migrate(&pool).await.context("the migrations were not applied")?;

@@ -43,7 +43,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, load: impl Fn() -> Result<Settings, ConfigError>) -> anyhow::Result<ExitCode> {
     let settings = load()?;
-    super::block_on(async {
+    super::block_on(settings.log.format, async {
         let mut signals = Signals::listen()?;
         serve(settings, !args.no_migrate, &mut signals, |_| {}).await
     })
@@ -91,9 +91,10 @@ pub(super) async fn serve(
         &mut tasks,
     );
     let queue = inbox.level();
+    let redactor = Arc::new(redactor(&settings.providers));
     let receiver = Arc::new(Receiver {
         inbox,
-        redactor: redactor(&settings.providers),
+        redactor: Arc::clone(&redactor),
         body_limit_bytes: server.body_limit_bytes,
         metrics: Arc::clone(&metrics),
     });
@@ -135,8 +136,8 @@ pub(super) async fn serve(
     }
     tracing::info!(public.address = %public_address, admin.address = %admin_server.address(), "serving");
     started(public_address);
-    tasks.spawn(public_server.serve(public, stop.clone()));
-    tasks.spawn(admin_server.serve(admin, stop.clone()));
+    tasks.spawn(public_server.serve(public, Arc::clone(&redactor), stop.clone()));
+    tasks.spawn(admin_server.serve(admin, redactor, stop.clone()));
 
     tokio::select! {
         signal = signals.next() => {

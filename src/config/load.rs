@@ -11,7 +11,7 @@ use config::{File, FileFormat, Map, Value, ValueKind};
 use serde::Deserialize;
 
 use super::{
-    AdminSettings, ConfigError, DatabaseSettings, InboxSettings, ServerSettings, Settings, SpoolSettings,
+    AdminSettings, ConfigError, DatabaseSettings, InboxSettings, LogSettings, ServerSettings, Settings, SpoolSettings,
     error::variable_of,
     providers::{self, RawProvider},
 };
@@ -35,6 +35,8 @@ struct RawSettings {
     inbox: InboxSettings,
     #[serde(default)]
     spool: SpoolSettings,
+    #[serde(default)]
+    log: LogSettings,
     #[serde(default)]
     providers: HashMap<String, RawProvider>,
 }
@@ -63,12 +65,12 @@ pub fn load(
     let mut root = merged.cache;
     read_secret_files(&mut root, &mut Vec::new()).map_err(|error| environment.locate(error, &root))?;
     let raw = RawSettings::deserialize(root.clone()).map_err(|error| environment.explain(error, Some(&root)))?;
-    let RawSettings { mut server, admin, database, inbox, spool, providers } = raw;
+    let RawSettings { mut server, admin, database, inbox, spool, log, providers } = raw;
     let settings = providers::check(providers).and_then(|providers| {
         if let Some(port) = environment.port {
             server.public_address.set_port(port);
         }
-        let settings = Settings { server, admin, database, inbox, spool, providers };
+        let settings = Settings { server, admin, database, inbox, spool, log, providers };
         settings.check().map(|()| settings)
     });
     settings.map_err(|error| environment.locate(error, &root))

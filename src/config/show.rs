@@ -4,7 +4,7 @@ use std::fmt;
 
 use ipnet::IpNet;
 
-use super::{DatabaseSettings, Settings, UnknownBooking};
+use super::{DatabaseSettings, LogFormat, Settings, UnknownBooking};
 use crate::redaction::REDACTED;
 
 impl fmt::Display for Settings {
@@ -34,6 +34,12 @@ impl fmt::Display for Settings {
             None => writeln!(out, "# no directory: no spool")?,
         }
         writeln!(out, "max_bytes = {}", self.spool.max_bytes)?;
+        let format = match self.log.format {
+            LogFormat::Auto => "auto",
+            LogFormat::Json => "json",
+            LogFormat::Text => "text",
+        };
+        writeln!(out, "\n[log]\nformat = \"{format}\"")?;
         for settings in &self.providers {
             let name = settings.provider.name();
             writeln!(out, "\n[providers.{name}]")?;

@@ -9,12 +9,12 @@ use axum::{
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 
-use super::{error::error, health, health::Health, metrics, metrics::Observer, request_id};
+use super::{error::error, health, health::Health, metrics, metrics::Observer};
 
 /// All routes of the admin listener.
 pub fn admin_router(health: Health, observer: Observer, token: Option<SecretString>) -> Router {
     let rest = Router::new().fallback(guarded).with_state(token);
-    request_id::add_to(health::routes(health).merge(metrics::routes(observer)).fallback_service(rest))
+    health::routes(health).merge(metrics::routes(observer)).fallback_service(rest)
 }
 
 async fn guarded(State(token): State<Option<SecretString>>, headers: HeaderMap) -> Response {

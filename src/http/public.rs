@@ -1,11 +1,11 @@
 //! The public listener: the providers' webhooks and health, nothing else.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use axum::{
     Extension, Router,
     extract::{ConnectInfo, Request, State},
-    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
     response::{IntoResponse, Response},
     routing::any,
 };
@@ -15,7 +15,9 @@ use ipnet::IpNet;
 use super::{body::Bodies, client_address::client_address, error::error, health, health::Health, request_id};
 use crate::{
     providers::{Outcome, Provider},
-    receive::{Endpoint, Receiver},
+    receive::{self, Endpoint, Receiver},
+    redaction::{REDACTED, Redactor},
+    telemetry::TraceContext,
 };
 
 /// When to try again what could not be made durable, in seconds.
@@ -37,7 +39,8 @@ pub fn public_router(
     trusted_proxies: &[IpNet],
 ) -> Router {
     let trusted_proxies: Arc<[IpNet]> = trusted_proxies.into();
-    let mut router = health::routes(health).fallback(not_found);
+    let stranger = Stranger { redactor: Arc::clone(&receiver.redactor), trusted_proxies: Arc::clone(&trusted_proxies) };
+    let mut router = health::routes(health).merge(Router::new().fallback(not_found).with_state(Arc::new(stranger)));
     for (path, endpoint) in endpoints {
         let webhook = Webhook {
             endpoint,
@@ -47,7 +50,7 @@ pub fn public_router(
         };
         router = router.route(&path, any(deliver).with_state(Arc::new(webhook)));
     }
-    request_id::add_to(router)
+    router
 }
 
 async fn deliver(
@@ -55,6 +58,7 @@ async fn deliver(
     Extension(ConnectInfo(peer)): Extension<ConnectInfo<SocketAddr>>,
     request: Request,
 ) -> Response {
+    let start = Instant::now();
     let Webhook { endpoint, receiver, bodies, trusted_proxies } = &*webhook;
     let (head, mut body) = request.into_parts();
     // counts for the memory until the delivery is answered
@@ -62,7 +66,14 @@ async fn deliver(
     let outcome = if head.method == Method::POST {
         let client = client_address(peer.ip(), &head.headers, trusted_proxies);
         let read = async { Ok(whole.insert(bodies.read(&mut body).await?).bytes.clone()) };
-        receiver.receive(endpoint, client, &head.headers, read).await
+        let request = receive::Request {
+            headers: &head.headers,
+            id: request_id::of(&head.headers),
+            trace: TraceContext::of(&head.headers, |text| receiver.redactor.knows(text)),
+            client,
+            start,
+        };
+        receiver.receive(endpoint, &request, read).await
     } else {
         Outcome::MethodNotAllowed
     };
@@ -87,6 +98,24 @@ fn answer(provider: &dyn Provider, outcome: &Outcome) -> Response {
     response
 }
 
-async fn not_found(headers: HeaderMap) -> Response {
+/// What a request to nowhere is seen with.
+struct Stranger {
+    redactor: Arc<Redactor>,
+    trusted_proxies: Arc<[IpNet]>,
+}
+
+async fn not_found(
+    State(stranger): State<Arc<Stranger>>,
+    Extension(ConnectInfo(peer)): Extension<ConnectInfo<SocketAddr>>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
+    let path = Some(uri.path()).filter(|path| request_id::is_sane(path, b"/") && !stranger.redactor.knows(path));
+    tracing::debug!(
+        path = path.unwrap_or(REDACTED),
+        request.id = request_id::of(&headers),
+        client.address = %client_address(peer.ip(), &headers, &stranger.trusted_proxies),
+        "nothing at this path"
+    );
     error(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path", &headers)
 }

@@ -1,7 +1,7 @@
 //! A listener: binds first, so that its address is known; serves until it is told to stop; then finishes what is in
 //! flight.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, extract::ConnectInfo, http::Request};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -17,6 +17,9 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use uuid::Uuid;
+
+use super::request_id;
+use crate::redaction::Redactor;
 
 /// How long a client may take to send the head of a request, and how long a connection may stay idle. Longer than load
 /// balancers keep idle connections, for one that is closed under a request is a delivery lost.
@@ -69,13 +72,14 @@ impl Server {
         self.address
     }
 
-    /// Serves until `stop`, then closes the listener and waits for the requests in flight.
-    pub async fn serve(self, router: Router, stop: CancellationToken) -> anyhow::Result<()> {
+    /// Serves until `stop`, then closes the listener and waits for the requests in flight. Every request has an id, in which
+    /// stands nothing that the redactor knows.
+    pub async fn serve(self, router: Router, redactor: Arc<Redactor>, stop: CancellationToken) -> anyhow::Result<()> {
         let graceful = GracefulShutdown::new();
         while let Some(accepted) = stop.run_until_cancelled(self.listener.accept()).await {
             match accepted {
                 Ok((stream, peer)) => match Arc::clone(&self.places.free).try_acquire_owned() {
-                    Ok(place) => serve_connection(stream, peer, place, &router, &graceful),
+                    Ok(place) => serve_connection(stream, peer, place, (&router, &redactor), &graceful),
                     Err(_) => refuse(&stream),
                 },
                 Err(error) => {
@@ -108,16 +112,23 @@ fn serve_connection(
     stream: TcpStream,
     peer: SocketAddr,
     place: OwnedSemaphorePermit,
-    router: &Router,
+    (router, redactor): (&Router, &Arc<Redactor>),
     graceful: &GracefulShutdown,
 ) {
     // answers are small: waiting to fill a packet only delays them
     let _ = stream.set_nodelay(true);
-    let router = router.clone();
+    let (router, redactor) = (router.clone(), Arc::clone(redactor));
     let service = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(ConnectInfo(peer));
-        router.clone().oneshot(request)
+        let id = request_id::assign(request.headers_mut(), &redactor);
+        let answer = router.clone().oneshot(request);
+        // not a layer: each that is added to a router costs every request an allocation or two
+        async move {
+            let mut answer = answer.await?;
+            request_id::put(answer.headers_mut(), id);
+            Ok::<_, Infallible>(answer)
+        }
     });
     let mut http = http1::Builder::new();
     // a client that has said all it has to say may close its side and still wait for the answer

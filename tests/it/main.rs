@@ -12,6 +12,7 @@ mod duplicates;
 mod embedded_postgres;
 mod fixtures;
 mod lifecycle;
+mod logs;
 mod metrics;
 mod migrations;
 mod odd_inputs;

@@ -248,6 +248,54 @@ async fn secrets_go_from_json_that_stands_in_a_text() {
 }
 
 #[tokio::test]
+async fn secrets_in_what_is_logged_of_a_request_are_neither_logged_nor_echoed() {
+    let trace = "5f5e9c1a77b34da6a3ce929d0e0e4736";
+    let traceparent = format!("00-{}-00f067aa0ba902b7-01", trace.replace('5', "6"));
+    let database = Database::new().await;
+    let account = |name, key| format!("TICKET_WEBHOOKS__PROVIDERS__ORDER_TICKETED__ACCOUNTS__{name}__{key}");
+    let accounts = [("TRACE", trace), ("PARENT", &traceparent), ("SHORT", "q7")]
+        .map(|(name, cid)| [(account(name, "ENVIRONMENT"), "test"), (account(name, "CID"), cid)]);
+    let mut variables: Vec<_> = accounts.iter().flatten().map(|(name, value)| (name.as_str(), *value)).collect();
+    variables.push(("RUST_LOG", "trace"));
+    variables.push(("TICKET_WEBHOOKS__SERVER__TRUSTED_PROXIES", "127.0.0.0/8"));
+    let service = Service::start(&database, &variables).await;
+    let mut all = secrets();
+    all.extend([trace, &traceparent, "q7"]);
+    let mut answers = String::new();
+    for secret in &all {
+        for (header, value) in [
+            ("x-request-id", (*secret).to_owned()),
+            ("x-request-id", format!("before-{secret}-after")),
+            ("traceparent", (*secret).to_owned()),
+            ("traceparent", format!("00-{secret}-00f067aa0ba902b7-01")),
+            ("x-forwarded-for", (*secret).to_owned()),
+            ("x-forwarded-for", format!("{secret}, 198.51.100.7")),
+        ] {
+            // a short one may be a part of anything
+            if *secret == "q7" && value != *secret {
+                continue;
+            }
+            for path in [PROVIDERS[0].path, PROVIDERS[2].path, "/nowhere"] {
+                let request = service.request("POST", path).header(header, value.as_bytes());
+                let answer = Answer::of(request.body((PROVIDERS[2].delivery)("main", "B1").to_string())).await;
+                assert!([200, 401, 404].contains(&answer.status));
+                answers += &format!("{:?} {}\n", answer.headers, answer.body);
+            }
+        }
+        let path = format!("/webhooks/{}", secret.replace(['"', '\\', 'é', 'ö'], "-"));
+        answers += &Answer::of(service.request("POST", &path)).await.body.to_string();
+    }
+    let output = service.stop().await;
+    for (place, text) in [("an answer", answers), ("the log", output)] {
+        assert_no_secret(place, &text);
+        for secret in [trace, &traceparent, &traceparent[3..35]] {
+            assert!(!text.contains(secret), "{place} shows {secret}");
+        }
+        assert!(!text.contains("\"q7\""), "{place} shows q7");
+    }
+}
+
+#[tokio::test]
 async fn no_answer_tells_how_the_service_works() {
     let database = Database::new().await;
     let service = Service::start(&database, &[]).await;

@@ -27,6 +27,11 @@ impl Wire {
         self.0.shutdown(how).unwrap();
     }
 
+    /// The next bytes.
+    pub fn read(&mut self, bytes: &mut [u8]) {
+        self.0.read_exact(bytes).unwrap();
+    }
+
     /// The head of the next answer, in lower case.
     pub fn head(&mut self) -> String {
         let mut head = Vec::new();
