@@ -11,6 +11,7 @@ mod show;
 
 use std::{
     net::{IpAddr, SocketAddr},
+    num::NonZeroU32,
     path::PathBuf,
     time::Duration,
 };
@@ -20,6 +21,8 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, de};
 use sqlx::postgres::PgConnectOptions;
 use tracing::subscriber::NoSubscriber;
+
+use crate::addresses::canonical;
 
 pub use self::{
     error::ConfigError,
@@ -72,9 +75,17 @@ pub struct ServerSettings {
     pub body_limit_bytes: usize,
     /// What all bodies that are being taken in may have of the memory, in bytes. Beyond it deliveries are refused.
     pub body_memory_bytes: usize,
-    /// The most connections to either listener at once. Beyond it they are refused.
+    /// The most connections to either listener at once. Beyond it an idle one makes room, or the new one is refused.
     pub max_connections: usize,
-    /// The time that a body may take to arrive.
+    /// The most of them from one address, or from one /64 of IPv6; trusted proxies have as many as there are.
+    pub max_connections_per_address: usize,
+    /// The time that the head of a request may take to arrive, from its first byte.
+    #[serde(rename = "head_timeout_ms", deserialize_with = "milliseconds")]
+    pub head_timeout: Duration,
+    /// The time that a connection may be idle.
+    #[serde(rename = "idle_timeout_ms", deserialize_with = "milliseconds")]
+    pub idle_timeout: Duration,
+    /// The time that a body may take to arrive, and an answer to be taken.
     #[serde(rename = "request_timeout_ms", deserialize_with = "milliseconds")]
     pub request_timeout: Duration,
     /// How long the service goes on accepting after it was asked to stop, so that the load balancer notices.
@@ -83,9 +94,27 @@ pub struct ServerSettings {
     /// When to give up what is still in flight, counted from the end of the drain delay.
     #[serde(rename = "shutdown_timeout_ms", deserialize_with = "milliseconds")]
     pub shutdown_timeout: Duration,
-    /// Networks whose `X-Forwarded-For` is believed.
+    /// Networks whose `X-Forwarded-For` or `Forwarded` is believed.
     #[serde(deserialize_with = "networks")]
     pub trusted_proxies: Vec<IpNet>,
+    /// Which of the two.
+    #[serde(deserialize_with = "forwarded_header")]
+    pub forwarded_header: ForwardedHeader,
+    /// How often authentication may fail from one address, or from one /64 of IPv6, before a failure is answered with
+    /// 429. What authenticates is never refused.
+    pub authentication_failures_per_minute: NonZeroU32,
+}
+
+/// Where the trusted proxies say who called them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ForwardedHeader {
+    /// `X-Forwarded-For` where there is one, and `Forwarded` else.
+    #[default]
+    Either,
+    /// `X-Forwarded-For`
+    XForwardedFor,
+    /// `Forwarded`, of RFC 7239
+    Forwarded,
 }
 
 /// `[admin]`: the operators' listener.
@@ -173,10 +202,16 @@ impl Default for ServerSettings {
             body_limit_bytes: 256 * 1024,
             body_memory_bytes: 64 * 1024 * 1024,
             max_connections: 2048,
+            max_connections_per_address: 256,
+            head_timeout: Duration::from_secs(10),
+            // longer than most load balancers keep idle connections: one that is closed under a request is a delivery lost
+            idle_timeout: Duration::from_secs(75),
             request_timeout: Duration::from_secs(10),
             drain_delay: Duration::from_secs(5),
             shutdown_timeout: Duration::from_secs(25),
             trusted_proxies: Vec::new(),
+            forwarded_header: ForwardedHeader::default(),
+            authentication_failures_per_minute: NonZeroU32::new(100).expect("it is not 0"),
         }
     }
 }
@@ -206,6 +241,9 @@ impl Settings {
         let positive = [
             ("server.body_limit_bytes", server.body_limit_bytes == 0),
             ("server.max_connections", server.max_connections == 0),
+            ("server.max_connections_per_address", server.max_connections_per_address == 0),
+            ("server.head_timeout_ms", server.head_timeout.is_zero()),
+            ("server.idle_timeout_ms", server.idle_timeout.is_zero()),
             ("server.request_timeout_ms", server.request_timeout.is_zero()),
             ("server.shutdown_timeout_ms", server.shutdown_timeout.is_zero()),
             ("database.write_timeout_ms", self.database.write_timeout.is_zero()),
@@ -278,5 +316,15 @@ fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D:
     let texts = texts.iter().map(|text| text.trim()).filter(|text| !text.is_empty());
     texts
         .map(|text| text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).map_err(|_| expected()))
+        .map(|network| network.map(canonical))
         .collect()
+}
+
+fn forwarded_header<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ForwardedHeader, D::Error> {
+    match String::deserialize(deserializer)?.to_ascii_lowercase().as_str() {
+        "either" => Ok(ForwardedHeader::Either),
+        "x-forwarded-for" => Ok(ForwardedHeader::XForwardedFor),
+        "forwarded" => Ok(ForwardedHeader::Forwarded),
+        _ => Err(de::Error::custom(r#"expected "either", "x-forwarded-for" or "forwarded""#)),
+    }
 }

@@ -7,7 +7,7 @@
 use std::{borrow::Cow, fmt};
 
 use secrecy::{ExposeSecret, SecretString};
-use sha2::{Digest, Sha256};
+use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
 use crate::ticket_event::Environment;
@@ -22,7 +22,7 @@ pub struct Account {
     pub name: String,
     /// What its deliveries stand for.
     pub environment: Environment,
-    digest: [u8; 32],
+    digest: Digest,
 }
 
 impl Account {
@@ -32,13 +32,13 @@ impl Account {
         environment: Environment,
         credentials: impl IntoIterator<Item = &'a SecretString>,
     ) -> Self {
-        let digest = digest(credentials.into_iter().map(ExposeSecret::expose_secret));
+        let digest = Digest::of(credentials.into_iter().map(ExposeSecret::expose_secret));
         Self { name: name.into(), environment, digest }
     }
 
     /// Whether another account has the same credentials.
     pub fn has_credentials_of(&self, other: &Self) -> bool {
-        self.digest.ct_eq(&other.digest).into()
+        self.digest.is(&other.digest)
     }
 }
 
@@ -71,10 +71,10 @@ impl Accounts {
     /// The account with these credentials, if there is one. Nothing presented is as wrong as anything else.
     pub fn verify(&self, presented: Option<&Presented<'_>>) -> Option<Verified<'_>> {
         let is_presented = Choice::from(u8::from(presented.is_some()));
-        let digest = digest(presented.into_iter().flatten().map(Cow::as_ref));
+        let digest = Digest::of(presented.into_iter().flatten().map(Cow::as_ref));
         let mut matched = u32::MAX;
         for (index, account) in (0_u32..).zip(&self.0) {
-            matched.conditional_assign(&index, account.digest.ct_eq(&digest) & is_presented);
+            matched.conditional_assign(&index, account.digest.0.ct_eq(&digest.0) & is_presented);
         }
         self.0.get(matched as usize).map(|account| Verified { account })
     }
@@ -87,14 +87,27 @@ impl<'a> Verified<'a> {
     }
 }
 
-/// The length before each part keeps ("ab", "c") and ("a", "bc") apart.
-fn digest<'a>(parts: impl IntoIterator<Item = &'a str>) -> [u8; 32] {
-    let mut hasher = Sha256::new();
-    for part in parts {
-        hasher.update((part.len() as u64).to_le_bytes());
-        hasher.update(part);
+/// What is compared in the place of a secret: it has the same length whatever the secret's, and how much of it is right
+/// says nothing about the secret.
+#[derive(Clone, Copy)]
+pub struct Digest([u8; 32]);
+
+impl Digest {
+    /// Of these parts in this order.
+    pub fn of<'a>(parts: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut hasher = Sha256::new();
+        for part in parts {
+            // the length before each part keeps ("ab", "c") and ("a", "bc") apart
+            hasher.update((part.len() as u64).to_le_bytes());
+            hasher.update(part);
+        }
+        Self(hasher.finalize().into())
     }
-    hasher.finalize().into()
+
+    /// Whether they are the same, found in a time that does not depend on it.
+    pub fn is(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
 }
 
 #[cfg(test)]

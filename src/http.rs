@@ -6,6 +6,8 @@ mod client_address;
 mod error;
 mod health;
 mod metrics;
+mod patience;
+mod places;
 mod public;
 mod request_id;
 mod server;
@@ -15,6 +17,7 @@ pub use self::{
     body::Bodies,
     health::Health,
     metrics::Observer,
+    places::{Limits, Places},
     public::public_router,
-    server::{Places, Server},
+    server::Server,
 };

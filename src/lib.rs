@@ -32,6 +32,8 @@ pub mod spool;
 /// All SQL.
 pub mod store;
 
+/// Addresses and networks as they are compared and counted.
+pub mod addresses;
 /// Who may deliver, and the constant-time check of it.
 pub mod credentials;
 /// What is made durable, and what became of it.

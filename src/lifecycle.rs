@@ -1,7 +1,8 @@
-//! When to stop: the signals.
+//! The process: what it may have of the system, and the signals that stop it.
 
 use std::io;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// SIGTERM and SIGINT: the first asks the service to stop, a second one ends it.
@@ -26,5 +27,24 @@ impl Signals {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
         }
+    }
+}
+
+/// Raises the limit for open files to so many, as far as the system lets it. Many systems start a process with 1024,
+/// which is meant for programs that know no better: a service that has no file left accepts no connection.
+pub fn allow_open_files(needed: u64) {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let is_enough = |limit: Option<u64>| limit.is_none_or(|limit| limit >= needed);
+    if is_enough(current) {
+        return;
+    }
+    let wanted = if is_enough(maximum) { Some(needed) } else { maximum };
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: wanted, maximum });
+    if raised.is_err() || !is_enough(wanted) {
+        tracing::warn!(
+            needed,
+            allowed = getrlimit(Resource::Nofile).current,
+            "fewer files may be open than server.max_connections needs: raise the limit (ulimit -n), or lower the key"
+        );
     }
 }

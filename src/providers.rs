@@ -10,7 +10,7 @@ mod normalize;
 mod order_ticketed;
 mod ticket_status_update;
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
@@ -98,6 +98,8 @@ pub enum Outcome {
     Accepted,
     /// A missing, malformed or wrong credential: always the same answer.
     Unauthenticated,
+    /// The same, from where there were too many of these; and when the next one will be heard again.
+    TooManyFailures(Duration),
     /// The body is no JSON; the text says where.
     Malformed(String),
     /// Required fields are missing or cannot be used.
@@ -141,6 +143,7 @@ impl Outcome {
         match self {
             Self::Accepted => StatusCode::OK,
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
+            Self::TooManyFailures(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Malformed(_) => StatusCode::BAD_REQUEST,
             Self::Invalid(_) | Self::NoTicket => StatusCode::UNPROCESSABLE_ENTITY,
             Self::UnknownBooking => StatusCode::NOT_FOUND,
@@ -156,6 +159,7 @@ impl Outcome {
         match self {
             Self::Accepted => "success".to_owned(),
             Self::Unauthenticated => "the credentials are missing or wrong".to_owned(),
+            Self::TooManyFailures(_) => "the credentials are missing or wrong, and were too often".to_owned(),
             Self::Malformed(why) => why.clone(),
             Self::Invalid(errors) => errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
             Self::NoTicket => "there is no ticket number".to_owned(),

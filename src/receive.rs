@@ -4,6 +4,7 @@
 //! after it is kept, whatever the answer.
 
 mod decompress;
+mod failures;
 mod log;
 
 use std::{
@@ -17,9 +18,10 @@ use http::HeaderMap;
 use ipnet::IpNet;
 use uuid::{NoContext, Timestamp, Uuid};
 
-pub use self::decompress::is_compressed;
 use self::decompress::{Undecompressed, decompress};
+pub use self::{decompress::is_compressed, failures::Failures};
 use crate::{
+    addresses::is_in,
     credentials::{Account, Accounts, Verified},
     delivery::{Delivery, Reason, Receipt, UnprocessedDelivery},
     inbox::Inbox,
@@ -65,6 +67,8 @@ pub struct Receiver {
     pub inbox: Inbox,
     /// Knows the credentials that must not be kept.
     pub redactor: Arc<Redactor>,
+    /// Who failed how often.
+    pub failures: Failures,
     /// The largest body, decompressed, in bytes.
     pub body_limit_bytes: usize,
     /// What is counted of all of them.
@@ -82,9 +86,14 @@ impl Receiver {
         match self.deliver(endpoint, request, body).await {
             Ok(outcome) => outcome,
             Err(outcome) => {
+                let outcome = match outcome {
+                    Outcome::Unauthenticated => self.failures.answer(request.client),
+                    other => other,
+                };
                 let fate = Fate::from(&outcome);
                 endpoint.metrics.delivered(None, fate);
-                log::not_taken_in(endpoint.provider, request, &outcome, fate);
+                let line = || log::not_taken_in(endpoint.provider, request, &outcome, fate);
+                self.failures.log(request.client, line);
                 outcome
             }
         }
@@ -220,8 +229,7 @@ fn detail(reason: Reason, outcome: &Outcome) -> String {
 
 impl Endpoint {
     fn check_address(&self, client: IpAddr) -> Result<(), Outcome> {
-        let is_allowed =
-            self.allowed_networks.is_empty() || self.allowed_networks.iter().any(|net| net.contains(&client));
+        let is_allowed = self.allowed_networks.is_empty() || is_in(&self.allowed_networks, client);
         if is_allowed { Ok(()) } else { Err(Outcome::Unauthenticated) }
     }
 

@@ -6,8 +6,13 @@
 mod trace_context;
 mod writer;
 
-use std::io::{self, IsTerminal};
+use std::{
+    io::{self, IsTerminal},
+    num::NonZeroU32,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
+use governor::{DefaultDirectRateLimiter, Quota};
 use tracing_subscriber::EnvFilter;
 
 pub use self::trace_context::TraceContext;
@@ -56,5 +61,27 @@ impl Drop for Logging {
         if let Some(writer) = &self.writer {
             writer.flush();
         }
+    }
+}
+
+/// A line for what strangers can make happen at any rate: once a minute at most, with the number of times.
+pub struct OnceAMinute {
+    limiter: DefaultDirectRateLimiter,
+    times: AtomicU64,
+}
+
+impl Default for OnceAMinute {
+    fn default() -> Self {
+        Self { limiter: DefaultDirectRateLimiter::direct(Quota::per_minute(NonZeroU32::MIN)), times: AtomicU64::new(0) }
+    }
+}
+
+impl OnceAMinute {
+    /// Counts, and says how often it happened since the last line, if a line is due.
+    pub fn due(&self) -> Option<u64> {
+        let times = self.times.fetch_add(1, Ordering::Relaxed) + 1;
+        self.limiter.check().ok()?;
+        self.times.fetch_sub(times, Ordering::Relaxed);
+        Some(times)
     }
 }

@@ -20,11 +20,11 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     config::{ConfigError, MIN_CONNECTIONS, ProviderSettings, Settings, SpoolSettings, UnknownBooking},
     credentials::Accounts,
-    http::{Bodies, Health, Observer, Server, admin_router, public_router},
+    http::{Bodies, Health, Limits, Observer, Server, admin_router, public_router},
     inbox::{self, Inbox},
-    lifecycle::Signals,
+    lifecycle::{Signals, allow_open_files},
     metrics::Metrics,
-    receive::{Endpoint, Receiver},
+    receive::{Endpoint, Failures, Receiver},
     redaction::Redactor,
     spool::Spool,
     store::{self, Connections, Writer},
@@ -32,6 +32,9 @@ use crate::{
 
 /// Under full load there are a few ten thousand measurements in it.
 const TIDY_PAUSE: Duration = Duration::from_millis(500);
+
+/// Open files beside the connections: listeners, the spool, the runtime's own, connections that are about to go.
+const OTHER_FILES: u64 = 256;
 
 /// Receive deliveries: the service
 #[derive(Debug, clap::Args)]
@@ -57,6 +60,7 @@ pub(super) async fn serve(
     started: impl FnOnce(SocketAddr),
 ) -> anyhow::Result<ExitCode> {
     let (server, database) = (&settings.server, &settings.database);
+    allow_open_files(2 * server.max_connections as u64 + u64::from(database.max_connections) + OTHER_FILES);
     let spool = open_spool(&settings.spool).await?;
 
     let options = database.connect_options()?;
@@ -95,6 +99,7 @@ pub(super) async fn serve(
     let receiver = Arc::new(Receiver {
         inbox,
         redactor: Arc::clone(&redactor),
+        failures: Failures::new(server.authentication_failures_per_minute),
         body_limit_bytes: server.body_limit_bytes,
         metrics: Arc::clone(&metrics),
     });
@@ -108,13 +113,11 @@ pub(super) async fn serve(
     };
     let bodies = Bodies::new(server.body_memory_bytes, server.body_limit_bytes, server.request_timeout);
     let endpoints = endpoints(settings.providers, &metrics);
-    let public = public_router(endpoints, &receiver, health.clone(), &bodies, &server.trusted_proxies);
+    let public = public_router(endpoints, &receiver, health.clone(), &bodies, server);
     // from now on the public listener alone holds the inbox, which ends with it
     drop(receiver);
     let bind = async |key: &str, address| {
-        Server::bind(address, server.max_connections)
-            .await
-            .with_context(|| format!("{key}: cannot listen on {address}"))
+        Server::bind(address, Limits::new(server)).await.with_context(|| format!("{key}: cannot listen on {address}"))
     };
     let public_server = bind("server.public_address", server.public_address).await?;
     let admin_server = bind("server.admin_address", server.admin_address).await?;
@@ -124,7 +127,7 @@ pub(super) async fn serve(
         health: health.clone(),
         queue,
         bodies,
-        connections: public_server.places().clone(),
+        connections: Arc::clone(public_server.places()),
         writers,
         max_database_connections: database.max_connections,
     };

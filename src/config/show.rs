@@ -4,7 +4,7 @@ use std::fmt;
 
 use ipnet::IpNet;
 
-use super::{DatabaseSettings, LogFormat, Settings, UnknownBooking};
+use super::{DatabaseSettings, ForwardedHeader, LogFormat, Settings, UnknownBooking};
 use crate::redaction::REDACTED;
 
 impl fmt::Display for Settings {
@@ -16,10 +16,20 @@ impl fmt::Display for Settings {
         writeln!(out, "body_limit_bytes = {}", server.body_limit_bytes)?;
         writeln!(out, "body_memory_bytes = {}", server.body_memory_bytes)?;
         writeln!(out, "max_connections = {}", server.max_connections)?;
+        writeln!(out, "max_connections_per_address = {}", server.max_connections_per_address)?;
+        writeln!(out, "head_timeout_ms = {}", server.head_timeout.as_millis())?;
+        writeln!(out, "idle_timeout_ms = {}", server.idle_timeout.as_millis())?;
         writeln!(out, "request_timeout_ms = {}", server.request_timeout.as_millis())?;
         writeln!(out, "drain_delay_ms = {}", server.drain_delay.as_millis())?;
         writeln!(out, "shutdown_timeout_ms = {}", server.shutdown_timeout.as_millis())?;
         writeln!(out, "trusted_proxies = {}", list(&server.trusted_proxies))?;
+        let forwarded_header = match server.forwarded_header {
+            ForwardedHeader::Either => "either",
+            ForwardedHeader::XForwardedFor => "x-forwarded-for",
+            ForwardedHeader::Forwarded => "forwarded",
+        };
+        writeln!(out, "forwarded_header = \"{forwarded_header}\"")?;
+        writeln!(out, "authentication_failures_per_minute = {}", server.authentication_failures_per_minute)?;
         if self.admin.token.is_some() {
             writeln!(out, "\n[admin]\ntoken = \"{REDACTED}\"")?;
         }

@@ -7,23 +7,21 @@ use axum::{
     response::Response,
 };
 use secrecy::{ExposeSecret, SecretString};
-use subtle::ConstantTimeEq;
 
 use super::{error::error, health, health::Health, metrics, metrics::Observer};
+use crate::credentials::Digest;
 
 /// All routes of the admin listener.
 pub fn admin_router(health: Health, observer: Observer, token: Option<SecretString>) -> Router {
+    let token = token.map(|token| Digest::of([token.expose_secret()]));
     let rest = Router::new().fallback(guarded).with_state(token);
     health::routes(health).merge(metrics::routes(observer)).fallback_service(rest)
 }
 
-async fn guarded(State(token): State<Option<SecretString>>, headers: HeaderMap) -> Response {
+async fn guarded(State(token): State<Option<Digest>>, headers: HeaderMap) -> Response {
     let presented = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.split_once(' '));
-    let is_right = token.is_some_and(|token| {
-        presented.is_some_and(|(scheme, presented)| {
-            scheme.eq_ignore_ascii_case("bearer") && presented.as_bytes().ct_eq(token.expose_secret().as_bytes()).into()
-        })
-    });
+    let presented = presented.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    let is_right = token.zip(presented).is_some_and(|(token, (_, presented))| token.is(&Digest::of([presented])));
     if is_right {
         error(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path", &headers)
     } else {

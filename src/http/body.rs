@@ -1,7 +1,10 @@
 //! Reading bodies: in a bounded time, of a bounded size each, and of a bounded size together.
 //!
 //! Only bytes that have arrived are counted, so that clients which announce much and send nothing take nothing away from
-//! the others.
+//! the others. The first [`FREE`] bytes of each body are not counted: they are bounded by the number of connections, and
+//! as nearly all deliveries are smaller, nobody who sends many large bodies slowly keeps one of these out. What bodies
+//! become when they are decompressed is counted apart from what arrives, for the same reason: a body must have arrived to
+//! be decompressed, and is then dealt with at once.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,13 +21,18 @@ use crate::{providers::Outcome, receive::is_compressed};
 /// A client that sends more than this beyond what was read may miss its answer.
 const DISCARDED_BYTES: usize = 64 * 1024 * 1024;
 
+/// The bytes of each body that count for nothing.
+const FREE: usize = 16 * 1024;
+
 /// The unit in which memory is given out, in bytes.
 const UNIT: usize = 1024;
 
 /// What all listeners' bodies may take of the memory.
 #[derive(Clone)]
 pub struct Bodies {
-    memory: Arc<Semaphore>,
+    arriving: Arc<Semaphore>,
+    decompressed: Arc<Semaphore>,
+    /// Of each of the two.
     units: usize,
     /// The largest body, in bytes, compressed or not.
     limit: usize,
@@ -35,19 +43,28 @@ pub struct Bodies {
 /// A body, and the memory that it counts for until this is dropped.
 pub(super) struct Whole {
     pub(super) bytes: Bytes,
-    memory: Option<OwnedSemaphorePermit>,
+    memory: Memory,
+}
+
+/// What a body has of the memory.
+#[derive(Default)]
+struct Memory {
+    arriving: Option<OwnedSemaphorePermit>,
+    decompressed: Option<OwnedSemaphorePermit>,
 }
 
 impl Bodies {
     /// Nothing of the memory is taken yet.
     pub fn new(memory_bytes: usize, limit: usize, patience: Duration) -> Self {
-        let units = (memory_bytes / UNIT).min(Semaphore::MAX_PERMITS);
-        Self { memory: Arc::new(Semaphore::new(units)), units, limit, patience }
+        let units = (memory_bytes / 2).div_ceil(UNIT).min(Semaphore::MAX_PERMITS);
+        let half = || Arc::new(Semaphore::new(units));
+        Self { arriving: half(), decompressed: half(), units, limit, patience }
     }
 
     /// The bytes that count for bodies, and how many may.
     pub fn memory(&self) -> (usize, usize) {
-        ((self.units - self.memory.available_permits()) * UNIT, self.units * UNIT)
+        let free = self.arriving.available_permits() + self.decompressed.available_permits();
+        ((2 * self.units - free) * UNIT, 2 * self.units * UNIT)
     }
 
     /// The body as it came over the wire.
@@ -56,15 +73,16 @@ impl Bodies {
     }
 
     async fn collect(&self, body: &mut Body) -> Result<Whole, Outcome> {
-        let mut whole = Whole { bytes: Bytes::new(), memory: None };
+        let mut whole = Whole { bytes: Bytes::new(), memory: Memory::default() };
         let mut several = BytesMut::new();
         while let Some(frame) = body.frame().await {
             let cut_off = |_| Outcome::Malformed("the body could not be read to its end".to_owned());
             let Ok(data) = frame.map_err(cut_off)?.into_data() else { continue };
-            if whole.bytes.len() + several.len() + data.len() > self.limit {
+            let length = whole.bytes.len() + several.len() + data.len();
+            if length > self.limit {
                 return Err(Outcome::TooLarge(self.limit));
             }
-            self.take(&mut whole, data.len())?;
+            take(&self.arriving, &mut whole.memory.arriving, length.saturating_sub(FREE))?;
             // as a rule there is only one frame, which needs no copy
             if several.is_empty() && whole.bytes.is_empty() {
                 whole.bytes = data;
@@ -77,20 +95,9 @@ impl Bodies {
             whole.bytes = several.freeze();
         }
         if is_compressed(&whole.bytes) {
-            self.take(&mut whole, self.limit)?;
+            take(&self.decompressed, &mut whole.memory.decompressed, self.limit)?;
         }
         Ok(whole)
-    }
-
-    /// Counts bytes for a body. When there is no memory left, it is better to say so at once.
-    fn take(&self, whole: &mut Whole, bytes: usize) -> Result<(), Outcome> {
-        let units = u32::try_from(bytes.div_ceil(UNIT)).map_err(|_| Outcome::TooLarge(self.limit))?;
-        let taken = Arc::clone(&self.memory).try_acquire_many_owned(units).map_err(|_| Outcome::Unavailable)?;
-        match &mut whole.memory {
-            Some(memory) => memory.merge(taken),
-            none => *none = Some(taken),
-        }
-        Ok(())
     }
 
     /// Takes in what nobody needs, while the answer is on its way: a connection that is closed under a client that still
@@ -101,4 +108,18 @@ impl Bodies {
             while let Some(Ok(_)) = rest.frame().await {}
         }));
     }
+}
+
+/// Makes `held` cover so many bytes. When there is no memory left, it is better to say so at once.
+fn take(memory: &Arc<Semaphore>, held: &mut Option<OwnedSemaphorePermit>, bytes: usize) -> Result<(), Outcome> {
+    let covered = held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+    let missing = u32::try_from(bytes.div_ceil(UNIT).saturating_sub(covered)).map_err(|_| Outcome::Unavailable)?;
+    if missing > 0 {
+        let taken = Arc::clone(memory).try_acquire_many_owned(missing).map_err(|_| Outcome::Unavailable)?;
+        match held {
+            Some(held) => held.merge(taken),
+            none => *none = Some(taken),
+        }
+    }
+    Ok(())
 }

@@ -1,53 +1,149 @@
 //! Who is at the other end, also behind load balancers.
 //!
-//! `X-Forwarded-For` is read from the right, as each proxy appends the address it was called from: the client is the
-//! first address that does not belong to a trusted proxy. What a client wrote itself stands further left and counts for
-//! nothing; without a trusted proxy in front the header counts for nothing at all.
+//! `X-Forwarded-For` and `Forwarded` (RFC 7239) are read from the right, as each proxy appends the address it was called
+//! from: the client is the first address that does not belong to a trusted proxy. What a client wrote itself stands
+//! further left and counts for nothing, however broken it is: nothing to the left of what was needed is looked at.
+//! Without a trusted proxy in front the headers count for nothing at all.
+//!
+//! Only one of the two headers is read, never a mixture: a proxy that writes one of them passes the other on as the
+//! client wrote it. Which one the proxies write can be configured. If it is not, `X-Forwarded-For` is read where there is
+//! one, as nearly all proxies write that, and `Forwarded` else. A proxy that writes `Forwarded` only and does not remove
+//! the other header from what it passes on is the one case in which it must be configured.
+//!
+//! A proxy may say that it does not know (`unknown`) or does not tell (`_hidden`) who called it. Then, and when it says
+//! what is no address, the last address that is known is taken: that of the proxy.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, HeaderName, header::FORWARDED};
 use ipnet::IpNet;
 
-/// The client's address of a request that came from `peer`. IPv4 addresses mapped into IPv6 are IPv4 addresses.
-pub(super) fn client_address(peer: IpAddr, headers: &HeaderMap, trusted_proxies: &[IpNet]) -> IpAddr {
-    let is_trusted = |address: &IpAddr| trusted_proxies.iter().any(|network| network.contains(address));
-    let mut client = peer.to_canonical();
-    let hops: Vec<&str> = headers
-        .get_all("x-forwarded-for")
-        .iter()
-        .flat_map(|value| value.to_str().unwrap_or("unreadable").split(','))
-        .collect();
-    for hop in hops.into_iter().rev() {
-        if !is_trusted(&client) {
-            break;
-        }
-        match parse(hop.trim()) {
-            Some(address) => client = address,
-            None => break,
-        }
+use crate::{
+    addresses::is_in,
+    config::{ForwardedHeader, ServerSettings},
+};
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// The proxies in front of the service, and where they say who called them.
+#[derive(Clone)]
+pub(super) struct Proxies {
+    trusted: Arc<[IpNet]>,
+    header: ForwardedHeader,
+}
+
+impl Proxies {
+    pub(super) fn new(settings: &ServerSettings) -> Self {
+        Self { trusted: settings.trusted_proxies.as_slice().into(), header: settings.forwarded_header }
     }
-    client
+
+    /// The client's address of a request that came from `peer`. IPv4 addresses mapped into IPv6 are IPv4 addresses.
+    pub(super) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        let mut client = peer.to_canonical();
+        if !is_in(&self.trusted, client) {
+            return client;
+        }
+        let is_plain = match self.header {
+            ForwardedHeader::Either => headers.contains_key(X_FORWARDED_FOR),
+            ForwardedHeader::XForwardedFor => true,
+            ForwardedHeader::Forwarded => false,
+        };
+        let (name, address) =
+            if is_plain { (X_FORWARDED_FOR, plain as Reading) } else { (FORWARDED, named as Reading) };
+        let hops = headers.get_all(name).iter().rev().flat_map(|value| FromTheRight::new(value.as_bytes(), b','));
+        for hop in hops {
+            let Some(address) = address(hop) else { break };
+            client = address;
+            if !is_in(&self.trusted, client) {
+                break;
+            }
+        }
+        client
+    }
+}
+
+/// How the address is read from an element of the header's list.
+type Reading = fn(&[u8]) -> Option<IpAddr>;
+
+/// The parts of a list, the last one first. A separator in a quoted string is none; which quotes belong together is
+/// found from the right, too, so that one which a client left open takes nothing away from what a proxy appended.
+struct FromTheRight<'a> {
+    rest: Option<&'a [u8]>,
+    separator: u8,
+}
+
+impl<'a> FromTheRight<'a> {
+    fn new(list: &'a [u8], separator: u8) -> Self {
+        Self { rest: Some(list), separator }
+    }
+}
+
+impl<'a> Iterator for FromTheRight<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let rest = self.rest.take()?;
+        let mut is_quoted = false;
+        for (at, byte) in rest.iter().enumerate().rev() {
+            match byte {
+                b'"' if !(is_quoted && is_escaped(&rest[..at])) => is_quoted = !is_quoted,
+                byte if *byte == self.separator && !is_quoted => {
+                    self.rest = Some(&rest[..at]);
+                    return Some(&rest[at + 1..]);
+                }
+                _ => {}
+            }
+        }
+        Some(rest)
+    }
+}
+
+/// Whether what follows has a backslash before it that is none's second.
+fn is_escaped(before: &[u8]) -> bool {
+    before.iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 1
+}
+
+/// The address in an element of `Forwarded`: `for="[2001:db8::7]:4711";proto=https`.
+fn named(element: &[u8]) -> Option<IpAddr> {
+    let mut values = FromTheRight::new(element, b';').filter_map(|pair| {
+        let (name, value) = pair.split_at(pair.iter().position(|byte| *byte == b'=')?);
+        name.trim_ascii().eq_ignore_ascii_case(b"for").then(|| value[1..].trim_ascii())
+    });
+    // twice is once too often
+    let value = values.next().filter(|_| values.next().is_none())?;
+    plain(value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value))
 }
 
 /// An address, with or without a port.
-fn parse(hop: &str) -> Option<IpAddr> {
-    let address = hop.parse().or_else(|_| hop.parse::<std::net::SocketAddr>().map(|address| address.ip()));
-    let bracketed = || hop.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
-    address.ok().or_else(bracketed).map(|address: IpAddr| address.to_canonical())
+fn plain(hop: &[u8]) -> Option<IpAddr> {
+    let hop = std::str::from_utf8(hop).ok()?.trim();
+    let address: IpAddr = match hop.strip_prefix('[').map(|hop| hop.split_once(']')) {
+        Some(bracketed) => {
+            let (address, port) = bracketed?;
+            IpAddr::V6(address.parse().ok().filter(|_| port.is_empty() || port.starts_with(':'))?)
+        }
+        None => match hop.split_once(':') {
+            Some((address, port)) if !port.contains(':') => IpAddr::V4(address.parse().ok()?),
+            _ => hop.parse().ok()?,
+        },
+    };
+    Some(address.to_canonical())
 }
 
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderValue;
+
     use super::*;
 
-    fn client(peer: &str, forwarded: &[&str]) -> String {
-        let trusted = ["10.0.0.0/8", "fd00::/8"].map(|network| network.parse().unwrap());
+    fn client(header: ForwardedHeader, peer: &str, lines: &[(&'static str, &[u8])]) -> String {
+        let networks = ["10.0.0.0/8", "fd00::/8"].map(|network| network.parse().unwrap());
         let mut headers = HeaderMap::new();
-        for value in forwarded {
-            headers.append("x-forwarded-for", value.parse().unwrap());
+        for (name, value) in lines {
+            headers.append(*name, HeaderValue::from_bytes(value).unwrap());
         }
-        client_address(peer.parse().unwrap(), &headers, &trusted).to_string()
+        let proxies = Proxies { trusted: Arc::new(networks), header };
+        proxies.client(peer.parse().unwrap(), &headers).to_string()
     }
 
     #[test]
@@ -59,13 +155,72 @@ mod tests {
             ("10.0.0.1", &["6.6.6.6, 198.51.100.1, 10.0.0.2"], "198.51.100.1"),
             ("10.0.0.1", &["6.6.6.6", "198.51.100.1"], "198.51.100.1"),
             ("10.0.0.1", &["6.6.6.6, nonsense"], "10.0.0.1"),
+            ("10.0.0.1", &["6.6.6.6, 198.51.100.1:"], "198.51.100.1"),
+            ("10.0.0.1", &["6.6.6.6, [198.51.100.1]"], "10.0.0.1"),
+            ("10.0.0.1", &["6.6.6.6\", 198.51.100.1"], "198.51.100.1"),
+            ("10.0.0.1", &["\"6.6.6.6, 198.51.100.1, 10.0.0.2"], "198.51.100.1"),
+            ("10.0.0.1", &["6.6.6.6\u{e9}, 198.51.100.1"], "198.51.100.1"),
             ("10.0.0.1", &[], "10.0.0.1"),
             ("::ffff:10.0.0.1", &["::ffff:198.51.100.1"], "198.51.100.1"),
             ("fd00::1", &["[2001:db8::7]:4711"], "2001:db8::7"),
+            ("fd00::1", &["[::ffff:198.51.100.1]:4711"], "198.51.100.1"),
+            ("fd00::1", &["2001:db8::7"], "2001:db8::7"),
             ("fd00::1", &["198.51.100.1:80"], "198.51.100.1"),
             ("10.0.0.1", &["10.0.0.3, 10.0.0.2"], "10.0.0.3"),
         ] {
-            assert_eq!(client(peer, forwarded), expected, "{peer} {forwarded:?}");
+            let lines: Vec<_> = forwarded.iter().map(|value| ("x-forwarded-for", value.as_bytes())).collect();
+            assert_eq!(client(ForwardedHeader::Either, peer, &lines), expected, "{peer} {forwarded:?}");
         }
+    }
+
+    #[test]
+    fn the_standard_header_is_read_in_all_its_forms() {
+        for (forwarded, expected) in [
+            (&["for=198.51.100.1"][..], "198.51.100.1"),
+            (&["FOR = 198.51.100.1 ; Proto=https;by=203.0.113.43"], "198.51.100.1"),
+            (&["by=203.0.113.43;for=\"198.51.100.1:4711\""], "198.51.100.1"),
+            (&["for=198.51.100.1:_port"], "198.51.100.1"),
+            (&["for=\"[2001:db8:cafe::17]:4711\""], "2001:db8:cafe::17"),
+            (&["for=\"[::ffff:198.51.100.1]\""], "198.51.100.1"),
+            (
+                &["for=6.6.6.6, for=198.51.100.1;host=\"a,b;for=7.7.7.7\\\", for=8.8.8.8\", for=10.0.0.2"],
+                "198.51.100.1",
+            ),
+            (&["for=6.6.6.6", "for=198.51.100.1"], "198.51.100.1"),
+            // what a client wrote cannot swallow what the proxy appended
+            (&["for=\"6.6.6.6, for=198.51.100.1"], "198.51.100.1"),
+            (&["for=\"6.6.6.6, for=\"198.51.100.1\""], "198.51.100.1"),
+            (&["for=6.6.6.6;x=\"\\, for=\"[2001:db8::7]:80\""], "2001:db8::7"),
+            // nobody that could be named
+            (&["for=6.6.6.6, for=unknown"], "10.0.0.1"),
+            (&["for=6.6.6.6, for=_hidden, for=\"10.0.0.2\""], "10.0.0.2"),
+            (&["for=6.6.6.6, for=\"_SEVKISEK:80\""], "10.0.0.1"),
+            (&["for=6.6.6.6, proto=https"], "10.0.0.1"),
+            (&["for=6.6.6.6, for=198.51.100.1;for=198.51.100.2"], "10.0.0.1"),
+            (&["for=6.6.6.6, 198.51.100.1"], "10.0.0.1"),
+            (&["for=6.6.6.6, for="], "10.0.0.1"),
+            (&["for=6.6.6.6,"], "10.0.0.1"),
+            (&["\""], "10.0.0.1"),
+            (&["="], "10.0.0.1"),
+            (&[""], "10.0.0.1"),
+        ] {
+            let lines: Vec<_> = forwarded.iter().map(|value| ("forwarded", value.as_bytes())).collect();
+            assert_eq!(client(ForwardedHeader::Either, "10.0.0.1", &lines), expected, "{forwarded:?}");
+            assert_eq!(client(ForwardedHeader::Either, "203.0.113.9", &lines), "203.0.113.9", "{forwarded:?}");
+        }
+    }
+
+    #[test]
+    fn only_the_header_that_the_proxies_write_is_read() {
+        let both: [(_, &[u8]); 2] = [("forwarded", b"for=198.51.100.1"), ("x-forwarded-for", b"198.51.100.2")];
+        for (header, expected) in [
+            (ForwardedHeader::Either, "198.51.100.2"),
+            (ForwardedHeader::XForwardedFor, "198.51.100.2"),
+            (ForwardedHeader::Forwarded, "198.51.100.1"),
+        ] {
+            assert_eq!(client(header, "10.0.0.1", &both), expected);
+        }
+        assert_eq!(client(ForwardedHeader::XForwardedFor, "10.0.0.1", &both[..1]), "10.0.0.1");
+        assert_eq!(client(ForwardedHeader::Forwarded, "10.0.0.1", &both[1..]), "10.0.0.1");
     }
 }

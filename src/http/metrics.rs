@@ -31,7 +31,7 @@ pub struct Observer {
     /// The memory for bodies.
     pub bodies: Bodies,
     /// The connections to the public listener.
-    pub connections: Places,
+    pub connections: Arc<Places>,
     /// The connections to Postgres that only write, and how many there may be in all.
     pub writers: Connections,
     /// The most connections to Postgres.

@@ -10,10 +10,10 @@ use axum::{
     routing::any,
 };
 use hyper::body::Body as _;
-use ipnet::IpNet;
 
-use super::{body::Bodies, client_address::client_address, error::error, health, health::Health, request_id};
+use super::{body::Bodies, client_address::Proxies, error::error, health, health::Health, request_id};
 use crate::{
+    config::ServerSettings,
     providers::{Outcome, Provider},
     receive::{self, Endpoint, Receiver},
     redaction::{REDACTED, Redactor},
@@ -27,7 +27,7 @@ struct Webhook {
     endpoint: Endpoint,
     receiver: Arc<Receiver>,
     bodies: Bodies,
-    trusted_proxies: Arc<[IpNet]>,
+    proxies: Proxies,
 }
 
 /// All routes of the public listener; each endpoint with its path.
@@ -36,18 +36,14 @@ pub fn public_router(
     receiver: &Arc<Receiver>,
     health: Health,
     bodies: &Bodies,
-    trusted_proxies: &[IpNet],
+    settings: &ServerSettings,
 ) -> Router {
-    let trusted_proxies: Arc<[IpNet]> = trusted_proxies.into();
-    let stranger = Stranger { redactor: Arc::clone(&receiver.redactor), trusted_proxies: Arc::clone(&trusted_proxies) };
+    let proxies = Proxies::new(settings);
+    let stranger = Stranger { redactor: Arc::clone(&receiver.redactor), proxies: proxies.clone() };
     let mut router = health::routes(health).merge(Router::new().fallback(not_found).with_state(Arc::new(stranger)));
     for (path, endpoint) in endpoints {
-        let webhook = Webhook {
-            endpoint,
-            receiver: Arc::clone(receiver),
-            bodies: bodies.clone(),
-            trusted_proxies: Arc::clone(&trusted_proxies),
-        };
+        let webhook =
+            Webhook { endpoint, receiver: Arc::clone(receiver), bodies: bodies.clone(), proxies: proxies.clone() };
         router = router.route(&path, any(deliver).with_state(Arc::new(webhook)));
     }
     router
@@ -59,12 +55,12 @@ async fn deliver(
     request: Request,
 ) -> Response {
     let start = Instant::now();
-    let Webhook { endpoint, receiver, bodies, trusted_proxies } = &*webhook;
+    let Webhook { endpoint, receiver, bodies, proxies } = &*webhook;
     let (head, mut body) = request.into_parts();
     // counts for the memory until the delivery is answered
     let mut whole = None;
     let outcome = if head.method == Method::POST {
-        let client = client_address(peer.ip(), &head.headers, trusted_proxies);
+        let client = proxies.client(peer.ip(), &head.headers);
         let read = async { Ok(whole.insert(bodies.read(&mut body).await?).bytes.clone()) };
         let request = receive::Request {
             headers: &head.headers,
@@ -93,6 +89,10 @@ fn answer(provider: &dyn Provider, outcome: &Outcome) -> Response {
     match outcome {
         Outcome::MethodNotAllowed => drop(headers.insert(header::ALLOW, HeaderValue::from_static("POST"))),
         Outcome::Unavailable => drop(headers.insert(header::RETRY_AFTER, RETRY_AFTER)),
+        Outcome::TooManyFailures(wait) => {
+            // in whole seconds, none of them too early
+            drop(headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs() + 1)));
+        }
         _ => {}
     }
     response
@@ -101,7 +101,7 @@ fn answer(provider: &dyn Provider, outcome: &Outcome) -> Response {
 /// What a request to nowhere is seen with.
 struct Stranger {
     redactor: Arc<Redactor>,
-    trusted_proxies: Arc<[IpNet]>,
+    proxies: Proxies,
 }
 
 async fn not_found(
@@ -114,7 +114,7 @@ async fn not_found(
     tracing::debug!(
         path = path.unwrap_or(REDACTED),
         request.id = request_id::of(&headers),
-        client.address = %client_address(peer.ip(), &headers, &stranger.trusted_proxies),
+        client.address = %stranger.proxies.client(peer.ip(), &headers),
         "nothing at this path"
     );
     error(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path", &headers)

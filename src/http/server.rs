@@ -1,29 +1,34 @@
 //! A listener: binds first, so that its address is known; serves until it is told to stop; then finishes what is in
 //! flight.
+//!
+//! It speaks HTTP/1.1 and nothing else: a load balancer in front speaks HTTP/2 to the world, and with neither TLS nor
+//! HTTP/2 here there is nothing of them to attack. Who begins with HTTP/2 is hung up on. What is no HTTP at all is
+//! answered by hyper with 400, a head that is too large with 431; these two have neither a body nor a request id.
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, extract::ConnectInfo, http::Request};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
-};
+use hyper_util::{rt::TokioIo, server::graceful::GracefulShutdown};
 use serde_json::json;
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
-};
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use uuid::Uuid;
 
-use super::request_id;
+use super::{
+    patience::{Patience, Wire},
+    places::{Limits, Place, Places},
+    request_id,
+};
 use crate::redaction::Redactor;
 
-/// How long a client may take to send the head of a request, and how long a connection may stay idle. Longer than load
-/// balancers keep idle connections, for one that is closed under a request is a delivery lost.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
+/// The largest head of a request, in bytes; the most headers are hyper's 100.
+const HEAD_LIMIT: usize = 16 * 1024;
+
+/// What one connection reads ahead at most, in bytes: with 400 KiB, hyper's own limit, many connections could have the
+/// memory of a whole machine.
+const READ_LIMIT: usize = 32 * 1024;
 
 /// After this a failing `accept` is tried again: it fails while there are too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -32,38 +37,23 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
-    places: Places,
-}
-
-/// The connections to a listener: how many there are, and how many may be. Clones are the same.
-#[derive(Clone)]
-pub struct Places {
-    free: Arc<Semaphore>,
-    all: usize,
-}
-
-impl Places {
-    /// How many there are, and how many may be.
-    pub fn read(&self) -> (usize, usize) {
-        (self.all - self.free.available_permits(), self.all)
-    }
+    places: Arc<Places>,
 }
 
 impl Server {
-    /// Binds, for at most so many connections at once; port 0 takes a free one.
+    /// Binds; port 0 takes a free one.
     ///
     /// # Errors
     ///
     /// The address is in use, or not one of this machine.
-    pub async fn bind(address: SocketAddr, max_connections: usize) -> io::Result<Self> {
+    pub async fn bind(address: SocketAddr, limits: Limits) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
-        let all = max_connections.min(Semaphore::MAX_PERMITS);
-        Ok(Self { listener, address, places: Places { free: Arc::new(Semaphore::new(all)), all } })
+        Ok(Self { listener, address, places: Arc::new(Places::new(limits)) })
     }
 
     /// The connections.
-    pub fn places(&self) -> &Places {
+    pub fn places(&self) -> &Arc<Places> {
         &self.places
     }
 
@@ -76,16 +66,21 @@ impl Server {
     /// stands nothing that the redactor knows.
     pub async fn serve(self, router: Router, redactor: Arc<Redactor>, stop: CancellationToken) -> anyhow::Result<()> {
         let graceful = GracefulShutdown::new();
+        let places = self.places;
         while let Some(accepted) = stop.run_until_cancelled(self.listener.accept()).await {
             match accepted {
-                Ok((stream, peer)) => match Arc::clone(&self.places.free).try_acquire_owned() {
+                Ok((stream, peer)) => match places.take(peer.ip()) {
                     Ok(place) => serve_connection(stream, peer, place, (&router, &redactor), &graceful),
-                    Err(_) => refuse(&stream),
+                    Err(why) => refuse(&stream, why),
                 },
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
+            }
+            if places.are_taken() {
+                // who makes room needs a moment to go
+                tokio::task::yield_now().await;
             }
         }
         drop(self.listener);
@@ -95,10 +90,9 @@ impl Server {
 }
 
 /// One connection too many is told so and closed.
-fn refuse(stream: &TcpStream) {
+fn refuse(stream: &TcpStream, why: &str) {
     let id = Uuid::now_v7();
-    let body =
-        json!({"error": {"code": "overloaded", "message": "too many connections", "request_id": id}}).to_string();
+    let body = json!({"error": {"code": "overloaded", "message": why, "request_id": id}}).to_string();
     let answer = format!(
         "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\nx-request-id: {id}\r\n\
          content-length: {}\r\nconnection: close\r\n\r\n{body}",
@@ -111,7 +105,7 @@ fn refuse(stream: &TcpStream) {
 fn serve_connection(
     stream: TcpStream,
     peer: SocketAddr,
-    place: OwnedSemaphorePermit,
+    place: Place,
     (router, redactor): (&Router, &Arc<Redactor>),
     graceful: &GracefulShutdown,
 ) {
@@ -130,10 +124,13 @@ fn serve_connection(
             Ok::<_, Infallible>(answer)
         }
     });
+    let limits = place.limits();
     let mut http = http1::Builder::new();
+    http.timer(Patience { visit: Arc::clone(place.visit()), head: limits.head_timeout });
     // a client that has said all it has to say may close its side and still wait for the answer
-    http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).half_close(true);
-    let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
+    http.header_read_timeout(limits.idle_timeout).max_buf_size(READ_LIMIT).max_header_size(HEAD_LIMIT).half_close(true);
+    let wire = Wire::new(stream, Arc::clone(place.visit()), limits.answer_timeout);
+    let connection = graceful.watch(http.serve_connection(TokioIo::new(wire), service));
     tokio::spawn(async move {
         if let Err(error) = connection.await {
             tracing::debug!(%error, client.address = %peer.ip(), "connection ended");

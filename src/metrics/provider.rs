@@ -81,7 +81,7 @@ impl From<&Outcome> for Fate {
     /// Of a delivery that was not handed in to be made durable.
     fn from(outcome: &Outcome) -> Self {
         match outcome {
-            Outcome::Unauthenticated => Self::Unauthenticated,
+            Outcome::Unauthenticated | Outcome::TooManyFailures(_) => Self::Unauthenticated,
             Outcome::TooLarge(_) => Self::TooLarge,
             Outcome::TimedOut => Self::TimedOut,
             Outcome::Unavailable => Self::NotDurable,

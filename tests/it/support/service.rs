@@ -76,6 +76,13 @@ impl Command {
         Self(command)
     }
 
+    /// Started where so many files may be open, unless the process asks for more.
+    pub fn with_open_files(limit: u32, arguments: &[&str]) -> Self {
+        let mut command = process::Command::new("sh");
+        command.args(["-c", r#"ulimit -Sn "$0" && exec "$@""#, &limit.to_string(), BINARY]);
+        Self::with(command, arguments)
+    }
+
     /// Whether [`Self::over_a_disk_of_its_own`] works here: root, or a user who may be root in a namespace, on Linux.
     pub fn can_mount() -> bool {
         let mut command = process::Command::new("unshare");
@@ -167,6 +174,13 @@ impl Process {
 
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// The memory that it has, in KiB; nothing where there is no `/proc`.
+    pub fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        line.map_or(0, |line| line.trim().trim_end_matches(" kB").parse().unwrap())
     }
 
     pub fn signal(&self, signal: &str) {

@@ -1,10 +1,12 @@
 //! Requests that no HTTP client would send: bytes over a connection.
 
 use std::{
-    io::{Read, Write},
-    net::{Shutdown, TcpStream},
-    time::Duration,
+    io::{ErrorKind, Read, Write},
+    net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream},
+    time::{Duration, Instant},
 };
+
+use tokio::net::TcpSocket;
 
 use super::Service;
 
@@ -16,6 +18,48 @@ impl Wire {
         let stream = TcpStream::connect(service.public.trim_start_matches("http://")).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         Self(stream)
+    }
+
+    /// From an address of the loopback. It takes in little before the service has to wait.
+    pub async fn from(address: [u8; 4], service: &Service) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        socket.bind(SocketAddr::from((Ipv4Addr::from(address), 0))).unwrap();
+        let stream = socket.connect(service.public.trim_start_matches("http://").parse().unwrap()).await.unwrap();
+        let stream = stream.into_std().unwrap();
+        stream.set_nonblocking(false).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream.set_write_timeout(Some(Duration::from_secs(20))).unwrap();
+        Self(stream)
+    }
+
+    /// Sends what the service still takes; whether it took all.
+    pub fn try_send(&mut self, bytes: &[u8]) -> bool {
+        match self.0.write_all(bytes) {
+            Ok(()) => true,
+            Err(error) => {
+                assert_ne!(error.kind(), ErrorKind::WouldBlock, "the service neither takes more nor hangs up");
+                false
+            }
+        }
+    }
+
+    /// Whether the next bytes to arrive, within a second, contain a text. Where none arrive, they do not.
+    pub fn has_heard(&mut self, text: &str) -> bool {
+        let mut bytes = [0; 4096];
+        self.0.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+        let count = self.0.read(&mut bytes).unwrap_or_default();
+        String::from_utf8_lossy(&bytes[..count]).contains(text)
+    }
+
+    /// What comes until the service hangs up, and how long that takes.
+    pub fn rest(&mut self) -> (String, Duration) {
+        let since = Instant::now();
+        let mut rest = Vec::new();
+        if let Err(error) = self.0.read_to_end(&mut rest) {
+            assert_eq!(error.kind(), ErrorKind::ConnectionReset, "the service does not hang up");
+        }
+        (String::from_utf8_lossy(&rest).into_owned(), since.elapsed())
     }
 
     pub fn send(&mut self, bytes: &[u8]) {
@@ -38,6 +82,16 @@ impl Wire {
         while !head.ends_with(b"\r\n\r\n") {
             let mut byte = [0];
             assert_eq!(self.0.read(&mut byte).unwrap(), 1, "closed after {:?}", String::from_utf8_lossy(&head));
+            head.push(byte[0]);
+        }
+        String::from_utf8(head).unwrap().to_lowercase()
+    }
+
+    /// The same, or nothing where the connection ended instead.
+    pub fn head_if_any(&mut self) -> String {
+        let mut head = Vec::new();
+        let mut byte = [0];
+        while !head.ends_with(b"\r\n\r\n") && self.0.read(&mut byte).is_ok_and(|count| count == 1) {
             head.push(byte[0]);
         }
         String::from_utf8(head).unwrap().to_lowercase()
