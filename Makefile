@@ -1,7 +1,7 @@
 # The two commands for a fresh machine are `make dev` and `make test`: both install the PostgreSQL server programs where
 # they are missing. No server of the system is started or used.
 
-.PHONY: dev test torture lint bench bench-pure server-programs
+.PHONY: dev test torture lint deny bench bench-pure server-programs
 
 dev: server-programs
 	cargo run --locked -- dev
@@ -24,6 +24,13 @@ bench-pure:
 lint:
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
+
+# what may be depended on (deny.toml); installs cargo-deny where it is missing, which takes minutes. Known
+# vulnerabilities, where there is a network: make deny CHECKS=advisories
+deny: export CHECKS ?= bans licenses sources
+deny:
+	command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
+	cargo deny --locked check $(CHECKS)
 
 server-programs:
 	@if ls /usr/lib/postgresql/*/bin/initdb /opt/homebrew/opt/postgresql@*/bin/initdb \

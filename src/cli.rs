@@ -44,9 +44,10 @@ enum Command {
 /// The exit code is 0 on success, 2 when the command line or the configuration is wrong, 1 for everything else.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
-    let load = || config::load(cli.config.as_deref(), std::env::vars_os());
+    let names_config = cli.config.is_some();
+    let load = move || config::load(cli.config.as_deref(), std::env::vars_os());
     let result = match cli.command {
-        Command::Dev(args) => dev::run(args, cli.config.is_some()),
+        Command::Dev(args) => dev::run(args, names_config),
         Command::Serve(args) => serve::run(&args, load),
         Command::Migrate(args) => migrate::run(args, load),
         Command::CheckConfig(args) => check_config::run(args, load),

@@ -8,8 +8,10 @@ mod error;
 mod load;
 mod providers;
 mod show;
+mod wipe;
 
 use std::{
+    fs::File,
     net::{IpAddr, SocketAddr},
     num::NonZeroU32,
     path::PathBuf,
@@ -19,7 +21,7 @@ use std::{
 use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, de};
-use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions, postgres::PgConnectOptions};
 use tracing::subscriber::NoSubscriber;
 
 use crate::addresses::canonical;
@@ -62,7 +64,7 @@ pub struct Settings {
 }
 
 /// `[server]`: the listeners and their limits.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ServerSettings {
     /// Where the providers come in.
@@ -130,6 +132,8 @@ pub struct AdminSettings {
 #[serde(deny_unknown_fields, default)]
 pub struct DatabaseSettings {
     url: Option<SecretString>,
+    /// In the place of the one in the URL.
+    password: Option<SecretString>,
     /// Connections that one replica holds at most.
     pub max_connections: u32,
     /// Past this a write counts as failed.
@@ -185,13 +189,33 @@ impl DatabaseSettings {
         // sqlx logs a parameter that it does not know with its value, which may be a misspelled password
         let parsed = tracing::subscriber::with_default(NoSubscriber::new(), || url.parse::<PgConnectOptions>());
         match parsed {
-            Ok(options) if has_scheme => Ok(options.application_name("ticket-webhooks")),
+            Ok(options) if has_scheme => {
+                let options = options.application_name("ticket-webhooks");
+                check_certificates(&options)?;
+                Ok(match &self.password {
+                    Some(password) => options.password(password.expose_secret()),
+                    None => options,
+                })
+            }
             _ => {
                 let problem = "expected a URL such as postgres://user:password@host:5432/database";
                 Err(ConfigError::at("database.url", problem))
             }
         }
     }
+}
+
+/// Without the name of the file nobody would know which one is not there.
+fn check_certificates(options: &PgConnectOptions) -> Result<(), ConfigError> {
+    for (parameter, value) in options.to_url_lossy().query_pairs() {
+        if ["sslrootcert", "sslcert", "sslkey"].contains(&parameter.as_ref())
+            && let Some(file) = value.strip_prefix("file: ")
+            && let Err(error) = File::open(file)
+        {
+            return Err(ConfigError::at("database.url", format!("{parameter}: {file} cannot be read: {error}")));
+        }
+    }
+    Ok(())
 }
 
 impl Default for ServerSettings {
@@ -218,7 +242,7 @@ impl Default for ServerSettings {
 
 impl Default for DatabaseSettings {
     fn default() -> Self {
-        Self { url: None, max_connections: 8, write_timeout: Duration::from_secs(2) }
+        Self { url: None, password: None, max_connections: 8, write_timeout: Duration::from_secs(2) }
     }
 }
 
@@ -270,8 +294,10 @@ impl Settings {
         if server.public_address == server.admin_address && server.public_address.port() != 0 {
             return Err(ConfigError::at("server.admin_address", "expected another address than server.public_address"));
         }
-        if self.admin.token.as_ref().is_some_and(|token| token.expose_secret().is_empty()) {
-            return Err(ConfigError::at("admin.token", "expected a secret that is not empty"));
+        for (key, secret) in [("admin.token", &self.admin.token), ("database.password", &self.database.password)] {
+            if secret.as_ref().is_some_and(|secret| secret.expose_secret().is_empty()) {
+                return Err(ConfigError::at(key, "expected a secret that is not empty"));
+            }
         }
         if self.database.url.is_some() {
             self.database.connect_options()?;

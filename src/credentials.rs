@@ -68,6 +68,11 @@ impl Accounts {
         Self(accounts)
     }
 
+    /// Whether nobody may deliver.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The account with these credentials, if there is one. Nothing presented is as wrong as anything else.
     pub fn verify(&self, presented: Option<&Presented<'_>>) -> Option<Verified<'_>> {
         let is_presented = Choice::from(u8::from(presented.is_some()));

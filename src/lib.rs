@@ -46,6 +46,8 @@ pub mod payload;
 pub mod providers;
 /// Taking credentials out of what is kept.
 pub mod redaction;
+/// Who may deliver and what is redacted at this moment.
+pub mod secrets;
 /// The common record.
 pub mod ticket_event;
 

@@ -1,7 +1,9 @@
-//! The process: what it may have of the system, and the signals that stop it.
+//! The process: what it may have of the system, and the signals: when to stop, and when to read the configuration anew.
 
 use std::io;
 
+#[cfg(target_os = "linux")]
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -47,4 +49,35 @@ pub fn allow_open_files(needed: u64) {
             "fewer files may be open than server.max_connections needs: raise the limit (ulimit -n), or lower the key"
         );
     }
+}
+/// SIGHUP: asks the service to read its configuration anew.
+pub struct Hangups(Signal);
+
+impl Hangups {
+    /// Takes the signal over from its default, which is to end the process at once.
+    ///
+    /// # Errors
+    ///
+    /// The operating system refuses.
+    pub fn listen() -> io::Result<Self> {
+        signal(SignalKind::hangup()).map(Self)
+    }
+
+    /// Waits for the next one. Several that came since are one.
+    pub async fn next(&mut self) {
+        self.0.recv().await;
+    }
+}
+
+/// Keeps what is in the memory of this process out of core dumps, and out of the sight of other processes of its user.
+///
+/// # Errors
+///
+/// The operating system refuses.
+pub fn keep_memory_private() -> io::Result<()> {
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
+    // a core pattern that is a pipe disregards the limit
+    #[cfg(target_os = "linux")]
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    Ok(())
 }

@@ -21,7 +21,7 @@ pub use self::{
 };
 use crate::{
     delivery::{Delivery, Receipt},
-    providers::PROVIDERS,
+    providers::{PROVIDERS, Provider},
 };
 
 /// In seconds.
@@ -39,7 +39,7 @@ pub struct Metrics {
     gauges: Gauges,
     started: Instant,
     providers: Vec<(&'static str, Arc<ProviderMetrics>)>,
-    /// What was written, of every provider there is: a spool may hold deliveries of one that is not routed any more.
+    /// What was written, of every provider there is.
     written: Vec<(&'static str, Written)>,
     /// What a spool held that cannot be read.
     unreadable: Written,
@@ -68,12 +68,12 @@ pub struct Phases {
 }
 
 impl Metrics {
-    /// All series at their beginning; `routed` are the providers that may deliver.
+    /// All series at their beginning.
     ///
     /// # Errors
     ///
     /// The buckets are none.
-    pub fn new(routed: &[&'static str]) -> anyhow::Result<Self> {
+    pub fn new() -> anyhow::Result<Self> {
         let recorder = PrometheusBuilder::new()
             .set_buckets_for_metric(Matcher::Full(names::PHASE_DURATION.to_owned()), DURATIONS)?
             .set_buckets_for_metric(Matcher::Full(names::BATCH_SIZE.to_owned()), BATCH_SIZES)?
@@ -88,9 +88,9 @@ impl Metrics {
         Ok(Self {
             gauges: Gauges::new(&registry),
             started,
-            providers: routed
+            providers: PROVIDERS
                 .iter()
-                .map(|provider| (*provider, Arc::new(ProviderMetrics::new(&registry, provider, started))))
+                .map(|provider| (provider.name(), Arc::new(ProviderMetrics::new(&registry, provider.name(), started))))
                 .collect(),
             written: PROVIDERS
                 .iter()
@@ -113,9 +113,10 @@ impl Metrics {
         })
     }
 
-    /// What is counted of a routed provider.
-    pub fn provider(&self, name: &str) -> Option<Arc<ProviderMetrics>> {
-        self.providers.iter().find(|(provider, _)| *provider == name).map(|(_, metrics)| Arc::clone(metrics))
+    /// What is counted of a provider.
+    pub fn provider(&self, provider: &dyn Provider) -> Arc<ProviderMetrics> {
+        let of_provider = self.providers.iter().find(|(name, _)| *name == provider.name());
+        Arc::clone(&of_provider.expect("every provider is in the list").1)
     }
 
     /// Counts what was written to Postgres; the receipts are in the order of the deliveries.
@@ -135,7 +136,7 @@ impl Metrics {
     /// The page that Prometheus reads.
     pub fn render(&self, snapshot: &Snapshot) -> String {
         self.gauges.set(snapshot);
-        for (provider, metrics) in &self.providers {
+        for (provider, metrics) in self.providers.iter().filter(|(provider, _)| snapshot.routed.contains(provider)) {
             let age = metrics.age(self.started.elapsed());
             self.registry.gauge(names::LAST_DELIVERY_AGE, &[("provider", provider)]).set(age);
         }

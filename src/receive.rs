@@ -29,7 +29,7 @@ use crate::{
     metrics::{Fate, Metrics, ProviderMetrics},
     payload::Payload,
     providers::{Outcome, Provider, Rejection},
-    redaction::Redactor,
+    secrets::CurrentSecrets,
     telemetry::TraceContext,
     ticket_event::TicketEvent,
 };
@@ -39,8 +39,6 @@ use crate::{
 pub struct Endpoint {
     /// Which provider.
     pub provider: &'static dyn Provider,
-    /// Who may deliver.
-    pub accounts: Accounts,
     /// Where from; anywhere when empty.
     pub allowed_networks: Vec<IpNet>,
     /// What is counted of it.
@@ -65,8 +63,8 @@ pub struct Request<'a> {
 pub struct Receiver {
     /// Where deliveries are made durable.
     pub inbox: Inbox,
-    /// Knows the credentials that must not be kept.
-    pub redactor: Arc<Redactor>,
+    /// Who may deliver, and what must not be kept.
+    pub secrets: Arc<CurrentSecrets>,
     /// Who failed how often.
     pub failures: Failures,
     /// The largest body, decompressed, in bytes.
@@ -99,6 +97,11 @@ impl Receiver {
         }
     }
 
+    /// Whether anybody may deliver for a provider.
+    pub fn has_accounts(&self, provider: &dyn Provider) -> bool {
+        self.secrets.load().accounts(provider).is_some()
+    }
+
     /// `Err` when nothing of it is kept.
     async fn deliver(
         &self,
@@ -112,7 +115,9 @@ impl Receiver {
 
         // authenticate: before the body is read where the credentials stand in a header
         endpoint.check_address(request.client)?;
-        let proof_in_headers = endpoint.verify_headers(headers)?;
+        let secrets = self.secrets.load_full();
+        let accounts = secrets.accounts(endpoint.provider).ok_or(Outcome::Unauthenticated)?;
+        let proof_in_headers = endpoint.verify_headers(accounts, headers)?;
         let headers_verified = Instant::now();
         let body = body.await?;
         let body_arrived = Instant::now();
@@ -124,7 +129,7 @@ impl Receiver {
         let parsed = parsed.and_then(|()| Document::parse(&body));
         let proof = match (proof_in_headers, &parsed) {
             (Some(proof), _) => proof,
-            (None, Ok(document)) => endpoint.verify_body(headers, document)?,
+            (None, Ok(document)) => endpoint.verify_body(accounts, headers, document)?,
             (None, Err(malformed)) => return Err(Outcome::Malformed(malformed.to_string())),
         };
 
@@ -153,12 +158,12 @@ impl Receiver {
             Ok(document) => document,
             Err(malformed) => {
                 let outcome = Outcome::Malformed(malformed.to_string());
-                let kept = unprocessed(Reason::Malformed, &outcome, self.redactor.bytes(&body));
+                let kept = unprocessed(Reason::Malformed, &outcome, secrets.redactor.bytes(&body));
                 let way = Way { endpoint, account, request, waiting_since: authenticated };
                 return Ok(self.make_durable(&way, kept, outcome).await);
             }
         };
-        let payload = Payload::new(proof, document, &provider.credential_members(), &self.redactor);
+        let payload = Payload::new(proof, document, &provider.credential_members(), &secrets.redactor);
 
         // normalize, make durable
         let normalized = provider.normalize(&payload);
@@ -234,17 +239,22 @@ impl Endpoint {
     }
 
     /// `None` where the credentials stand in the body.
-    fn verify_headers(&self, headers: &HeaderMap) -> Result<Option<Verified<'_>>, Outcome> {
+    fn verify_headers<'a>(&self, accounts: &'a Accounts, headers: &HeaderMap) -> Result<Option<Verified<'a>>, Outcome> {
         if !self.provider.authenticates_by_header() {
             return Ok(None);
         }
-        let proof = self.accounts.verify(self.provider.presented(headers, None).as_ref());
+        let proof = accounts.verify(self.provider.presented(headers, None).as_ref());
         proof.map(Some).ok_or(Outcome::Unauthenticated)
     }
 
-    fn verify_body(&self, headers: &HeaderMap, document: &Document<'_>) -> Result<Verified<'_>, Outcome> {
+    fn verify_body<'a>(
+        &self,
+        accounts: &'a Accounts,
+        headers: &HeaderMap,
+        document: &Document<'_>,
+    ) -> Result<Verified<'a>, Outcome> {
         let presented = self.provider.presented(headers, Some(document.root()));
-        self.accounts.verify(presented.as_ref()).ok_or(Outcome::Unauthenticated)
+        accounts.verify(presented.as_ref()).ok_or(Outcome::Unauthenticated)
     }
 }
 

@@ -10,7 +10,7 @@
 use std::borrow::Cow;
 
 use memchr::memmem;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::{ExposeSecret, SecretString, zeroize::Zeroizing};
 
 use crate::json::{self, Document, Text};
 
@@ -153,17 +153,23 @@ impl Redactor {
 /// A secret as it is, and as it stands in JSON that stands in a string: with as few escapes as can be, and in ASCII.
 fn spellings(secret: &SecretString) -> Vec<SecretString> {
     let plain = secret.expose_secret();
-    let quoted = serde_json::to_string(plain).expect("a string can be written as JSON");
+    let quoted = Zeroizing::new(serde_json::to_string(plain).expect("a string can be written as JSON"));
     let json = &quoted[1..quoted.len() - 1];
     let mut spellings = vec![secret.clone()];
     if json != plain {
         spellings.push(json.into());
     }
     if !json.is_ascii() {
-        let units =
-            |character: char| character.encode_utf16(&mut [0; 2]).iter().map(|u| format!("\\u{u:04x}")).collect();
-        let ascii = json.chars().map(|c| if c.is_ascii() { c.to_string() } else { units(c) });
-        spellings.push(ascii.collect::<String>().into());
+        // room for all of it, so that no copy is left behind when it grows
+        let mut ascii = Zeroizing::new(String::with_capacity(6 * json.len()));
+        for character in json.chars() {
+            if character.is_ascii() {
+                ascii.push(character);
+            } else {
+                ascii.extend(character.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")));
+            }
+        }
+        spellings.push(ascii.as_str().into());
     }
     spellings
 }

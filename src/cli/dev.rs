@@ -56,7 +56,7 @@ async fn serve_demo(postgres: &EmbeddedPostgres, signals: &mut Signals) -> anyho
     let settings = demo_settings(&postgres.url(DATABASE))?;
     let lines = curl_lines(&settings);
     let psql = postgres.psql_command(DATABASE);
-    serve::serve(settings, true, signals, |address| super::print(&instructions(address, &psql, &lines))).await
+    serve::serve(settings, true, signals, None, |address| super::print(&instructions(address, &psql, &lines))).await
 }
 
 async fn create_database(postgres: &EmbeddedPostgres) -> sqlx::Result<()> {

@@ -1,5 +1,7 @@
 //! `serve`: the only place where the parts are put together.
 
+mod reload;
+
 use std::{
     net::SocketAddr,
     process::ExitCode,
@@ -8,7 +10,6 @@ use std::{
 };
 
 use anyhow::{Context, anyhow, bail};
-use secrecy::SecretString;
 use sqlx::postgres::PgPoolOptions;
 use tokio::{
     sync::oneshot,
@@ -17,15 +18,15 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use self::reload::Reload;
 use crate::{
     config::{ConfigError, MIN_CONNECTIONS, ProviderSettings, Settings, SpoolSettings, UnknownBooking},
-    credentials::Accounts,
     http::{Bodies, Health, Limits, Observer, Server, admin_router, public_router},
     inbox::{self, Inbox},
-    lifecycle::{Signals, allow_open_files},
+    lifecycle::{Hangups, Signals, allow_open_files, keep_memory_private},
     metrics::Metrics,
     receive::{Endpoint, Failures, Receiver},
-    redaction::Redactor,
+    secrets::{CurrentSecrets, Secrets},
     spool::Spool,
     store::{self, Connections, Writer},
 };
@@ -44,30 +45,44 @@ pub(super) struct Args {
     no_migrate: bool,
 }
 
-pub(super) fn run(args: &Args, load: impl Fn() -> Result<Settings, ConfigError>) -> anyhow::Result<ExitCode> {
+/// Reads the configuration.
+type Load = Arc<dyn Fn() -> Result<Settings, ConfigError> + Send + Sync>;
+
+pub(super) fn run(
+    args: &Args,
+    load: impl Fn() -> Result<Settings, ConfigError> + Send + Sync + 'static,
+) -> anyhow::Result<ExitCode> {
+    // before there is a secret in it
+    let is_private = keep_memory_private();
     let settings = load()?;
     super::block_on(settings.log.format, async {
-        let mut signals = Signals::listen()?;
-        serve(settings, !args.no_migrate, &mut signals, |_| {}).await
+        if let Err(error) = is_private {
+            tracing::warn!(%error, "core dumps could not be switched off");
+        }
+        let (mut signals, hangups) = (Signals::listen()?, Hangups::listen()?);
+        serve(settings, !args.no_migrate, &mut signals, Some((hangups, Arc::new(load))), |_| {}).await
     })
 }
 
-/// Serves until a signal, then stops in order. `started` is told where the public listener is.
+/// Serves until a signal, then stops in order. With `reload` the configuration is read anew when that is asked for.
+/// `started` is told where the public listener is.
 pub(super) async fn serve(
     settings: Settings,
     migrate: bool,
     signals: &mut Signals,
+    reload: Option<(Hangups, Load)>,
     started: impl FnOnce(SocketAddr),
 ) -> anyhow::Result<ExitCode> {
-    let (server, database) = (&settings.server, &settings.database);
-    allow_open_files(2 * server.max_connections as u64 + u64::from(database.max_connections) + OTHER_FILES);
+    // no secret may outlive its use: what is needed to the end is kept without them
+    let (server, write_timeout) = (settings.server.clone(), settings.database.write_timeout);
+    let max_database_connections = settings.database.max_connections;
+    allow_open_files(2 * server.max_connections as u64 + u64::from(max_database_connections) + OTHER_FILES);
     let spool = open_spool(&settings.spool).await?;
 
-    let options = database.connect_options()?;
     let pool = PgPoolOptions::new()
-        .max_connections(database.max_connections - MIN_CONNECTIONS + 1)
-        .acquire_timeout(database.write_timeout)
-        .connect_lazy_with(options.clone());
+        .max_connections(settings.database.max_connections - MIN_CONNECTIONS + 1)
+        .acquire_timeout(write_timeout)
+        .connect_lazy_with(settings.database.connect_options()?);
     let is_prepared = Arc::new(AtomicBool::new(false));
     let (tried, first_attempt) = oneshot::channel();
     let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
@@ -79,15 +94,13 @@ pub(super) async fn serve(
             Ok(())
         }
     });
-    let routed: Vec<_> = settings.providers.iter().filter(|provider| !provider.accounts.is_empty()).collect();
-    let routed: Vec<_> = routed.iter().map(|provider| provider.provider.name()).collect();
-    let metrics = Arc::new(Metrics::new(&routed)?);
+    let metrics = Arc::new(Metrics::new()?);
     tasks.spawn(tidy(Arc::clone(&metrics), stop.clone()));
     let writers = Connections::default();
     let known_bookings_only: Arc<[&'static str]> = known_bookings_only(&settings.providers).into();
     let inbox = Inbox::start(
-        inbox::Settings { max_batch: settings.inbox.max_batch, write_timeout: database.write_timeout },
-        || Writer::new(options.clone(), Arc::clone(&known_bookings_only)).counted_in(&writers),
+        inbox::Settings { max_batch: settings.inbox.max_batch, write_timeout },
+        || Writer::new(pool.clone(), Arc::clone(&known_bookings_only)).counted_in(&writers),
         spool.clone(),
         Arc::clone(&metrics),
         Arc::clone(&is_prepared),
@@ -95,10 +108,11 @@ pub(super) async fn serve(
         &mut tasks,
     );
     let queue = inbox.level();
-    let redactor = Arc::new(redactor(&settings.providers));
+    let secrets = Secrets::new(&settings.providers, settings.admin.token.clone(), None);
+    let secrets = Arc::new(CurrentSecrets::from_pointee(secrets));
     let receiver = Arc::new(Receiver {
         inbox,
-        redactor: Arc::clone(&redactor),
+        secrets: Arc::clone(&secrets),
         failures: Failures::new(server.authentication_failures_per_minute),
         body_limit_bytes: server.body_limit_bytes,
         metrics: Arc::clone(&metrics),
@@ -108,16 +122,23 @@ pub(super) async fn serve(
         pool: pool.clone(),
         spool,
         is_prepared,
-        patience: database.write_timeout,
+        patience: write_timeout,
         is_stopping: Arc::clone(&is_stopping),
     };
     let bodies = Bodies::new(server.body_memory_bytes, server.body_limit_bytes, server.request_timeout);
-    let endpoints = endpoints(settings.providers, &metrics);
-    let public = public_router(endpoints, &receiver, health.clone(), &bodies, server);
+    let endpoints = endpoints(&settings.providers, &metrics);
+    let public = public_router(endpoints, &receiver, health.clone(), &bodies, &server);
     // from now on the public listener alone holds the inbox, which ends with it
     drop(receiver);
+    if let Some((hangups, load)) = reload {
+        let (reload, stop) = (Reload::new(settings, Arc::clone(&secrets), pool.clone()), stop.clone());
+        tasks.spawn(async move {
+            stop.run_until_cancelled(reload.run(hangups, load)).await.transpose()?;
+            Ok(())
+        });
+    }
     let bind = async |key: &str, address| {
-        Server::bind(address, Limits::new(server)).await.with_context(|| format!("{key}: cannot listen on {address}"))
+        Server::bind(address, Limits::new(&server)).await.with_context(|| format!("{key}: cannot listen on {address}"))
     };
     let public_server = bind("server.public_address", server.public_address).await?;
     let admin_server = bind("server.admin_address", server.admin_address).await?;
@@ -129,9 +150,10 @@ pub(super) async fn serve(
         bodies,
         connections: Arc::clone(public_server.places()),
         writers,
-        max_database_connections: database.max_connections,
+        max_database_connections,
+        secrets: Arc::clone(&secrets),
     };
-    let admin = admin_router(health, observer, settings.admin.token);
+    let admin = admin_router(health, observer, Arc::clone(&secrets));
 
     // a database that is there is ready before the first delivery
     if first_attempt.await.is_err() {
@@ -139,8 +161,8 @@ pub(super) async fn serve(
     }
     tracing::info!(public.address = %public_address, admin.address = %admin_server.address(), "serving");
     started(public_address);
-    tasks.spawn(public_server.serve(public, Arc::clone(&redactor), stop.clone()));
-    tasks.spawn(admin_server.serve(admin, redactor, stop.clone()));
+    tasks.spawn(public_server.serve(public, Arc::clone(&secrets), stop.clone()));
+    tasks.spawn(admin_server.serve(admin, secrets, stop.clone()));
 
     tokio::select! {
         signal = signals.next() => {
@@ -194,41 +216,27 @@ async fn tidy(metrics: Arc<Metrics>, stop: CancellationToken) -> anyhow::Result<
     Ok(())
 }
 
-fn endpoints(providers: Vec<ProviderSettings>, metrics: &Metrics) -> Vec<(String, Endpoint)> {
-    let mut endpoints = Vec::new();
-    for settings in providers {
-        let name = settings.provider.name();
-        let Some(metrics) = metrics.provider(name) else {
+/// Of every provider: one that is not routed may get an account later.
+fn endpoints(providers: &[ProviderSettings], metrics: &Metrics) -> Vec<(String, Endpoint)> {
+    let endpoint = |settings: &ProviderSettings| {
+        let (name, path) = (settings.provider.name(), settings.path.clone());
+        if settings.accounts.is_empty() {
             tracing::warn!(provider = name, "not routed: it has no account in the configuration");
-            continue;
-        };
-        let accounts: Vec<_> = settings.accounts.iter().map(|account| account.name.as_str()).collect();
-        tracing::info!(provider = name, path = settings.path, accounts = accounts.join(", "), "routed");
+        } else {
+            let accounts: Vec<_> = settings.accounts.iter().map(|account| account.name.as_str()).collect();
+            tracing::info!(provider = name, path, accounts = accounts.join(", "), "routed");
+        }
         let endpoint = Endpoint {
             provider: settings.provider,
-            accounts: Accounts::new(settings.accounts),
-            allowed_networks: settings.allowed_networks,
-            metrics,
+            allowed_networks: settings.allowed_networks.clone(),
+            metrics: metrics.provider(settings.provider),
         };
-        endpoints.push((settings.path, endpoint));
-    }
-    endpoints
+        (path, endpoint)
+    };
+    providers.iter().map(endpoint).collect()
 }
 
 fn known_bookings_only(providers: &[ProviderSettings]) -> Vec<&'static str> {
     let rejecting = providers.iter().filter(|settings| settings.unknown_booking == UnknownBooking::Reject);
     rejecting.map(|settings| settings.provider.name()).collect()
-}
-
-/// Knows the credentials of every account of every provider: one may turn up in another's delivery.
-fn redactor(providers: &[ProviderSettings]) -> Redactor {
-    let (mut secrets, mut names): (Vec<SecretString>, Vec<SecretString>) = (Vec::new(), Vec::new());
-    for settings in providers {
-        for values in &settings.credentials {
-            for (credential, value) in settings.provider.credentials().iter().zip(values) {
-                if credential.is_secret { secrets.push(value.clone()) } else { names.push(value.clone()) }
-            }
-        }
-    }
-    Redactor::new(secrets, names)
 }

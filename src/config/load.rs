@@ -8,12 +8,14 @@ use std::{
 };
 
 use config::{File, FileFormat, Map, Value, ValueKind};
+use secrecy::zeroize::Zeroizing;
 use serde::Deserialize;
 
 use super::{
     AdminSettings, ConfigError, DatabaseSettings, InboxSettings, LogSettings, ServerSettings, Settings, SpoolSettings,
     error::variable_of,
     providers::{self, RawProvider},
+    wipe::Wiped,
 };
 
 /// What every environment variable of this service begins with; `__` stands between levels.
@@ -54,6 +56,7 @@ pub fn load(
     let mut layers = config::Config::builder();
     if let Some(path) = file {
         let text = fs::read_to_string(path)
+            .map(Zeroizing::new)
             .map_err(|error| ConfigError::in_place(path.display().to_string(), cannot_read(&error)))?;
         layers = layers.add_source(File::from_str(&text, FileFormat::Toml));
     }
@@ -62,9 +65,9 @@ pub fn load(
         .separator("__")
         .source(Some(environment.variables.clone()));
     let merged = layers.add_source(source).build().map_err(|error| environment.explain(error, None))?;
-    let mut root = merged.cache;
+    let mut root = Wiped(merged.cache);
     read_secret_files(&mut root, &mut Vec::new()).map_err(|error| environment.locate(error, &root))?;
-    let raw = RawSettings::deserialize(root.clone()).map_err(|error| environment.explain(error, Some(&root)))?;
+    let raw = RawSettings::deserialize(Value::clone(&root)).map_err(|error| environment.explain(error, Some(&root)))?;
     let RawSettings { mut server, admin, database, inbox, spool, log, providers } = raw;
     let settings = providers::check(providers).and_then(|providers| {
         if let Some(port) = environment.port {
@@ -222,7 +225,7 @@ fn read_secret_files(value: &mut Value, path: &mut Vec<String>) -> Result<(), Co
 
 fn is_secret(path: &[String], key: &str) -> bool {
     match path.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        ["database", _] => key == "url",
+        ["database", _] => ["url", "password"].contains(&key),
         ["admin", _] => key == "token",
         ["providers", _, "accounts", _, _] => true,
         _ => false,
@@ -246,6 +249,7 @@ fn read_secret_file(table: &mut Map<String, Value>, secret: &str, path: &str) ->
     let origin = value.origin().map(str::to_owned);
     let file = PathBuf::from(value.into_string().map_err(|_| ConfigError::at(path, "expected the path of a file"))?);
     let content = fs::read_to_string(&file)
+        .map(Zeroizing::new)
         .map_err(|error| ConfigError::at(path, format!("{} {}", file.display(), cannot_read(&error))))?;
     let content = content.trim_end_matches(['\r', '\n']);
     table.remove(&format!("{secret}_file"));

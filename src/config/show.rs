@@ -1,6 +1,6 @@
 //! The settings as `check-config` prints them: as TOML, every secret replaced.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use ipnet::IpNet;
 
@@ -35,6 +35,9 @@ impl fmt::Display for Settings {
         }
         writeln!(out, "\n[database]")?;
         writeln!(out, "url = \"{}\"", shown_url(&self.database))?;
+        if self.database.password.is_some() {
+            writeln!(out, "password = \"{REDACTED}\"")?;
+        }
         writeln!(out, "max_connections = {}", self.database.max_connections)?;
         writeln!(out, "write_timeout_ms = {}", self.database.write_timeout.as_millis())?;
         writeln!(out, "\n[inbox]\nmax_batch = {}", self.inbox.max_batch)?;
@@ -72,6 +75,25 @@ impl fmt::Display for Settings {
             }
         }
         Ok(())
+    }
+}
+
+impl Settings {
+    /// What is set and needs a restart to change, by its key: all but the accounts and the secrets.
+    pub fn fixed_keys(&self) -> BTreeMap<String, String> {
+        let (mut keys, mut section) = (BTreeMap::new(), String::new());
+        for line in self.to_string().lines() {
+            if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+                section = name.to_owned();
+            } else if let Some((key, value)) = line.split_once(" = ") {
+                keys.insert(format!("{section}.{key}"), value.to_owned());
+            }
+        }
+        let is_fixed = |key: &str| {
+            !key.contains(".accounts.") && !["admin.token", "database.url", "database.password"].contains(&key)
+        };
+        keys.retain(|key, _| is_fixed(key));
+        keys
     }
 }
 

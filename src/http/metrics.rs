@@ -11,6 +11,7 @@ use super::{Bodies, Health, Places};
 use crate::{
     inbox::Level,
     metrics::{Metrics, Snapshot, SpoolSnapshot},
+    secrets::CurrentSecrets,
     spool::Spool,
     store::Connections,
 };
@@ -36,6 +37,8 @@ pub struct Observer {
     pub writers: Connections,
     /// The most connections to Postgres.
     pub max_database_connections: u32,
+    /// Tell which providers may deliver.
+    pub secrets: Arc<CurrentSecrets>,
 }
 
 impl Observer {
@@ -50,6 +53,7 @@ impl Observer {
             None => None,
         };
         Snapshot {
+            routed: self.secrets.load().routed(),
             queue: self.queue.read(),
             body_memory: self.bodies.memory(),
             connections: self.connections.read(),

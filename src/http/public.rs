@@ -16,7 +16,8 @@ use crate::{
     config::ServerSettings,
     providers::{Outcome, Provider},
     receive::{self, Endpoint, Receiver},
-    redaction::{REDACTED, Redactor},
+    redaction::REDACTED,
+    secrets::CurrentSecrets,
     telemetry::TraceContext,
 };
 
@@ -27,7 +28,8 @@ struct Webhook {
     endpoint: Endpoint,
     receiver: Arc<Receiver>,
     bodies: Bodies,
-    proxies: Proxies,
+    /// Where it leads while the provider has no account.
+    nowhere: Nowhere,
 }
 
 /// All routes of the public listener; each endpoint with its path.
@@ -39,11 +41,12 @@ pub fn public_router(
     settings: &ServerSettings,
 ) -> Router {
     let proxies = Proxies::new(settings);
-    let stranger = Stranger { redactor: Arc::clone(&receiver.redactor), proxies: proxies.clone() };
-    let mut router = health::routes(health).merge(Router::new().fallback(not_found).with_state(Arc::new(stranger)));
+    let nowhere = Nowhere { secrets: Arc::clone(&receiver.secrets), proxies: proxies.clone() };
+    let mut router =
+        health::routes(health).merge(Router::new().fallback(not_found).with_state(Arc::new(nowhere.clone())));
     for (path, endpoint) in endpoints {
         let webhook =
-            Webhook { endpoint, receiver: Arc::clone(receiver), bodies: bodies.clone(), proxies: proxies.clone() };
+            Webhook { endpoint, receiver: Arc::clone(receiver), bodies: bodies.clone(), nowhere: nowhere.clone() };
         router = router.route(&path, any(deliver).with_state(Arc::new(webhook)));
     }
     router
@@ -55,17 +58,20 @@ async fn deliver(
     request: Request,
 ) -> Response {
     let start = Instant::now();
-    let Webhook { endpoint, receiver, bodies, proxies } = &*webhook;
+    let Webhook { endpoint, receiver, bodies, nowhere } = &*webhook;
     let (head, mut body) = request.into_parts();
+    if !receiver.has_accounts(endpoint.provider) {
+        return nowhere.answer(peer, &head.uri, &head.headers);
+    }
     // counts for the memory until the delivery is answered
     let mut whole = None;
     let outcome = if head.method == Method::POST {
-        let client = proxies.client(peer.ip(), &head.headers);
+        let client = nowhere.proxies.client(peer.ip(), &head.headers);
         let read = async { Ok(whole.insert(bodies.read(&mut body).await?).bytes.clone()) };
         let request = receive::Request {
             headers: &head.headers,
             id: request_id::of(&head.headers),
-            trace: TraceContext::of(&head.headers, |text| receiver.redactor.knows(text)),
+            trace: TraceContext::of(&head.headers, |text| receiver.secrets.load().redactor.knows(text)),
             client,
             start,
         };
@@ -98,24 +104,32 @@ fn answer(provider: &dyn Provider, outcome: &Outcome) -> Response {
     response
 }
 
-/// What a request to nowhere is seen with.
-struct Stranger {
-    redactor: Arc<Redactor>,
+/// Every other path.
+#[derive(Clone)]
+struct Nowhere {
+    secrets: Arc<CurrentSecrets>,
     proxies: Proxies,
 }
 
+impl Nowhere {
+    fn answer(&self, peer: SocketAddr, uri: &Uri, headers: &HeaderMap) -> Response {
+        let knows = |path: &&str| self.secrets.load().redactor.knows(path);
+        let path = Some(uri.path()).filter(|path| request_id::is_sane(path, b"/") && !knows(path));
+        tracing::debug!(
+            path = path.unwrap_or(REDACTED),
+            request.id = request_id::of(headers),
+            client.address = %self.proxies.client(peer.ip(), headers),
+            "nothing at this path"
+        );
+        error(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path", headers)
+    }
+}
+
 async fn not_found(
-    State(stranger): State<Arc<Stranger>>,
+    State(nowhere): State<Arc<Nowhere>>,
     Extension(ConnectInfo(peer)): Extension<ConnectInfo<SocketAddr>>,
     uri: Uri,
     headers: HeaderMap,
 ) -> Response {
-    let path = Some(uri.path()).filter(|path| request_id::is_sane(path, b"/") && !stranger.redactor.knows(path));
-    tracing::debug!(
-        path = path.unwrap_or(REDACTED),
-        request.id = request_id::of(&headers),
-        client.address = %stranger.proxies.client(peer.ip(), &headers),
-        "nothing at this path"
-    );
-    error(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path", &headers)
+    nowhere.answer(peer, &uri, &headers)
 }

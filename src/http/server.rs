@@ -21,7 +21,7 @@ use super::{
     places::{Limits, Place, Places},
     request_id,
 };
-use crate::redaction::Redactor;
+use crate::secrets::CurrentSecrets;
 
 /// The largest head of a request, in bytes; the most headers are hyper's 100.
 const HEAD_LIMIT: usize = 16 * 1024;
@@ -64,13 +64,18 @@ impl Server {
 
     /// Serves until `stop`, then closes the listener and waits for the requests in flight. Every request has an id, in which
     /// stands nothing that the redactor knows.
-    pub async fn serve(self, router: Router, redactor: Arc<Redactor>, stop: CancellationToken) -> anyhow::Result<()> {
+    pub async fn serve(
+        self,
+        router: Router,
+        secrets: Arc<CurrentSecrets>,
+        stop: CancellationToken,
+    ) -> anyhow::Result<()> {
         let graceful = GracefulShutdown::new();
         let places = self.places;
         while let Some(accepted) = stop.run_until_cancelled(self.listener.accept()).await {
             match accepted {
                 Ok((stream, peer)) => match places.take(peer.ip()) {
-                    Ok(place) => serve_connection(stream, peer, place, (&router, &redactor), &graceful),
+                    Ok(place) => serve_connection(stream, peer, place, (&router, &secrets), &graceful),
                     Err(why) => refuse(&stream, why),
                 },
                 Err(error) => {
@@ -106,16 +111,16 @@ fn serve_connection(
     stream: TcpStream,
     peer: SocketAddr,
     place: Place,
-    (router, redactor): (&Router, &Arc<Redactor>),
+    (router, secrets): (&Router, &Arc<CurrentSecrets>),
     graceful: &GracefulShutdown,
 ) {
     // answers are small: waiting to fill a packet only delays them
     let _ = stream.set_nodelay(true);
-    let (router, redactor) = (router.clone(), Arc::clone(redactor));
+    let (router, secrets) = (router.clone(), Arc::clone(secrets));
     let service = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(ConnectInfo(peer));
-        let id = request_id::assign(request.headers_mut(), &redactor);
+        let id = request_id::assign(request.headers_mut(), &secrets.load().redactor);
         let answer = router.clone().oneshot(request);
         // not a layer: each that is added to a router costs every request an allocation or two
         async move {

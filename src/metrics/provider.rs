@@ -103,7 +103,7 @@ impl From<&Receipt> for Fate {
     }
 }
 
-/// What is counted of the deliveries of a routed provider.
+/// What is counted of the deliveries of a provider.
 pub struct ProviderMetrics {
     /// By environment (the last is `none`) and outcome; what cannot be is not counted.
     deliveries: [[Counter; Fate::COUNT]; 3],

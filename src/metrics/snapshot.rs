@@ -9,6 +9,8 @@ use super::{Registry, names};
 /// How things stand.
 #[derive(Debug)]
 pub struct Snapshot {
+    /// The providers that may deliver.
+    pub routed: Vec<&'static str>,
     /// Deliveries that wait for a batch, and how many may.
     pub queue: (usize, usize),
     /// Bytes that count for bodies, and how many may.

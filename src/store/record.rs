@@ -113,7 +113,7 @@ pub(super) async fn record(
     while !undecided.is_empty() {
         let (mut runs, mut next_round) = first_runs(events, undecided);
         // the same order in every replica, so that two of them cannot wait for each other
-        runs.sort_unstable_by_key(|run| run.booking());
+        runs.sort_unstable_by_key(Run::booking);
         match record_round(connection, runs.iter().collect(), spooled, known_bookings_only).await {
             Ok(decided) => {
                 for mut run in runs {

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use sqlx::{Connection, Executor, PgConnection, postgres::PgConnectOptions};
+use sqlx::{Connection, Executor, PgConnection, PgPool};
 
 use super::{
     StoreError,
@@ -21,17 +21,17 @@ const PLANNING: &str = "set plan_cache_mode = force_generic_plan; set enable_seq
 
 /// See the module.
 pub struct Writer {
-    options: PgConnectOptions,
+    pool: PgPool,
     known_bookings_only: Arc<[&'static str]>,
     connections: Connections,
     connection: Option<(PgConnection, Counted)>,
 }
 
 impl Writer {
-    /// A writer that connects when it is first used. `known_bookings_only` names the providers with
+    /// A writer that connects when it is first used, the way that a pool connects at that time. `known_bookings_only` names the providers with
     /// `unknown_booking = "reject"`.
-    pub fn new(options: PgConnectOptions, known_bookings_only: Arc<[&'static str]>) -> Self {
-        Self { options, known_bookings_only, connections: Connections::default(), connection: None }
+    pub fn new(pool: PgPool, known_bookings_only: Arc<[&'static str]>) -> Self {
+        Self { pool, known_bookings_only, connections: Connections::default(), connection: None }
     }
 
     /// Has its connection counted there.
@@ -61,7 +61,7 @@ impl Writer {
         let (mut connection, counted) = match self.connection.take() {
             Some(connection) => connection,
             None => {
-                let mut connection = PgConnection::connect_with(&self.options).await?;
+                let mut connection = PgConnection::connect_with(&self.pool.connect_options()).await?;
                 connection.execute(PLANNING).await?;
                 (connection, self.connections.open_one())
             }

@@ -16,13 +16,19 @@ pub struct Server {
     running: Option<EmbeddedPostgres>,
     directory: PathBuf,
     url: String,
+    tcp_port: Option<u16>,
 }
 
 impl Server {
     /// With an empty database for deliveries, or with one that has the tables.
     pub async fn start(migrated: bool) -> Self {
+        Self::start_on(None, migrated).await
+    }
+
+    /// The same, reached on a port of the loopback too.
+    pub async fn start_on(tcp_port: Option<u16>, migrated: bool) -> Self {
         let directory = std::env::temp_dir().join(format!("ticket-webhooks-server-{}", Uuid::now_v7().simple()));
-        let mut server = Self { running: None, directory, url: String::new() };
+        let mut server = Self { running: None, directory, url: String::new(), tcp_port };
         server.start_again().await;
         let mut connection = PgConnection::connect_with(&server.postgres().connect_options("postgres")).await.unwrap();
         connection.execute("create database deliveries").await.unwrap();
@@ -38,6 +44,7 @@ impl Server {
     pub async fn start_again(&mut self) {
         let mut options = Options::new(&self.directory);
         options.settings.push(("fsync".to_owned(), "off".to_owned()));
+        options.tcp_port = self.tcp_port;
         let started = tokio::task::spawn_blocking(move || EmbeddedPostgres::start(&options)).await.unwrap();
         let postgres = started.expect("the test needs a Postgres");
         if self.url.is_empty() {

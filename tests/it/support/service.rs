@@ -136,15 +136,19 @@ impl Command {
                 printed.1.notify_all();
             });
         }
-        Process { child, printed }
+        Process { child, printed: Output(printed) }
     }
 }
 
 /// A running command.
 pub struct Process {
     child: Child,
-    printed: Arc<(Mutex<Printed>, Condvar)>,
+    printed: Output,
 }
+
+/// What a command prints while it runs.
+#[derive(Clone)]
+pub struct Output(Arc<(Mutex<Printed>, Condvar)>);
 
 /// What a command has printed so far.
 struct Printed {
@@ -153,23 +157,41 @@ struct Printed {
     open: usize,
 }
 
-impl Process {
+impl Output {
     /// The first line that contains a text, waited for.
     pub fn line(&self, text: &str) -> String {
-        let found = |printed: &Printed| printed.lines.iter().find(|line| line.contains(text)).cloned();
-        let printed = self.printed_while(|printed| found(printed).is_none());
-        found(&printed).unwrap_or_else(|| panic!("no line with {text:?} in {:#?}", printed.lines))
+        self.line_with_any(&[text])
     }
 
-    /// What it has printed once this is no longer so, or once patience has ended.
-    fn printed_while(&self, mut condition: impl FnMut(&Printed) -> bool) -> MutexGuard<'_, Printed> {
-        let printed = self.printed.0.lock().unwrap();
-        self.printed.1.wait_timeout_while(printed, PATIENCE, |printed| condition(printed)).unwrap().0
+    /// The first line that contains one of these texts, waited for.
+    pub fn line_with_any(&self, texts: &[&str]) -> String {
+        let is_it = |line: &&String| texts.iter().any(|text| line.contains(text));
+        let found = |printed: &Printed| printed.lines.iter().find(is_it).cloned();
+        let printed = self.once_not(|printed| found(printed).is_none());
+        found(&printed).unwrap_or_else(|| panic!("no line with {texts:?} in {:#?}", printed.lines))
+    }
+
+    /// What was printed once this is no longer so, or once patience has ended.
+    fn once_not(&self, mut condition: impl FnMut(&Printed) -> bool) -> MutexGuard<'_, Printed> {
+        let printed = self.0.0.lock().unwrap();
+        self.0.1.wait_timeout_while(printed, PATIENCE, |printed| condition(printed)).unwrap().0
+    }
+}
+
+impl Process {
+    /// What it prints, for another thread to wait for.
+    pub fn printed(&self) -> Output {
+        self.printed.clone()
+    }
+
+    /// The first line that contains a text, waited for.
+    pub fn line(&self, text: &str) -> String {
+        self.printed.line(text)
     }
 
     /// Everything that it has printed.
     pub fn output(&self) -> String {
-        self.printed.0.lock().unwrap().lines.join("\n")
+        self.printed.0.0.lock().unwrap().lines.join("\n")
     }
 
     pub fn id(&self) -> u32 {
@@ -195,7 +217,7 @@ impl Process {
         loop {
             match self.child.try_wait().unwrap() {
                 Some(status) => {
-                    drop(self.printed_while(|printed| printed.open > 0));
+                    drop(self.printed.once_not(|printed| printed.open > 0));
                     return status;
                 }
                 None if std::time::Instant::now() > deadline => panic!("it does not end:\n{}", self.output()),
