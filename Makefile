@@ -1,7 +1,7 @@
 # The two commands for a fresh machine are `make dev` and `make test`: both install the PostgreSQL server programs where
 # they are missing. No server of the system is started or used.
 
-.PHONY: dev test torture lint deny bench bench-pure server-programs
+.PHONY: dev test torture lint deny bench bench-pure image up container-test alerts-test server-programs
 
 dev: server-programs
 	cargo run --locked -- dev
@@ -20,6 +20,35 @@ bench: server-programs
 
 bench-pure:
 	cargo bench --locked --bench pure -- $(ARGS)
+
+IMAGE ?= ticket-webhooks
+# an image build need not have a network of its own
+DOCKER_BUILD = docker build --network=host
+
+# a second time: an engine may lose a layer that it has just made, and has the others still
+image:
+	$(DOCKER_BUILD) -t $(IMAGE) . || $(DOCKER_BUILD) -t $(IMAGE) .
+
+COMPOSE = $$(docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
+
+# Postgres, two replicas and HAProxy: compose.yaml
+up: image
+	$(COMPOSE) up
+
+# rolling restart, a replica killed, Postgres failed over …: tests/it/containers.rs
+container-test:
+	@if ! docker info >/dev/null 2>&1; then \
+	  echo "SKIPPED: no Docker engine answers here, so nothing was proved in containers"; exit 0; fi; \
+	set -e; $(MAKE) image; \
+	pooler="$(DOCKER_BUILD) -t ticket-webhooks-test-pgbouncer tests/it/containers/pgbouncer"; $$pooler || $$pooler; \
+	cargo test --locked --test it containers:: -- --ignored --nocapture
+
+# promtool on the rules; then Prometheus beside the service, and everything caused that there is an alert for
+alerts-test: server-programs
+	@if ! command -v promtool >/dev/null; then \
+	  echo "SKIPPED: no Prometheus here (Debian: apt-get install prometheus), so the alerts were not tested"; exit 0; fi; \
+	set -e; promtool check rules ops/alerts.yml; promtool test rules ops/alerts_test.yml; \
+	cargo test --locked --test it alerts:: -- --ignored --nocapture
 
 lint:
 	cargo fmt --check

@@ -139,6 +139,8 @@ pub struct DatabaseSettings {
     /// Past this a write counts as failed.
     #[serde(rename = "write_timeout_ms", deserialize_with = "milliseconds")]
     pub write_timeout: Duration,
+    /// Whether a connection pooler in transaction mode, such as PgBouncer, stands in front.
+    pub transaction_pooler: bool,
 }
 
 /// `[inbox]`: how deliveries are written together.
@@ -190,7 +192,8 @@ impl DatabaseSettings {
         let parsed = tracing::subscriber::with_default(NoSubscriber::new(), || url.parse::<PgConnectOptions>());
         match parsed {
             Ok(options) if has_scheme => {
-                let options = options.application_name("ticket-webhooks");
+                // no float is read here, and poolers refuse a connection over a parameter that they do not know
+                let options = options.application_name("ticket-webhooks").extra_float_digits(None);
                 check_certificates(&options)?;
                 Ok(match &self.password {
                     Some(password) => options.password(password.expose_secret()),
@@ -242,7 +245,13 @@ impl Default for ServerSettings {
 
 impl Default for DatabaseSettings {
     fn default() -> Self {
-        Self { url: None, password: None, max_connections: 8, write_timeout: Duration::from_secs(2) }
+        Self {
+            url: None,
+            password: None,
+            max_connections: 8,
+            write_timeout: Duration::from_secs(2),
+            transaction_pooler: false,
+        }
     }
 }
 

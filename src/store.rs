@@ -7,10 +7,11 @@ mod connections;
 mod error;
 mod migrations;
 mod record;
+mod session;
 mod unprocessed;
 mod writer;
 
-use sqlx::PgPool;
+use sqlx::{PgPool, Row};
 
 pub use self::{
     connections::Connections,
@@ -19,9 +20,10 @@ pub use self::{
     writer::Writer,
 };
 
-/// Whether the database takes writes: it answers, has the tables, and is not a standby.
+/// Whether the database takes writes: it answers, has the tables, and is not a standby. Nothing is prepared for it, which
+/// a pooler in transaction mode would lose.
 pub async fn takes_writes(pool: &PgPool) -> Result<bool, StoreError> {
     let query = "select current_setting('transaction_read_only') = 'off' \
                  and not exists (select from ticket_events where false)";
-    Ok(sqlx::query_scalar(query).fetch_one(pool).await?)
+    Ok(sqlx::raw_sql(query).fetch_one(pool).await?.try_get(0)?)
 }

@@ -2,7 +2,7 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use sqlx::postgres::PgPoolOptions;
 
 use crate::{
@@ -19,6 +19,11 @@ pub(super) struct Args {}
 
 pub(super) fn run(_: Args, load: impl Fn() -> Result<Settings, ConfigError>) -> anyhow::Result<ExitCode> {
     let settings = load()?;
+    ensure!(
+        !settings.database.transaction_pooler,
+        "a pooler in transaction mode (database.transaction_pooler) cannot take migrations: set it to false, and \
+         database.url to Postgres itself"
+    );
     let options = settings.database.connect_options()?;
     super::block_on(settings.log.format, async {
         let connected = PgPoolOptions::new().max_connections(1).acquire_timeout(PATIENCE).connect_with(options).await;

@@ -88,6 +88,8 @@ pub(super) async fn serve(
     let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
     tasks.spawn({
         let (pool, is_prepared, stop) = (pool.clone(), Arc::clone(&is_prepared), stop.clone());
+        // the lock that keeps replicas apart while they migrate belongs to a session
+        let migrate = migrate && !settings.database.transaction_pooler;
         async move {
             stop.run_until_cancelled(store::prepare(&pool, migrate, &is_prepared, tried)).await.transpose()?;
             stop.cancelled().await;
@@ -100,7 +102,10 @@ pub(super) async fn serve(
     let known_bookings_only: Arc<[&'static str]> = known_bookings_only(&settings.providers).into();
     let inbox = Inbox::start(
         inbox::Settings { max_batch: settings.inbox.max_batch, write_timeout },
-        || Writer::new(pool.clone(), Arc::clone(&known_bookings_only)).counted_in(&writers),
+        || {
+            let transaction_pooler = settings.database.transaction_pooler;
+            Writer::new(pool.clone(), transaction_pooler, Arc::clone(&known_bookings_only)).counted_in(&writers)
+        },
         spool.clone(),
         Arc::clone(&metrics),
         Arc::clone(&is_prepared),

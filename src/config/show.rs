@@ -40,6 +40,7 @@ impl fmt::Display for Settings {
         }
         writeln!(out, "max_connections = {}", self.database.max_connections)?;
         writeln!(out, "write_timeout_ms = {}", self.database.write_timeout.as_millis())?;
+        writeln!(out, "transaction_pooler = {}", self.database.transaction_pooler)?;
         writeln!(out, "\n[inbox]\nmax_batch = {}", self.inbox.max_batch)?;
         writeln!(out, "\n[spool]")?;
         match &self.spool.directory {

@@ -8,8 +8,9 @@ use std::{
 };
 
 use sqlx::{
-    PgPool,
+    PgPool, Row,
     migrate::{MigrateError, Migrator},
+    raw_sql,
 };
 use tokio::{sync::oneshot, time::sleep};
 
@@ -24,7 +25,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 #[derive(Debug, thiserror::Error)]
 pub enum MigrationError {
     /// Somebody else has to apply them.
-    #[error("migrations are pending: {0}; run `ticket-webhooks migrate`, or serve without --no-migrate")]
+    #[error(
+        "migrations are pending: {0}; run `ticket-webhooks migrate`, or serve without --no-migrate and without a pooler"
+    )]
     Pending(Pending),
     /// The database refuses them.
     #[error("the migrations were not applied: {0}")]
@@ -106,13 +109,14 @@ impl fmt::Display for Pending {
 
 /// The migrations that were not applied yet, if there are any.
 ///
-/// It asks with nothing but the right to read, so that a role which owns no table can serve.
+/// It asks with nothing but the right to read, so that a role which owns no table can serve, and prepares nothing, which
+/// a pooler in transaction mode would lose.
 async fn pending(pool: &PgPool) -> Result<Option<Pending>, sqlx::Error> {
-    let has_table: bool =
-        sqlx::query_scalar("select to_regclass('_sqlx_migrations') is not null").fetch_one(pool).await?;
+    let query = "select to_regclass('_sqlx_migrations') is not null";
+    let has_table: bool = raw_sql(query).fetch_one(pool).await?.try_get(0)?;
     let applied: HashSet<i64> = if has_table {
-        let versions = sqlx::query_scalar("select version from _sqlx_migrations where success").fetch_all(pool).await?;
-        versions.into_iter().collect()
+        let versions = raw_sql("select version from _sqlx_migrations where success").fetch_all(pool).await?;
+        versions.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?
     } else {
         HashSet::new()
     };

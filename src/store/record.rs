@@ -7,11 +7,11 @@
 
 use std::collections::{HashMap, hash_map::Entry};
 
-use sqlx::{PgConnection, Row};
+use sqlx::Row;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::StoreError;
+use super::{StoreError, session::Session};
 use crate::ticket_event::{Environment, TicketEvent};
 
 const FIRST_REVISIONS: &str = concat!(include_str!("batch.sql"), include_str!("first_revision.sql"));
@@ -102,7 +102,7 @@ macro_rules! of_one {
 ///
 /// An event whose id is recorded already is not written again. When it fails, some of the events may be written.
 pub(super) async fn record(
-    connection: &mut PgConnection,
+    session: &mut Session,
     events: &[&TicketEvent],
     spooled: bool,
     known_bookings_only: &[&str],
@@ -114,7 +114,7 @@ pub(super) async fn record(
         let (mut runs, mut next_round) = first_runs(events, undecided);
         // the same order in every replica, so that two of them cannot wait for each other
         runs.sort_unstable_by_key(Run::booking);
-        match record_round(connection, runs.iter().collect(), spooled, known_bookings_only).await {
+        match record_round(session, runs.iter().collect(), spooled, known_bookings_only).await {
             Ok(decided) => {
                 for mut run in runs {
                     match decided.get(&run.event.id) {
@@ -140,7 +140,7 @@ pub(super) async fn record(
 
 /// One commit, or two. What lost a race is missing in the answer.
 async fn record_round(
-    connection: &mut PgConnection,
+    session: &mut Session,
     mut runs: Vec<&Run<'_>>,
     spooled: bool,
     known_bookings_only: &[&str],
@@ -153,7 +153,7 @@ async fn record_round(
             [run] => bind_columns!(sqlx::query(FIRST_REVISION), of_one, run),
             runs => bind_columns!(sqlx::query(FIRST_REVISIONS), of_all, runs),
         };
-        for row in query.fetch_all(&mut *connection).await? {
+        for row in session.fetch_all(query).await? {
             let decision = Decision::Recorded { revision: 1, is_conflict: false };
             decided.insert(row.try_get(0)?, Decided { decision, counted_until: None });
         }
@@ -163,7 +163,7 @@ async fn record_round(
         return Ok(decided);
     }
     let query = bind_columns!(sqlx::query(RECORD), of_all, runs).bind(known_bookings_only).bind(spooled);
-    for row in query.fetch_all(&mut *connection).await? {
+    for row in session.fetch_all(query).await? {
         let decision = match row.try_get("decision")? {
             "revision" | "written" => {
                 Decision::Recorded { revision: row.try_get("revision")?, is_conflict: row.try_get("is_conflict")? }

@@ -5,33 +5,31 @@
 
 use std::sync::Arc;
 
-use sqlx::{Connection, Executor, PgConnection, PgPool};
+use sqlx::PgPool;
 
 use super::{
     StoreError,
     connections::{Connections, Counted},
     record::{Decision, record},
+    session::Session,
     unprocessed::keep,
 };
 use crate::delivery::{Delivery, Reason, Receipt, UnprocessedDelivery};
 
-/// The statement is planned once, and for many rows: planning it for each batch would take longer than running it, and
-/// a plan made while the tables are small would read them whole when they no longer are.
-const PLANNING: &str = "set plan_cache_mode = force_generic_plan; set enable_seqscan = off";
-
 /// See the module.
 pub struct Writer {
     pool: PgPool,
+    transaction_pooler: bool,
     known_bookings_only: Arc<[&'static str]>,
     connections: Connections,
-    connection: Option<(PgConnection, Counted)>,
+    session: Option<(Session, Counted)>,
 }
 
 impl Writer {
-    /// A writer that connects when it is first used, the way that a pool connects at that time. `known_bookings_only` names the providers with
-    /// `unknown_booking = "reject"`.
-    pub fn new(pool: PgPool, known_bookings_only: Arc<[&'static str]>) -> Self {
-        Self { pool, known_bookings_only, connections: Connections::default(), connection: None }
+    /// A writer that connects when it is first used, the way that the pool connects at that time. `transaction_pooler`
+    /// says what is at the other end; `known_bookings_only` names the providers with `unknown_booking = "reject"`.
+    pub fn new(pool: PgPool, transaction_pooler: bool, known_bookings_only: Arc<[&'static str]>) -> Self {
+        Self { pool, transaction_pooler, known_bookings_only, connections: Connections::default(), session: None }
     }
 
     /// Has its connection counted there.
@@ -46,7 +44,7 @@ impl Writer {
     ///
     /// [`StoreError::Unavailable`]: some of them may be durable. Whoever is handed in again is not written twice.
     pub async fn write(&mut self, deliveries: &[Delivery], spooled: bool) -> Result<Vec<Receipt>, StoreError> {
-        let was_connected = self.connection.is_some();
+        let was_connected = self.session.is_some();
         match self.try_write(deliveries, spooled).await {
             // the server may have been restarted since the last batch
             Err(StoreError::Unavailable(_)) if was_connected => self.try_write(deliveries, spooled).await,
@@ -58,30 +56,29 @@ impl Writer {
     /// connection is given up: nobody knows what is still to come from it.
     async fn try_write(&mut self, deliveries: &[Delivery], spooled: bool) -> Result<Vec<Receipt>, StoreError> {
         let _used = self.connections.use_one();
-        let (mut connection, counted) = match self.connection.take() {
-            Some(connection) => connection,
+        let (mut session, counted) = match self.session.take() {
+            Some(session) => session,
             None => {
-                let mut connection = PgConnection::connect_with(&self.pool.connect_options()).await?;
-                connection.execute(PLANNING).await?;
-                (connection, self.connections.open_one())
+                let session = Session::open(&self.pool.connect_options(), self.transaction_pooler).await?;
+                (session, self.connections.open_one())
             }
         };
-        let receipts = match self.write_batch(&mut connection, deliveries, spooled).await {
-            Err(StoreError::Refused(_)) => self.write_one_by_one(&mut connection, deliveries, spooled).await,
+        let receipts = match self.write_batch(&mut session, deliveries, spooled).await {
+            Err(StoreError::Refused(_)) => self.write_one_by_one(&mut session, deliveries, spooled).await,
             result => result,
         }?;
-        self.connection = Some((connection, counted));
+        self.session = Some((session, counted));
         Ok(receipts)
     }
 
     async fn write_batch(
         &self,
-        connection: &mut PgConnection,
+        session: &mut Session,
         deliveries: &[Delivery],
         spooled: bool,
     ) -> Result<Vec<Receipt>, StoreError> {
         let events: Vec<_> = deliveries.iter().filter_map(Delivery::event).collect();
-        let decisions = record(connection, &events, spooled, &self.known_bookings_only).await?;
+        let decisions = record(session, &events, spooled, &self.known_bookings_only).await?;
         let mut unknown = Vec::new();
         for (event, decision) in events.iter().zip(&decisions) {
             if *decision == Decision::UnknownBooking {
@@ -91,7 +88,7 @@ impl Writer {
         }
         let unprocessed: Vec<_> = deliveries.iter().filter_map(Delivery::unprocessed).chain(&unknown).collect();
         if !unprocessed.is_empty() {
-            keep(connection, &unprocessed).await?;
+            keep(session, &unprocessed).await?;
         }
         let mut decisions = decisions.into_iter();
         let receipt = |delivery: &Delivery| match delivery {
@@ -108,18 +105,18 @@ impl Writer {
     /// So that of a batch only the row fails that the database refuses. It is kept unprocessed.
     async fn write_one_by_one(
         &self,
-        connection: &mut PgConnection,
+        session: &mut Session,
         deliveries: &[Delivery],
         spooled: bool,
     ) -> Result<Vec<Receipt>, StoreError> {
         let mut receipts = Vec::with_capacity(deliveries.len());
         for delivery in deliveries {
-            let written = self.write_batch(connection, std::slice::from_ref(delivery), spooled).await;
+            let written = self.write_batch(session, std::slice::from_ref(delivery), spooled).await;
             receipts.extend(match (written, delivery) {
                 (Err(StoreError::Refused(error)), Delivery::Event(event)) => {
                     tracing::error!(delivery.id = %event.id, %error, "the database refuses a row");
                     let detail = "the database refused the row";
-                    keep(connection, &[&UnprocessedDelivery::from_event(event, Reason::Refused, detail)]).await?;
+                    keep(session, &[&UnprocessedDelivery::from_event(event, Reason::Refused, detail)]).await?;
                     vec![Receipt::Refused]
                 }
                 (result, _) => result?,

@@ -171,7 +171,7 @@ async fn different_deliveries_of_one_booking_at_once_get_a_revision_each() {
 #[tokio::test]
 async fn a_repetition_that_joins_a_delivery_handed_in_again_is_counted_once() {
     let database = Database::new().await;
-    let mut writer = Writer::new(database.pool.clone(), Arc::new([]));
+    let mut writer = Writer::new(database.pool.clone(), false, Arc::new([]));
     let (callback, began) = (providers::by_name("booking_callback").unwrap(), OffsetDateTime::now_utc());
     let said: Vec<_> = (0..3)
         .map(|n| {

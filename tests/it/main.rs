@@ -4,10 +4,12 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod admin;
+mod alerts;
 mod answers;
 mod authentication;
 mod commands;
 mod configuration;
+mod containers;
 mod duplicates;
 mod embedded_postgres;
 mod failed_authentication;

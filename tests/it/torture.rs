@@ -4,9 +4,9 @@
 //! compared with what the clients know. `TORTURE_ROUNDS` says how many rounds, `TORTURE_SEED` repeats a run's choices
 //! (not its timing), `make torture` runs a hundred.
 
-mod chance;
+pub mod chance;
 mod client;
-mod connection;
+pub mod connection;
 mod faults;
 mod ledger;
 mod load;

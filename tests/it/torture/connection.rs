@@ -50,7 +50,8 @@ impl Connection {
         }
     }
 
-    async fn exchange(&mut self, request: &str) -> io::Result<Answer> {
+    /// One request as it stands, and its answer.
+    pub async fn exchange(&mut self, request: &str) -> io::Result<Answer> {
         self.0.write_all(request.as_bytes()).await?;
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
@@ -71,8 +72,8 @@ impl Connection {
     }
 }
 
-struct Answer {
-    status: u16,
+pub struct Answer {
+    pub status: u16,
     asks_to_try_again: bool,
     body: String,
 }

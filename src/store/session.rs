@@ -1,0 +1,66 @@
+//! A connection to write over: as it is, or through a pooler in transaction mode.
+//!
+//! Such a pooler hands a connection of the server to somebody else after each transaction, and with it what was prepared
+//! and set. What always holds behind one: a statement is prepared, settings included, in the transaction that runs it,
+//! and nothing of it stays behind.
+
+use sqlx::{
+    Connection, Executor, PgConnection, Postgres,
+    postgres::{PgArguments, PgConnectOptions, PgQueryResult, PgRow},
+    query::Query,
+};
+
+/// The statement is planned once, and for many rows: planning it for each batch would take longer than running it, and
+/// a plan made while the tables are small would read them whole when they no longer are.
+const PLANNING: &str = "set plan_cache_mode = force_generic_plan; set enable_seqscan = off";
+
+/// The same for one transaction.
+const BEGIN: &str = "begin; set local plan_cache_mode = force_generic_plan; set local enable_seqscan = off";
+
+/// See the module.
+pub(super) struct Session {
+    connection: PgConnection,
+    is_pooled: bool,
+}
+
+impl Session {
+    /// Connects; `is_pooled` says that a pooler in transaction mode stands in between.
+    pub(super) async fn open(options: &PgConnectOptions, is_pooled: bool) -> sqlx::Result<Self> {
+        let mut connection = PgConnection::connect_with(options).await?;
+        if !is_pooled {
+            connection.execute(PLANNING).await?;
+        }
+        Ok(Self { connection, is_pooled })
+    }
+
+    /// One statement, one commit; its rows.
+    pub(super) async fn fetch_all(&mut self, query: Query<'_, Postgres, PgArguments>) -> sqlx::Result<Vec<PgRow>> {
+        if !self.is_pooled {
+            return query.fetch_all(&mut self.connection).await;
+        }
+        self.connection.execute(BEGIN).await?;
+        let result = query.persistent(false).fetch_all(&mut self.connection).await;
+        self.end(result).await
+    }
+
+    /// One statement, one commit.
+    pub(super) async fn execute(&mut self, query: Query<'_, Postgres, PgArguments>) -> sqlx::Result<PgQueryResult> {
+        if !self.is_pooled {
+            return query.execute(&mut self.connection).await;
+        }
+        self.connection.execute(BEGIN).await?;
+        let result = query.persistent(false).execute(&mut self.connection).await;
+        self.end(result).await
+    }
+
+    async fn end<T>(&mut self, result: sqlx::Result<T>) -> sqlx::Result<T> {
+        match result {
+            Ok(done) => self.connection.execute("commit").await.map(|_| done),
+            Err(error) => {
+                // what failed with the connection is told by the next statement
+                let _ = self.connection.execute("rollback").await;
+                Err(error)
+            }
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! The alerts and the dashboard beside a real Prometheus: whatever there is an alert for is caused, and the alert fires.
+//! `make alerts-test` runs it; Prometheus comes from the system's packages.
+//!
+//! The rules are those of ops/alerts.yml with their windows and patience shortened to seconds. Two services write to one
+//! Postgres, of which one has no spool.
+
+mod prometheus;
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use sqlx::Executor;
+use tempfile::TempDir;
+
+use self::prometheus::Prometheus;
+use crate::support::{Command, Provider, Server, Service, provider, settings};
+
+/// Deliveries of about a kilobyte fill half of it soon.
+const SPOOL_BYTES: &str = "40000";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "it needs Prometheus: make alerts-test"]
+async fn every_alert_fires_when_it_is_caused_and_every_panel_shows_something() {
+    let (mut server, spool) = (Server::start(true).await, TempDir::new().unwrap());
+    let with_spool = start(&server, &[("SPOOL__DIRECTORY", &spool.path().display().to_string())]).await;
+    let mut without_spool = start(&server, &[]).await;
+    let prometheus = Prometheus::start(&[&with_spool, &without_spool]).await;
+    prometheus.scrapes(2).await;
+    let (updates, callbacks, orders) =
+        (provider("ticket_status_update"), provider("booking_callback"), provider("order_ticketed"));
+    for provider in [updates, callbacks, orders] {
+        deliver(&with_spool, provider, "first").await;
+    }
+    prometheus.evaluates(3).await;
+    assert_eq!(prometheus.firing().await, BTreeSet::new(), "all is well");
+
+    // nobody delivers
+    prometheus.fires("TicketWebhooksProviderSilent").await;
+
+    for _ in 0..8 {
+        let answer = with_spool.post(orders, json!({"cid": "wrong", "type": "order.ticketed"}).to_string()).await;
+        assert_eq!(answer.status, 401);
+    }
+    prometheus.fires("TicketWebhooksAuthenticationFailures").await;
+
+    let mut delivery = (callbacks.delivery)("main", "odd");
+    delivery["Status"] = "Postponed".into();
+    assert_eq!(with_spool.post(callbacks, delivery.to_string()).await.status, 422);
+    prometheus.fires("TicketWebhooksUnprocessedGrowing").await;
+
+    let mut delivery = (callbacks.delivery)("main", "first");
+    delivery["Status"] = "Failed".into();
+    // what the dashboard counts as odd
+    delivery["Passengers"][0]["Title"] = Value::Null;
+    assert_eq!(with_spool.post(callbacks, delivery.to_string()).await.status, 200);
+    prometheus.fires("TicketWebhooksConflicts").await;
+
+    let pool = server.pool();
+    let mut transaction = pool.begin().await.unwrap();
+    transaction.execute("lock table ticket_events in access exclusive mode").await.unwrap();
+    let (answer, ()) = tokio::join!(deliver(&with_spool, updates, "slow"), async {
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        transaction.rollback().await.unwrap();
+    });
+    assert_eq!(answer, 200);
+    pool.close().await;
+    prometheus.fires("TicketWebhooksSlow").await;
+
+    server.signal("KILL");
+    server.gone().await;
+    prometheus.fires("TicketWebhooksNotReady").await;
+    assert_eq!(deliver(&without_spool, callbacks, "refused").await, 503);
+    prometheus.fires("TicketWebhooksDeliveriesRefused").await;
+    for number in 0..25 {
+        assert_eq!(deliver(&with_spool, updates, &format!("spooled-{number}")).await, 200);
+    }
+    prometheus.fires("TicketWebhooksSpoolInUse").await;
+    prometheus.fires("TicketWebhooksSpoolHalfFull").await;
+    server.start_again().await;
+
+    without_spool.process.signal("KILL");
+    without_spool.process.wait();
+    prometheus.fires("TicketWebhooksDown").await;
+
+    assert_eq!(*prometheus.fired(), prometheus.rules().await, "no alert is left out");
+    prometheus.every_panel_shows_something().await;
+    with_spool.stop().await;
+}
+
+async fn start(server: &Server, variables: &[(&str, &str)]) -> Service {
+    let mut settings = settings(server.url());
+    settings.push(("TICKET_WEBHOOKS__SPOOL__MAX_BYTES".to_owned(), SPOOL_BYTES.to_owned()));
+    for (name, value) in variables {
+        settings.push((format!("TICKET_WEBHOOKS__{name}"), (*value).to_owned()));
+    }
+    let command = Command::new(&["serve"]).envs(&settings);
+    tokio::task::spawn_blocking(move || Service::over(command.start())).await.unwrap()
+}
+
+/// The status of the answer.
+async fn deliver(service: &Service, provider: &Provider, booking: &str) -> u16 {
+    service.post(provider, (provider.delivery)("main", booking).to_string()).await.status
+}
