@@ -13,10 +13,10 @@ WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
 RUN mkdir -p src benches/throughput && touch src/lib.rs \
     && echo 'fn main() {}' | tee src/main.rs benches/pure.rs benches/throughput/main.rs \
-    && cargo build --release --locked && rm -r src
+    && cargo build --release --locked --features opentelemetry && rm -r src
 COPY migrations migrations
 COPY src src
-RUN touch src/main.rs src/lib.rs && cargo build --release --locked
+RUN touch src/main.rs src/lib.rs && cargo build --release --locked --features opentelemetry
 RUN mkdir -p /root-of-image/var/lib/ticket-webhooks
 
 # Stage 3: the binary, the certificates of public authorities, and the list of what is in it. It needs no shell, writes nothing outside of

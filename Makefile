@@ -7,7 +7,7 @@ dev: server-programs
 	cargo run --locked -- dev
 
 test: server-programs
-	cargo test --locked
+	cargo test --locked --all-features
 
 # breaks one thing after the other under load: make torture TORTURE_ROUNDS=1000
 torture: export TORTURE_ROUNDS ?= 100
@@ -52,7 +52,7 @@ alerts-test: server-programs
 
 lint:
 	cargo fmt --check
-	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --all-targets --all-features -- -D warnings
 
 # what may be depended on (deny.toml); installs cargo-deny where it is missing, which takes minutes. Known
 # vulnerabilities, where there is a network: make deny CHECKS=advisories

@@ -61,5 +61,5 @@ pub mod embedded_postgres;
 pub mod lifecycle;
 /// What is counted, for Prometheus.
 pub mod metrics;
-/// Logs.
+/// Logs and traces.
 pub mod telemetry;

@@ -30,7 +30,7 @@ use crate::{
     payload::Payload,
     providers::{Outcome, Provider, Rejection},
     secrets::CurrentSecrets,
-    telemetry::TraceContext,
+    telemetry::{TraceContext, Traces},
     ticket_event::TicketEvent,
 };
 
@@ -71,6 +71,8 @@ pub struct Receiver {
     pub body_limit_bytes: usize,
     /// What is counted of all of them.
     pub metrics: Arc<Metrics>,
+    /// Where traces go.
+    pub traces: Arc<Traces>,
 }
 
 impl Receiver {
@@ -90,7 +92,7 @@ impl Receiver {
                 };
                 let fate = Fate::from(&outcome);
                 endpoint.metrics.delivered(None, fate);
-                let line = || log::not_taken_in(endpoint.provider, request, &outcome, fate);
+                let line = || log::not_taken_in(endpoint.provider, request, &outcome, fate, &self.traces);
                 self.failures.log(request.client, line);
                 outcome
             }
@@ -159,17 +161,17 @@ impl Receiver {
             Err(malformed) => {
                 let outcome = Outcome::Malformed(malformed.to_string());
                 let kept = unprocessed(Reason::Malformed, &outcome, secrets.redactor.bytes(&body));
-                let way = Way { endpoint, account, request, waiting_since: authenticated };
+                let way = Way { endpoint, account, request, authenticated, normalized: authenticated };
                 return Ok(self.make_durable(&way, kept, outcome).await);
             }
         };
         let payload = Payload::new(proof, document, &provider.credential_members(), &secrets.redactor);
 
         // normalize, make durable
-        let normalized = provider.normalize(&payload);
-        let waiting_since = Instant::now();
-        phases.normalize.record(waiting_since - authenticated);
-        let (delivery, outcome) = match normalized {
+        let booking = provider.normalize(&payload);
+        let normalized = Instant::now();
+        phases.normalize.record(normalized - authenticated);
+        let (delivery, outcome) = match booking {
             Ok(booking) => {
                 let event = TicketEvent {
                     id,
@@ -192,20 +194,20 @@ impl Receiver {
                 (kept, outcome)
             }
         };
-        let way = Way { endpoint, account, request, waiting_since };
+        let way = Way { endpoint, account, request, authenticated, normalized };
         Ok(self.make_durable(&way, delivery, outcome).await)
     }
 
     /// Answers with this outcome once the delivery is durable, unless the database decides otherwise.
     async fn make_durable(&self, way: &Way<'_>, delivery: Delivery, outcome: Outcome) -> Outcome {
-        let Way { endpoint, account, request, waiting_since } = *way;
-        let line = log::Line::of(&delivery, endpoint.provider, account);
-        let receipt = self.inbox.submit(delivery, waiting_since).await.ok();
+        let Way { endpoint, account, request, normalized, .. } = *way;
+        let line = log::Line::of(&delivery, way);
+        let receipt = self.inbox.submit(delivery, normalized).await.ok();
         let fate = receipt.as_ref().map_or(Fate::NotDurable, Fate::from);
-        let duration = request.start.elapsed();
+        let end = Instant::now();
         endpoint.metrics.delivered(Some(account.environment), fate);
-        self.metrics.phases.whole.record(duration);
-        line.write(request, receipt.as_ref(), fate, duration);
+        self.metrics.phases.whole.record(end - request.start);
+        line.write(receipt.as_ref(), fate, end, &self.traces);
         match receipt {
             None => Outcome::Unavailable,
             Some(Receipt::UnknownBooking) => Outcome::UnknownBooking,
@@ -220,8 +222,10 @@ struct Way<'a> {
     endpoint: &'a Endpoint,
     account: &'a Account,
     request: &'a Request<'a>,
+    /// Since when it is known who sent it.
+    authenticated: Instant,
     /// Since when it is ready to be made durable.
-    waiting_since: Instant,
+    normalized: Instant,
 }
 
 /// Why a delivery is kept unprocessed, in words that name the fields.

@@ -1,9 +1,16 @@
-//! Logs: one line per event to standard error, JSON unless somebody sits in front of it.
+//! Logs: one line per event to standard error, JSON unless somebody sits in front of it. And traces, where the feature
+//! `opentelemetry` is on.
 //!
 //! What always holds: a log line never waits for whoever reads standard error while there is room for it in memory, and
 //! none is lost at an orderly end or a panic. A line says what it is about in its own fields: there are no spans.
 
+mod trace;
 mod trace_context;
+#[cfg(feature = "opentelemetry")]
+mod traces;
+#[cfg(not(feature = "opentelemetry"))]
+#[path = "telemetry/no_traces.rs"]
+mod traces;
 mod writer;
 
 use std::{
@@ -15,8 +22,8 @@ use std::{
 use governor::{DefaultDirectRateLimiter, Quota};
 use tracing_subscriber::EnvFilter;
 
-pub use self::trace_context::TraceContext;
 use self::writer::Writer;
+pub use self::{trace::Trace, trace_context::TraceContext, traces::Traces};
 use crate::config::LogFormat;
 
 /// Logging, for as long as there is something to log: what is still in memory is written when this is dropped.

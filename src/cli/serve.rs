@@ -29,6 +29,7 @@ use crate::{
     secrets::{CurrentSecrets, Secrets},
     spool::Spool,
     store::{self, Connections, Writer},
+    telemetry::Traces,
 };
 
 /// Under full load there are a few ten thousand measurements in it.
@@ -113,6 +114,7 @@ pub(super) async fn serve(
         &mut tasks,
     );
     let queue = inbox.level();
+    let traces = Arc::new(Traces::start());
     let secrets = Secrets::new(&settings.providers, settings.admin.token.clone(), None);
     let secrets = Arc::new(CurrentSecrets::from_pointee(secrets));
     let receiver = Arc::new(Receiver {
@@ -121,6 +123,7 @@ pub(super) async fn serve(
         failures: Failures::new(server.authentication_failures_per_minute),
         body_limit_bytes: server.body_limit_bytes,
         metrics: Arc::clone(&metrics),
+        traces: Arc::clone(&traces),
     });
     let is_stopping = Arc::new(AtomicBool::new(false));
     let health = Health {
@@ -190,6 +193,7 @@ pub(super) async fn serve(
         signal = signals.next() => bail!("ended at once by a second signal ({signal})"),
     }
     pool.close().await;
+    spawn_blocking(move || traces.stop()).await?;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
 }

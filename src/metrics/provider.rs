@@ -60,7 +60,7 @@ impl Fate {
         &[Self::NotDurable, Self::Unauthenticated, Self::Malformed, Self::TooLarge, Self::TimedOut];
 
     /// The word.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Recorded => "recorded",
             Self::Duplicate => "duplicate",

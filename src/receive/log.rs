@@ -1,28 +1,52 @@
 //! The one line about every delivery. It names the booking and never shows what is in the body.
 
-use std::time::Duration;
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
 
+use tracing::Value;
 use uuid::Uuid;
 
-use super::Request;
+use super::{Request, Way};
 use crate::{
-    credentials::Account,
     delivery::{Delivery, Receipt},
     metrics::Fate,
     providers::{Outcome, Provider},
+    telemetry::{Trace, Traces},
 };
 
 /// About a delivery of which nothing is kept.
-pub(super) fn not_taken_in(provider: &dyn Provider, request: &Request<'_>, outcome: &Outcome, fate: Fate) {
+pub(super) fn not_taken_in(
+    provider: &dyn Provider,
+    request: &Request<'_>,
+    outcome: &Outcome,
+    fate: Fate,
+    traces: &Traces,
+) {
+    let end = Instant::now();
+    let trace_id = traces.export(&Trace {
+        parent: request.trace,
+        provider: provider.name(),
+        account: None,
+        booking_ref: None,
+        event: None,
+        outcome: fate.as_str(),
+        request_id: request.id,
+        client: request.client,
+        start: request.start,
+        phases: &[],
+        end,
+    });
     macro_rules! line {
         ($level:ident, $message:literal) => {
             tracing::$level!(
                 provider = provider.name(),
                 outcome = fate.as_str(),
                 status = outcome.status().as_u16(),
-                duration_ms = milliseconds(request.start.elapsed()),
+                duration_ms = milliseconds(end - request.start),
                 request.id = request.id,
-                trace.id = request.trace.map(tracing::field::display),
+                trace.id = shown(trace_id, request),
                 client.address = %request.client,
                 $message
             )
@@ -38,8 +62,7 @@ pub(super) fn not_taken_in(provider: &dyn Provider, request: &Request<'_>, outco
 /// What is said about a delivery that was handed in.
 pub(super) struct Line<'a> {
     id: Uuid,
-    provider: &'static str,
-    account: &'a Account,
+    way: &'a Way<'a>,
     /// A copy: the delivery itself is handed on.
     booking_ref: Option<String>,
     /// The status of the booking, or the reason why it is unprocessed.
@@ -47,41 +70,56 @@ pub(super) struct Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    pub(super) fn of(delivery: &Delivery, provider: &dyn Provider, account: &'a Account) -> Self {
+    pub(super) fn of(delivery: &Delivery, way: &'a Way<'a>) -> Self {
         let (id, booking_ref, says) = match delivery {
             Delivery::Event(event) => {
                 (event.id, Some(event.booking.booking_ref.clone()), event.booking.status.as_str())
             }
             Delivery::Unprocessed(delivery) => (delivery.id, None, delivery.reason.as_str()),
         };
-        Self { id, provider: provider.name(), account, booking_ref, says }
+        Self { id, way, booking_ref, says }
     }
 
     /// `None` when nothing took it.
-    pub(super) fn write(&self, request: &Request<'_>, receipt: Option<&Receipt>, fate: Fate, duration: Duration) {
+    pub(super) fn write(&self, receipt: Option<&Receipt>, fate: Fate, end: Instant, traces: &Traces) {
+        let Way { endpoint, account, request, authenticated, normalized } = *self.way;
+        let provider = endpoint.provider.name();
         let event = match receipt {
             Some(Receipt::Recorded { revision, .. }) => Some((self.id, *revision)),
             Some(Receipt::Duplicate { event_id, revision }) => Some((*event_id, *revision)),
             _ => None,
         };
+        let trace_id = traces.export(&Trace {
+            parent: request.trace,
+            provider,
+            account: Some(account),
+            booking_ref: self.booking_ref.as_deref(),
+            event,
+            outcome: fate.as_str(),
+            request_id: request.id,
+            client: request.client,
+            start: request.start,
+            phases: &[("authenticate", authenticated), ("normalize", normalized), ("make durable", end)],
+            end,
+        });
         let (mut id_text, mut event_id_text) = (Uuid::encode_buffer(), Uuid::encode_buffer());
         let id: &str = self.id.hyphenated().encode_lower(&mut id_text);
         let event_id: Option<&str> = event.map(|(id, _)| &*id.hyphenated().encode_lower(&mut event_id_text));
         macro_rules! line {
             ($level:ident, $message:literal) => {
                 tracing::$level!(
-                    provider = self.provider,
-                    account = self.account.name,
-                    environment = self.account.environment.as_str(),
+                    provider,
+                    account = account.name,
+                    environment = account.environment.as_str(),
                     delivery.id = id,
                     booking.reference = self.booking_ref,
                     says = self.says,
                     outcome = fate.as_str(),
                     event.id = event_id,
                     event.revision = event.map(|(_, revision)| revision),
-                    duration_ms = milliseconds(duration),
+                    duration_ms = milliseconds(end - request.start),
                     request.id = request.id,
-                    trace.id = request.trace.map(tracing::field::display),
+                    trace.id = shown(trace_id, request),
                     client.address = %request.client,
                     $message
                 )
@@ -91,6 +129,20 @@ impl<'a> Line<'a> {
             Fate::NotDurable => line!(error, "delivery not durable"),
             _ => line!(info, "delivery"),
         }
+    }
+}
+
+/// The trace that was exported, else the one that the caller named.
+fn shown(trace_id: Option<u128>, request: &Request<'_>) -> Option<impl Value> {
+    let id = trace_id.or(request.trace.map(|trace| trace.trace_id));
+    id.map(|id| tracing::field::display(Hex(id)))
+}
+
+struct Hex(u128);
+
+impl fmt::Display for Hex {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:032x}", self.0)
     }
 }
 

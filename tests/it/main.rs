@@ -32,3 +32,5 @@ mod support;
 mod timing;
 mod tls;
 mod torture;
+#[cfg(feature = "opentelemetry")]
+mod traces;
