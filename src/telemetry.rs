@@ -4,6 +4,7 @@
 //! What always holds: a log line never waits for whoever reads standard error while there is room for it in memory, and
 //! none is lost at an orderly end or a panic. A line says what it is about in its own fields: there are no spans.
 
+mod json;
 mod trace;
 mod trace_context;
 #[cfg(feature = "opentelemetry")]
@@ -22,7 +23,7 @@ use std::{
 use governor::{DefaultDirectRateLimiter, Quota};
 use tracing_subscriber::EnvFilter;
 
-use self::writer::Writer;
+use self::{json::Json, writer::Writer};
 pub use self::{trace::Trace, trace_context::TraceContext, traces::Traces};
 use crate::config::LogFormat;
 
@@ -53,8 +54,7 @@ pub fn start(format: LogFormat) -> anyhow::Result<Logging> {
         (subscriber.compact().with_target(false).try_init(), None)
     } else {
         let writer = Writer::start()?;
-        let subscriber = subscriber.with_writer(writer.clone()).json().flatten_event(true);
-        (subscriber.with_current_span(false).with_span_list(false).try_init(), Some(writer))
+        (subscriber.with_writer(writer.clone()).event_format(Json).try_init(), Some(writer))
     };
     started.map_err(|error| anyhow::anyhow!("logging cannot be started: {error}"))?;
     if let Some(writer) = writer.clone() {
