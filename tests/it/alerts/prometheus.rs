@@ -43,7 +43,7 @@ fn file(path: &str) -> String {
 }
 
 impl Prometheus {
-    /// Scrapes and evaluates twice a second.
+    /// Scrapes every second and evaluates twice as often.
     pub async fn start(services: &[&Service]) -> Self {
         let mut rules = file("ops/alerts.yml");
         for (long, short) in SHORTER {
@@ -53,7 +53,7 @@ impl Prometheus {
         let targets: Vec<_> =
             services.iter().map(|service| format!("\"{}\"", service.admin.trim_start_matches("http://"))).collect();
         let configuration = format!(
-            "global: {{scrape_interval: 500ms, scrape_timeout: 500ms, evaluation_interval: 500ms}}\n\
+            "global: {{scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 500ms}}\n\
              rule_files: [alerts.yml]\n\
              scrape_configs: [{{job_name: ticket-webhooks, static_configs: [{{targets: [{}]}}]}}]\n",
             targets.join(", ")

@@ -103,7 +103,7 @@ fn add_standby(stack: &mut Stack) {
     let script = "install -d -o postgres -g postgres -m 700 /var/lib/postgresql/standby && \
                   exec setpriv --reuid=postgres --regid=postgres --init-groups bash -ec ' \
                   export PATH=/usr/lib/postgresql/15/bin:$PATH PGDATA=/var/lib/postgresql/standby; \
-                  pg_basebackup -N -h postgres -U tickets -D $PGDATA -R -X stream -C -S standby; \
+                  pg_basebackup -N -c fast -h postgres -U tickets -D $PGDATA -R -X stream -C -S standby; \
                   exec postgres -c listen_addresses=*'";
     let standby = stack.run_beside(
         "standby",
