@@ -104,7 +104,7 @@ fn add_standby(stack: &mut Stack) {
                   exec setpriv --reuid=postgres --regid=postgres --init-groups bash -ec ' \
                   export PATH=/usr/lib/postgresql/15/bin:$PATH PGDATA=/var/lib/postgresql/standby; \
                   pg_basebackup -N -c fast -h postgres -U tickets -D $PGDATA -R -X stream -C -S standby; \
-                  exec postgres -c listen_addresses=*'";
+                  exec postgres -c listen_addresses=* -c synchronous_standby_names='";
     let standby = stack.run_beside(
         "standby",
         &[
@@ -113,7 +113,11 @@ fn add_standby(stack: &mut Stack) {
         ]
         .concat(),
     );
-    let state = |stack: &Stack| stack.query("select sync_state from pg_stat_replication where state = 'streaming'");
+    let state = |stack: &Stack| {
+        stack.query(
+            "select sync_state from pg_stat_replication where application_name = 'walreceiver' and state = 'streaming'",
+        )
+    };
     wait_until("the standby follows", || !state(stack).is_empty());
     stack.query("alter system set synchronous_standby_names = '*'");
     stack.query("select pg_reload_conf()");
