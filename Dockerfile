@@ -1,6 +1,6 @@
 # Stage 1: what the binary is made of, as CycloneDX. It needs the manifests alone, and so is made again only with them.
 FROM rust:1-slim-bookworm AS sbom
-RUN cargo install --locked cargo-cyclonedx@0.5.9
+RUN cargo install --locked --debug cargo-cyclonedx@0.5.9
 WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
 RUN mkdir -p src benches/throughput && touch src/lib.rs src/main.rs benches/pure.rs benches/throughput/main.rs \

@@ -33,7 +33,7 @@ pub enum UnknownBooking {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawProvider {
     path: Option<String>,
-    #[serde(deserialize_with = "super::networks")]
+    #[serde(deserialize_with = "super::server::networks")]
     allowed_networks: Vec<IpNet>,
     #[serde(deserialize_with = "unknown_booking")]
     unknown_booking: UnknownBooking,

@@ -59,7 +59,7 @@ const COUNTERS: &[(&str, &str)] = &[
 const GAUGES: &[(&str, &str)] = &[
     (QUEUE_DELIVERIES, "Deliveries waiting for a batch."),
     (QUEUE_CAPACITY, "Deliveries that may wait for a batch; beyond it they are refused."),
-    (BODY_MEMORY, "Memory counted for bodies that are being taken in, in bytes."),
+    (BODY_MEMORY, "Memory counted for bodies that are being taken in, beyond the first 16 KiB of each, in bytes."),
     (BODY_MEMORY_LIMIT, "Memory that bodies may have, in bytes (server.body_memory_bytes)."),
     (CONNECTIONS, "Open connections to the public listener."),
     (CONNECTIONS_LIMIT, "Connections that the public listener takes at once (server.max_connections)."),

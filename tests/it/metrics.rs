@@ -342,7 +342,8 @@ async fn what_is_in_flight_shows() {
     let mut waiting = Vec::new();
     for n in 0..5 {
         let mut wire = Wire::to(&service);
-        let body = says("main", "Success", &format!("B{n}")).to_string();
+        // what is small is not counted
+        let body = says("main", "Success", &format!("B{n}")).to_string() + &" ".repeat(20_000);
         let path = provider("booking_callback").path;
         wire.send(
             format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{body}", body.len()).as_bytes(),
