@@ -88,7 +88,7 @@ async fn every_alert_fires_when_it_is_caused_and_every_panel_shows_something() {
     without_spool.process.wait();
     prometheus.fires("TicketWebhooksDown").await;
 
-    assert_eq!(*prometheus.fired(), prometheus.rules().await, "no alert is left out");
+    assert_eq!(prometheus.fired(), prometheus.rules().await, "no alert is left out");
     prometheus.every_panel_shows_something().await;
     with_spool.stop().await;
 }

@@ -123,8 +123,8 @@ impl Prometheus {
     }
 
     /// All that were seen to fire.
-    pub fn fired(&self) -> std::cell::Ref<'_, BTreeSet<String>> {
-        self.fired.borrow()
+    pub fn fired(&self) -> BTreeSet<String> {
+        self.fired.borrow().clone()
     }
 
     /// All alerts that there are.
