@@ -136,8 +136,9 @@ impl Metrics {
     /// The page that Prometheus reads.
     pub fn render(&self, snapshot: &Snapshot) -> String {
         self.gauges.set(snapshot);
-        for (provider, metrics) in self.providers.iter().filter(|(provider, _)| snapshot.routed.contains(provider)) {
-            let age = metrics.age(self.started.elapsed());
+        for (provider, metrics) in &self.providers {
+            // one that is not routed cannot be silent
+            let Some(age) = metrics.age(self.started.elapsed(), snapshot.routed.contains(provider)) else { continue };
             self.registry.gauge(names::LAST_DELIVERY_AGE, &[("provider", provider)]).set(age);
         }
         ::metrics::with_local_recorder(&self.registry.0, || self.process.collect());

@@ -1,7 +1,7 @@
 //! What is counted of one provider: what became of its deliveries, and what of them was written.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
     time::{Duration, Instant},
 };
 
@@ -111,6 +111,8 @@ pub struct ProviderMetrics {
     started: Instant,
     /// When the last authenticated delivery came, in milliseconds since the start.
     last_delivery: AtomicU64,
+    /// Whether anybody ever could deliver.
+    was_routed: AtomicBool,
 }
 
 impl ProviderMetrics {
@@ -132,6 +134,7 @@ impl ProviderMetrics {
             authentication_failures: registry.counter(names::AUTHENTICATION_FAILURES, &[("provider", provider)]),
             started,
             last_delivery: AtomicU64::new(0),
+            was_routed: AtomicBool::new(false),
         }
     }
 
@@ -154,9 +157,13 @@ impl ProviderMetrics {
         }
     }
 
-    /// Seconds since the last authenticated delivery, so long after the start.
-    pub(super) fn age(&self, now: Duration) -> f64 {
-        now.saturating_sub(Duration::from_millis(self.last_delivery.load(Ordering::Relaxed))).as_secs_f64()
+    /// Seconds since the last authenticated delivery, so long after the start. `None` when it never was routed, and 0
+    /// when it is no more.
+    pub(super) fn age(&self, now: Duration, is_routed: bool) -> Option<f64> {
+        let was_routed = self.was_routed.fetch_or(is_routed, Ordering::Relaxed);
+        let last = Duration::from_millis(self.last_delivery.load(Ordering::Relaxed));
+        let age = if is_routed { now.saturating_sub(last).as_secs_f64() } else { 0.0 };
+        (is_routed || was_routed).then_some(age)
     }
 }
 
