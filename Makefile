@@ -25,9 +25,9 @@ IMAGE ?= ticket-webhooks
 # an image build need not have a network of its own
 DOCKER_BUILD = docker build --network=host
 
-# a second time: an engine may lose a layer that it has just made, and has the others still
+# several times: an engine may lose a layer that it has just made, and has the others still
 image:
-	$(DOCKER_BUILD) -t $(IMAGE) . || $(DOCKER_BUILD) -t $(IMAGE) .
+	$(DOCKER_BUILD) -t $(IMAGE) . || $(DOCKER_BUILD) -t $(IMAGE) . || $(DOCKER_BUILD) -t $(IMAGE) .
 
 COMPOSE = $$(docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
 
@@ -41,14 +41,14 @@ container-test:
 	  echo "SKIPPED: no Docker engine answers here, so nothing was proved in containers"; exit 0; fi; \
 	set -e; $(MAKE) image; \
 	pooler="$(DOCKER_BUILD) -t ticket-webhooks-test-pgbouncer tests/it/containers/pgbouncer"; $$pooler || $$pooler; \
-	cargo test --locked --test it containers:: -- --ignored --nocapture
+	cargo test --locked --all-features --test it containers:: -- --ignored --nocapture
 
 # promtool on the rules; then Prometheus beside the service, and everything caused that there is an alert for
 alerts-test: server-programs
 	@if ! command -v promtool >/dev/null; then \
 	  echo "SKIPPED: no Prometheus here (Debian: apt-get install prometheus), so the alerts were not tested"; exit 0; fi; \
 	set -e; promtool check rules ops/alerts.yml; promtool test rules ops/alerts_test.yml; \
-	cargo test --locked --test it alerts:: -- --ignored --nocapture
+	cargo test --locked --all-features --test it alerts:: -- --ignored --nocapture
 
 lint:
 	cargo fmt --check
