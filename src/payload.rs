@@ -47,8 +47,9 @@ impl Payload {
 
     /// The payload of a delivery that was authenticated and redacted when it was kept; `None` for what is no JSON.
     pub fn restore(text: String) -> Option<Self> {
-        let index = Document::parse(text.as_bytes()).ok()?.into_index();
-        Some(Self { text, index })
+        let document = Document::parse(text.as_bytes()).ok()?;
+        // the index is of the text without what may stand around it
+        Some(Self { text: document.as_str().to_owned(), index: document.into_index() })
     }
 
     /// Its text.

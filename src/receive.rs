@@ -18,8 +18,10 @@ use http::HeaderMap;
 use ipnet::IpNet;
 use uuid::{NoContext, Timestamp, Uuid};
 
-use self::decompress::{Undecompressed, decompress};
-pub use self::{decompress::is_compressed, failures::Failures};
+pub use self::{
+    decompress::{Undecompressed, decompress, is_compressed},
+    failures::Failures,
+};
 use crate::{
     addresses::is_in,
     credentials::{Account, Accounts, Verified},

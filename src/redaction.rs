@@ -56,40 +56,39 @@ impl Redactor {
         Cow::Owned(self.without_secrets(&document))
     }
 
-    /// A body that is no JSON, less every known secret and name, JSON's escapes looked through as far as they make
-    /// sense.
+    /// A body that is no JSON, less every known secret and name, as it is and with JSON's escapes looked through as far
+    /// as they make sense.
     pub fn bytes(&self, body: &[u8]) -> Vec<u8> {
-        let characters = unescaped(body);
-        let plain: Vec<u8> = characters.iter().flat_map(|(bytes, _)| bytes.iter().copied()).collect();
-        let mut out = Vec::with_capacity(body.len());
-        let (mut plain_at, mut body_at, mut skip_until) = (0, 0, 0);
-        for (bytes, length) in &characters {
-            if plain_at >= skip_until {
-                match self.length_at(&plain, plain_at) {
-                    Some(length) => {
-                        skip_until = plain_at + length;
-                        out.extend_from_slice(REDACTED.as_bytes());
-                    }
-                    None => out.extend_from_slice(&body[body_at..body_at + length]),
-                }
-            }
-            plain_at += bytes.len();
-            body_at += length;
-        }
-        out
+        // the secrets first: a name beside one stands as a word once that is gone
+        let less_secrets = replaced(body, |text, at| self.secret_at(text, at));
+        replaced(&less_secrets, |text, at| self.name_at(text, at))
     }
 
-    /// The length of the secret, or of the name that stands as a word, at this place.
-    fn length_at(&self, text: &[u8], at: usize) -> Option<usize> {
-        let starts = |value: &&SecretString| text[at..].starts_with(value.expose_secret().as_bytes());
-        let is_word = |name: &&SecretString| {
-            let neighbours = [at.checked_sub(1), at.checked_add(name.expose_secret().len())];
+    /// The length of the secret at this place.
+    fn secret_at(&self, text: &[u8], at: usize) -> Option<usize> {
+        self.substrings().find(|secret| text[at..].starts_with(secret.as_bytes())).map(str::len)
+    }
+
+    /// The length of the name that stands as a word at this place.
+    fn name_at(&self, text: &[u8], at: usize) -> Option<usize> {
+        let is_word = |name: &&str| {
+            let neighbours = [at.checked_sub(1), at.checked_add(name.len())];
             let mut neighbours = neighbours.into_iter().flatten().filter_map(|neighbour| text.get(neighbour));
             !neighbours.any(u8::is_ascii_alphanumeric)
         };
-        let mut secrets = self.secrets.iter().filter(|secret| secret.expose_secret().len() >= SHORTEST_SUBSTRING);
-        let found = secrets.find(starts).or_else(|| self.names.iter().filter(starts).find(is_word));
-        found.map(|value| value.expose_secret().len())
+        let names = self.names.iter().map(ExposeSecret::expose_secret);
+        names.filter(|name| text[at..].starts_with(name.as_bytes())).find(is_word).map(str::len)
+    }
+
+    /// The secrets that are replaced within a text.
+    fn substrings(&self) -> impl Iterator<Item = &str> {
+        let secrets = self.secrets.iter().map(ExposeSecret::expose_secret);
+        secrets.filter(|secret| secret.len() >= SHORTEST_SUBSTRING)
+    }
+
+    /// Whether an escape and what stands behind it spell a secret without meaning it.
+    fn is_spelled_in(&self, json: &str) -> bool {
+        json.contains('\\') && self.substrings().any(|secret| json.contains(secret))
     }
 
     /// Whether something in a text would be replaced.
@@ -104,6 +103,12 @@ impl Redactor {
 
     /// `None` when there is nothing to replace.
     fn redacted(&self, text: &str) -> Option<String> {
+        // reading a field takes NULs out of it, and with them what kept the parts of a secret apart
+        if text.contains('\0')
+            && let Some(redacted) = self.redacted(&text.replace('\0', ""))
+        {
+            return Some(redacted);
+        }
         let mut result = Cow::Borrowed(text);
         for secret in &self.secrets {
             let secret = secret.expose_secret();
@@ -139,9 +144,14 @@ impl Redactor {
         for leaf in document.leaves() {
             let raw = &text[leaf.clone()];
             let value = if raw.starts_with('"') { json::decode(raw).value } else { Cow::Borrowed(raw) };
-            if let Some(value) = self.redacted(&value) {
+            let in_quotes = |value: &str| serde_json::to_string(value).expect("a string can be written as JSON");
+            let mut written = self.redacted(&value).map(|value| in_quotes(&value));
+            if self.is_spelled_in(written.as_deref().unwrap_or(raw)) {
+                written = Some(in_quotes(REDACTED));
+            }
+            if let Some(written) = written {
                 out.push_str(&text[copied..leaf.start]);
-                out.push_str(&serde_json::to_string(&value).expect("a string can be written as JSON"));
+                out.push_str(&written);
                 copied = leaf.end;
             }
         }
@@ -219,6 +229,33 @@ fn without_word(text: &str, word: &str) -> Option<String> {
     (copied > 0).then(|| out + &text[copied..])
 }
 
+/// A body in which what is found is replaced, whether it is found as it is or with the escapes decoded.
+fn replaced(body: &[u8], length_at: impl Fn(&[u8], usize) -> Option<usize>) -> Vec<u8> {
+    let characters = unescaped(body);
+    let plain: Vec<u8> = characters.iter().flat_map(|(bytes, _)| bytes.iter().copied()).collect();
+    let mut out = Vec::with_capacity(body.len());
+    let (mut plain_at, mut body_at) = (0, 0);
+    // where what was found last ends
+    let (mut plain_end, mut body_end) = (0, 0);
+    for (bytes, length) in &characters {
+        let next = body_at + length;
+        if plain_at >= plain_end && body_at >= body_end {
+            let in_plain = length_at(&plain, plain_at).map(|length| plain_at + length);
+            // also from within an escape
+            let in_body = (body_at..next).find_map(|at| Some(at + length_at(body, at)?));
+            plain_end = in_plain.unwrap_or(plain_end);
+            body_end = in_body.unwrap_or(body_end);
+            match in_plain.or(in_body) {
+                Some(_) => out.extend_from_slice(REDACTED.as_bytes()),
+                None => out.extend_from_slice(&body[body_at..next]),
+            }
+        }
+        plain_at += bytes.len();
+        body_at = next;
+    }
+    out
+}
+
 /// Every character with the number of bytes that it takes in the body; one that is spelled as an escape is decoded.
 fn unescaped(body: &[u8]) -> Vec<(Vec<u8>, usize)> {
     let hex = |at: usize| {
@@ -236,6 +273,8 @@ fn unescaped(body: &[u8]) -> Vec<(Vec<u8>, usize)> {
                 None => (char::from_u32(high), 6),
             },
             (b'\\', None, Some(escaped @ (b'"' | b'\\' | b'/'))) => (Some(char::from(*escaped)), 2),
+            // what it stands for matters less than that it is no letter, which a name would not be a word beside
+            (b'\\', None, Some(b'b' | b'f' | b'n' | b'r' | b't')) => (Some(' '), 2),
             _ => (None, 0),
         };
         let (bytes, length) = match bytes {
@@ -289,6 +328,11 @@ mod tests {
             (r#"{"a":"by agency-api.","b":"agency-apis"}"#, r#"{"a":"by [redacted].","b":"agency-apis"}"#),
             (r#"{"a":"10001","b":10001}"#, r#"{"a":"10001","b":10001}"#),
             (r#"{"a":"\ud800 \u0000"}"#, r#"{"a":"\ud800 \u0000"}"#),
+            // put together when the NUL is removed
+            (r#"{"a":"k3y/\u0000p4rt"}"#, r#"{"a":"[redacted]"}"#),
+            // spelled by an escape and what is behind it, and not meant
+            (r#"{"a":"\u12345678"}"#, r#"{"a":"[redacted]"}"#),
+            (r#"{"a":"\"\\nagency-api\\n\""}"#, r#"{"a":"\"\\n[redacted]\\n\""}"#),
             (r#"{"a":"{\"b\":\"hunter\\\"2é😀\"}"}"#, r#"{"a":"{\"b\":\"[redacted]\"}"}"#),
             (r#"{"a":"[\"hunter\\\"2\\u00e9\\ud83d\\ude00\"]"}"#, r#"{"a":"[\"[redacted]\"]"}"#),
             (r#"{"a":"[\"\\u0068unter\\\"2\\u00E9\\uD83D\\uDE00\"]"}"#, r#"{"a":"[\"[redacted]\"]"}"#),
@@ -310,6 +354,10 @@ mod tests {
         );
         assert_eq!(redacted(r#"\u0068unter\"2\u00e9\ud83d\ude00 \"#), r"[redacted] \");
         assert_eq!(redacted("agency-api, agency-apis agency\\u002dapi"), "[redacted], agency-apis [redacted]");
+        // as it is where the escapes hide it, and a name beside a secret
+        assert_eq!(redacted(r"a\u12345678b"), "a[redacted]b");
+        assert_eq!(redacted("k3y/p4rtagency-apik3y/p4rt"), "[redacted][redacted][redacted]");
+        assert_eq!(redacted(r"\nagency-api"), r"\n[redacted]");
         assert_eq!(redactor().bytes(b"\xff\\u12"), b"\xff\\u12");
     }
 }

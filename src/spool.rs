@@ -11,7 +11,7 @@
 //! One process has one directory. It is a `redb` database, one commit with one sync for each batch.
 
 mod file;
-mod record;
+pub mod record;
 
 use std::{
     path::{Path, PathBuf},

@@ -28,7 +28,8 @@ struct Head {
     detail: String,
 }
 
-pub(super) fn encode(delivery: &Delivery) -> Vec<u8> {
+/// The record of a delivery.
+pub fn encode(delivery: &Delivery) -> Vec<u8> {
     let (head, body) = match delivery {
         Delivery::Event(event) => (
             Head {
@@ -68,8 +69,9 @@ pub(super) fn received_at(record: &[u8]) -> Option<OffsetDateTime> {
     OffsetDateTime::from_unix_timestamp_nanos(head.received_at_unix_nanos).ok()
 }
 
-/// What cannot be understood any more becomes an unprocessed delivery, so that nothing blocks what is behind it.
-pub(super) fn decode(record: &[u8]) -> Delivery {
+/// The delivery of a record. What cannot be understood any more becomes an unprocessed delivery, so that nothing
+/// blocks what is behind it.
+pub fn decode(record: &[u8]) -> Delivery {
     let split = record.iter().position(|byte| *byte == b'\n');
     let parts = split.map(|at| (serde_json::from_slice::<Head>(&record[..at]), &record[at + 1..]));
     match parts {

@@ -10,6 +10,7 @@ mod authentication;
 mod commands;
 mod configuration;
 mod containers;
+mod corpora;
 mod duplicates;
 mod embedded_postgres;
 mod failed_authentication;

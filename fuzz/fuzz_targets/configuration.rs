@@ -1,0 +1,7 @@
+//! Configuration files.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| ticket_webhooks_fuzz::configuration(data));
