@@ -1,7 +1,7 @@
 # The two commands for a fresh machine are `make dev` and `make test`: both install the PostgreSQL server programs where
 # they are missing. No server of the system is started or used.
 
-.PHONY: dev test torture lint deny bench bench-pure image up container-test alerts-test server-programs
+.PHONY: dev test torture fuzz lint deny bench bench-pure image up container-test alerts-test server-programs
 
 dev: server-programs
 	cargo run --locked -- dev
@@ -13,6 +13,17 @@ test: server-programs
 torture: export TORTURE_ROUNDS ?= 100
 torture: server-programs
 	cargo test --locked --release --test it torture:: -- --nocapture
+
+# make fuzz FUZZ_SECONDS=60: each target for so long, with a nightly toolchain; what is new goes to fuzz/found, and a
+# crash to fuzz/artifacts, from where it belongs into fuzz/corpus once it is mended
+fuzz: FUZZ_SECONDS ?= 900
+fuzz:
+	cargo fuzz --version || cargo install --locked cargo-fuzz
+	set -e; for target in $$(cargo +nightly fuzz list); do \
+	  mkdir -p fuzz/found/$$target; \
+	  cargo +nightly fuzz run $$target fuzz/found/$$target fuzz/corpus/$$target -- -dict=fuzz/$$target.dict \
+	    -max_total_time=$(FUZZ_SECONDS) -max_len=8192 -rss_limit_mb=2048; \
+	done
 
 # make bench ARGS=--quick
 bench: server-programs
