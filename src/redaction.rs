@@ -270,7 +270,7 @@ fn unescaped(body: &[u8]) -> Vec<(Vec<u8>, usize)> {
         let (bytes, length) = match (body[at], hex(at), body.get(at + 1)) {
             (b'\\', Some(high), _) => match low(high) {
                 Some(low) => (char::from_u32(0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00)), 12),
-                None => (char::from_u32(high), 6),
+                None => (char::from_u32(high).or(Some(char::REPLACEMENT_CHARACTER)), 6),
             },
             (b'\\', None, Some(escaped @ (b'"' | b'\\' | b'/'))) => (Some(char::from(*escaped)), 2),
             // what it stands for matters less than that it is no letter, which a name would not be a word beside
@@ -357,7 +357,7 @@ mod tests {
         // as it is where the escapes hide it, and a name beside a secret
         assert_eq!(redacted(r"a\u12345678b"), "a[redacted]b");
         assert_eq!(redacted("k3y/p4rtagency-apik3y/p4rt"), "[redacted][redacted][redacted]");
-        assert_eq!(redacted(r"\nagency-api"), r"\n[redacted]");
+        assert_eq!(redacted(r"\nagency-api \ud83dagency-api"), r"\n[redacted] \ud83d[redacted]");
         assert_eq!(redactor().bytes(b"\xff\\u12"), b"\xff\\u12");
     }
 }
