@@ -46,7 +46,7 @@ impl DatabaseSettings {
         // sqlx logs a parameter that it does not know with its value, which may be a misspelled password
         let parsed = tracing::subscriber::with_default(NoSubscriber::new(), || url.parse::<PgConnectOptions>());
         match parsed {
-            Ok(options) if has_scheme => {
+            Ok(options) if has_scheme && !is_cut_short(url) => {
                 // no float is read here, and poolers refuse a connection over a parameter that they do not know
                 let options = options.application_name("ticket-webhooks").extra_float_digits(None);
                 check_certificates(&options)?;
@@ -61,6 +61,14 @@ impl DatabaseSettings {
             }
         }
     }
+}
+
+/// Whether a `/` that is not percent-encoded ends the user or the password early: the rest of it would be taken for the
+/// name of the database, which is no secret.
+fn is_cut_short(url: &str) -> bool {
+    let before_query = url.split(['?', '#']).next().unwrap_or_default();
+    let path = before_query.split_once("://").and_then(|(_, location)| location.split_once('/'));
+    path.is_some_and(|(_, path)| path.contains('@'))
 }
 
 /// Without the name of the file nobody would know which one is not there.

@@ -189,7 +189,7 @@ fn values_that_cannot_be_right_are_refused() {
     let address = "TICKET_WEBHOOKS__SERVER__PUBLIC_ADDRESS";
     refused(&with(""), &[(address, "hunter2")], &[address, "server.public_address", "IP address"]);
     refused(&with(""), &[("PORT", "http")], &["PORT", "port number"]);
-    for url in ["hunter2", "localhost:5432/hunter2", "mysql://u:hunter2@h/db"] {
+    for url in ["hunter2", "localhost:5432/hunter2", "mysql://u:hunter2@h/db", "postgres://u:12/hunter2@h/db"] {
         refused("", &[("DATABASE_URL", url)], &["DATABASE_URL", "postgres://"]);
     }
     let most = "TICKET_WEBHOOKS__DATABASE__MAX_CONNECTIONS";
