@@ -46,7 +46,7 @@ impl Payload {
     }
 
     /// The payload of a delivery that was authenticated and redacted when it was kept; `None` for what is no JSON.
-    pub fn restore(text: String) -> Option<Self> {
+    pub fn restore(text: &str) -> Option<Self> {
         let document = Document::parse(text.as_bytes()).ok()?;
         // the index is of the text without what may stand around it
         Some(Self { text: document.as_str().to_owned(), index: document.into_index() })

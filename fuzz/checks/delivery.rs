@@ -182,7 +182,7 @@ impl World {
         assert_none_in_json(text);
         assert_no_member(text, &self.provider.credential_members());
         // what was accepted says the same when it is taken from what is stored
-        let restored = Payload::restore(text.to_owned()).expect("it is JSON");
+        let restored = Payload::restore(text).expect("it is JSON");
         assert_eq!(self.provider.normalize(&restored).ok(), *booking);
         let proof = self.proof();
         let document = Document::parse(kept).expect("it is JSON");

@@ -109,7 +109,7 @@ fn restore(head: Head, body: &[u8]) -> Delivery {
     if let Some(reason) = reason {
         return unprocessed(provider, account, reason, detail);
     }
-    let payload = std::str::from_utf8(body).ok().and_then(|text| Payload::restore(text.to_owned()));
+    let payload = std::str::from_utf8(body).ok().and_then(Payload::restore);
     match (providers::by_name(&provider), payload) {
         (Some(known), Some(payload)) => match known.normalize(&payload) {
             Ok(booking) => {

@@ -176,7 +176,7 @@ async fn a_repetition_that_joins_a_delivery_handed_in_again_is_counted_once() {
     let said: Vec<_> = (0..3)
         .map(|n| {
             let text = (provider("booking_callback").delivery)("main", "B1").to_string();
-            let payload = Payload::restore(text).unwrap();
+            let payload = Payload::restore(&text).unwrap();
             Delivery::Event(TicketEvent {
                 id: Uuid::now_v7(),
                 provider: callback.name(),
