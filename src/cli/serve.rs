@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// Under full load there are a few ten thousand measurements in it.
-const TIDY_PAUSE: Duration = Duration::from_millis(500);
+const TIDY_PAUSE: Duration = Duration::from_millis(100);
 
 /// Open files beside the connections: listeners, the spool, the runtime's own, connections that are about to go.
 const OTHER_FILES: u64 = 256;
