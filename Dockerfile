@@ -19,8 +19,8 @@ COPY src src
 RUN touch src/main.rs src/lib.rs && cargo build --release --locked --features opentelemetry
 RUN mkdir -p /root-of-image/var/lib/ticket-webhooks
 
-# Stage 3: the binary, the certificates of public authorities, and the list of what is in it. It needs no shell, writes nothing outside of
-# /var/lib/ticket-webhooks, and runs as nobody in particular.
+# Stage 3: the binary, the certificates of public authorities, and the list of what is in it. It needs no shell, writes
+# nothing outside of /var/lib/ticket-webhooks, and runs as nobody in particular.
 FROM debian:bookworm-slim
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build --chown=65532:65532 /root-of-image/var/lib/ticket-webhooks /var/lib/ticket-webhooks

@@ -50,8 +50,8 @@ up: image
 container-test:
 	@if ! docker info >/dev/null 2>&1; then \
 	  echo "SKIPPED: no Docker engine answers here, so nothing was proved in containers"; exit 0; fi; \
-	set -e; $(MAKE) image; \
-	pooler="$(DOCKER_BUILD) -t ticket-webhooks-test-pgbouncer tests/it/containers/pgbouncer"; $$pooler || $$pooler; \
+	set -e; $(MAKE) image DOCKER_BUILD="$(DOCKER_BUILD) --quiet"; \
+	pooler="$(DOCKER_BUILD) --quiet -t ticket-webhooks-test-pgbouncer tests/it/containers/pgbouncer"; $$pooler || $$pooler; \
 	cargo test --locked --all-features --test it containers:: -- --ignored --nocapture
 
 # promtool on the rules; then Prometheus beside the service, and everything caused that there is an alert for
