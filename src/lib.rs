@@ -57,7 +57,7 @@ pub mod cli;
 pub mod config;
 /// The private Postgres of `dev` and the tests.
 pub mod embedded_postgres;
-/// Signals.
+/// The process: its signals, and what it may have of the system.
 pub mod lifecycle;
 /// What is counted, for Prometheus.
 pub mod metrics;

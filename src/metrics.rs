@@ -39,8 +39,6 @@ pub struct Metrics {
     gauges: Gauges,
     started: Instant,
     providers: Vec<(&'static str, Arc<ProviderMetrics>)>,
-    /// What was written, of every provider there is.
-    written: Vec<(&'static str, Written)>,
     /// What a spool held that cannot be read.
     unreadable: Written,
     /// The phases of a delivery.
@@ -92,10 +90,6 @@ impl Metrics {
                 .iter()
                 .map(|provider| (provider.name(), Arc::new(ProviderMetrics::new(&registry, provider.name(), started))))
                 .collect(),
-            written: PROVIDERS
-                .iter()
-                .map(|provider| (provider.name(), Written::new(&registry, provider.name())))
-                .collect(),
             unreadable: Written::of_no_provider(&registry),
             phases: Phases {
                 authenticate: phase("authenticate"),
@@ -122,8 +116,8 @@ impl Metrics {
     /// Counts what was written to Postgres; the receipts are in the order of the deliveries.
     pub fn written(&self, deliveries: &[Delivery], receipts: &[Receipt]) {
         for (delivery, receipt) in deliveries.iter().zip(receipts) {
-            let of_provider = self.written.iter().find(|(provider, _)| *provider == delivery.provider());
-            of_provider.map_or(&self.unreadable, |(_, written)| written).count(delivery, receipt);
+            let of_provider = self.providers.iter().find(|(provider, _)| *provider == delivery.provider());
+            of_provider.map_or(&self.unreadable, |(_, metrics)| &metrics.written).count(delivery, receipt);
         }
     }
 

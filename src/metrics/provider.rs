@@ -108,6 +108,8 @@ pub struct ProviderMetrics {
     /// By environment (the last is `none`) and outcome; what cannot be is not counted.
     deliveries: [[Counter; Fate::COUNT]; 3],
     authentication_failures: Counter,
+    /// Of what they became in Postgres.
+    pub(super) written: Written,
     started: Instant,
     /// When the last authenticated delivery came, in milliseconds since the start.
     last_delivery: AtomicU64,
@@ -132,6 +134,7 @@ impl ProviderMetrics {
                 of("none", Fate::NOT_HANDED_IN),
             ],
             authentication_failures: registry.counter(names::AUTHENTICATION_FAILURES, &[("provider", provider)]),
+            written: Written::new(registry, provider),
             started,
             last_delivery: AtomicU64::new(0),
             was_routed: AtomicBool::new(false),
@@ -176,7 +179,7 @@ pub(super) struct Written {
 }
 
 impl Written {
-    pub(super) fn new(registry: &Registry, provider: &'static str) -> Self {
+    fn new(registry: &Registry, provider: &'static str) -> Self {
         let counter = |name| registry.counter(name, &[("provider", provider)]);
         Self {
             revisions: counter(names::REVISIONS),

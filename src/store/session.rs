@@ -6,7 +6,7 @@
 
 use sqlx::{
     Connection, Executor, PgConnection, Postgres,
-    postgres::{PgArguments, PgConnectOptions, PgQueryResult, PgRow},
+    postgres::{PgArguments, PgConnectOptions, PgRow},
     query::Query,
 };
 
@@ -33,23 +33,13 @@ impl Session {
         Ok(Self { connection, is_pooled })
     }
 
-    /// One statement, one commit; its rows.
+    /// One statement, one commit; its rows, if it has any.
     pub(super) async fn fetch_all(&mut self, query: Query<'_, Postgres, PgArguments>) -> sqlx::Result<Vec<PgRow>> {
         if !self.is_pooled {
             return query.fetch_all(&mut self.connection).await;
         }
         self.connection.execute(BEGIN).await?;
         let result = query.persistent(false).fetch_all(&mut self.connection).await;
-        self.end(result).await
-    }
-
-    /// One statement, one commit.
-    pub(super) async fn execute(&mut self, query: Query<'_, Postgres, PgArguments>) -> sqlx::Result<PgQueryResult> {
-        if !self.is_pooled {
-            return query.execute(&mut self.connection).await;
-        }
-        self.connection.execute(BEGIN).await?;
-        let result = query.persistent(false).execute(&mut self.connection).await;
         self.end(result).await
     }
 

@@ -22,6 +22,6 @@ pub(super) async fn keep(session: &mut Session, deliveries: &[&UnprocessedDelive
     .bind(column!(delivery => delivery.detail.as_str()))
     .bind(column!(delivery => delivery.body.as_slice()))
     .bind(column!(delivery => delivery.received_at));
-    session.execute(query).await?;
+    session.fetch_all(query).await?;
     Ok(())
 }
