@@ -52,8 +52,13 @@ impl Redactor {
         if memchr::memchr(b'\\', kept.as_bytes()).is_none() && !self.occurs_in(&kept) {
             return kept;
         }
-        let document = Document::parse(kept.as_bytes()).expect("taking members out leaves valid JSON");
-        Cow::Owned(self.without_secrets(&document))
+        Cow::Owned(match kept {
+            Cow::Borrowed(_) => self.without_secrets(document),
+            Cow::Owned(kept) => {
+                let kept = Document::parse(kept.as_bytes()).expect("taking members out leaves valid JSON");
+                self.without_secrets(&kept)
+            }
+        })
     }
 
     /// A body that is no JSON, less every known secret and name, as it is and with JSON's escapes looked through as far

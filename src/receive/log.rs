@@ -24,39 +24,7 @@ pub(super) fn not_taken_in(
     fate: Fate,
     traces: &Traces,
 ) {
-    let end = Instant::now();
-    let trace_id = traces.export(&Trace {
-        parent: request.trace,
-        provider: provider.name(),
-        account: None,
-        booking_ref: None,
-        event: None,
-        outcome: fate.as_str(),
-        request_id: request.id,
-        client: request.client,
-        start: request.start,
-        phases: &[],
-        end,
-    });
-    macro_rules! line {
-        ($level:ident, $message:literal) => {
-            tracing::$level!(
-                provider = provider.name(),
-                outcome = fate.as_str(),
-                status = outcome.status().as_u16(),
-                duration_ms = milliseconds(end - request.start),
-                request.id = request.id,
-                trace.id = shown(trace_id, request),
-                client.address = %request.client,
-                $message
-            )
-        };
-    }
-    match fate {
-        Fate::NotDurable => line!(error, "delivery not durable"),
-        Fate::Unauthenticated => line!(warn, "delivery not authenticated"),
-        _ => line!(warn, "delivery not taken in"),
-    }
+    write(provider, request, Err(outcome), fate, Instant::now(), traces);
 }
 
 /// What is said about a delivery that was handed in.
@@ -82,53 +50,74 @@ impl<'a> Line<'a> {
 
     /// `None` when nothing took it.
     pub(super) fn write(&self, receipt: Option<&Receipt>, fate: Fate, end: Instant, traces: &Traces) {
-        let Way { endpoint, account, request, authenticated, normalized } = *self.way;
-        let provider = endpoint.provider.name();
-        let event = match receipt {
-            Some(Receipt::Recorded { revision, .. }) => Some((self.id, *revision)),
-            Some(Receipt::Duplicate { event_id, revision }) => Some((*event_id, *revision)),
-            _ => None,
+        let Way { endpoint, request, .. } = self.way;
+        write(endpoint.provider, request, Ok((self, receipt)), fate, end, traces);
+    }
+}
+
+/// The line and the trace. What is not known of a delivery is left out of both.
+fn write(
+    provider: &dyn Provider,
+    request: &Request<'_>,
+    delivery: Result<(&Line<'_>, Option<&Receipt>), &Outcome>,
+    fate: Fate,
+    end: Instant,
+    traces: &Traces,
+) {
+    let line = delivery.as_ref().ok().map(|(line, _)| *line);
+    let account = line.map(|line| line.way.account);
+    let booking_ref = line.and_then(|line| line.booking_ref.as_deref());
+    let event = match delivery {
+        Ok((line, Some(Receipt::Recorded { revision, .. }))) => Some((line.id, *revision)),
+        Ok((_, Some(Receipt::Duplicate { event_id, revision }))) => Some((*event_id, *revision)),
+        _ => None,
+    };
+    let phases = line.map(|line| {
+        let Way { authenticated, normalized, .. } = *line.way;
+        [("authenticate", authenticated), ("normalize", normalized), ("make durable", end)]
+    });
+    let trace_id = traces.export(&Trace {
+        parent: request.trace,
+        provider: provider.name(),
+        account,
+        booking_ref,
+        event,
+        outcome: fate.as_str(),
+        request_id: request.id,
+        client: request.client,
+        start: request.start,
+        phases: phases.as_ref().map_or(&[], |phases| phases),
+        end,
+    });
+    let (mut id_text, mut event_id_text) = (Uuid::encode_buffer(), Uuid::encode_buffer());
+    let id: Option<&str> = line.map(|line| &*line.id.hyphenated().encode_lower(&mut id_text));
+    let event_id: Option<&str> = event.map(|(id, _)| &*id.hyphenated().encode_lower(&mut event_id_text));
+    macro_rules! line {
+        ($level:ident, $message:literal) => {
+            tracing::$level!(
+                provider = provider.name(),
+                account = account.map(|account| account.name.as_str()),
+                environment = account.map(|account| account.environment.as_str()),
+                delivery.id = id,
+                booking.reference = booking_ref,
+                says = line.map(|line| line.says),
+                outcome = fate.as_str(),
+                status = delivery.err().map(|outcome| outcome.status().as_u16()),
+                event.id = event_id,
+                event.revision = event.map(|(_, revision)| revision),
+                duration_ms = milliseconds(end - request.start),
+                request.id = request.id,
+                trace.id = shown(trace_id, request),
+                client.address = %request.client,
+                $message
+            )
         };
-        let trace_id = traces.export(&Trace {
-            parent: request.trace,
-            provider,
-            account: Some(account),
-            booking_ref: self.booking_ref.as_deref(),
-            event,
-            outcome: fate.as_str(),
-            request_id: request.id,
-            client: request.client,
-            start: request.start,
-            phases: &[("authenticate", authenticated), ("normalize", normalized), ("make durable", end)],
-            end,
-        });
-        let (mut id_text, mut event_id_text) = (Uuid::encode_buffer(), Uuid::encode_buffer());
-        let id: &str = self.id.hyphenated().encode_lower(&mut id_text);
-        let event_id: Option<&str> = event.map(|(id, _)| &*id.hyphenated().encode_lower(&mut event_id_text));
-        macro_rules! line {
-            ($level:ident, $message:literal) => {
-                tracing::$level!(
-                    provider,
-                    account = account.name,
-                    environment = account.environment.as_str(),
-                    delivery.id = id,
-                    booking.reference = self.booking_ref,
-                    says = self.says,
-                    outcome = fate.as_str(),
-                    event.id = event_id,
-                    event.revision = event.map(|(_, revision)| revision),
-                    duration_ms = milliseconds(end - request.start),
-                    request.id = request.id,
-                    trace.id = shown(trace_id, request),
-                    client.address = %request.client,
-                    $message
-                )
-            };
-        }
-        match fate {
-            Fate::NotDurable => line!(error, "delivery not durable"),
-            _ => line!(info, "delivery"),
-        }
+    }
+    match (fate, delivery) {
+        (Fate::NotDurable, _) => line!(error, "delivery not durable"),
+        (Fate::Unauthenticated, _) => line!(warn, "delivery not authenticated"),
+        (_, Err(_)) => line!(warn, "delivery not taken in"),
+        (_, Ok(_)) => line!(info, "delivery"),
     }
 }
 
