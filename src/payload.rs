@@ -8,18 +8,18 @@
 //! one counts as missing, a number where a string is expected is taken as its digits, NUL characters (which Postgres
 //! cannot store in text) are removed, of a repeated key the last one counts.
 
+mod findings;
+
 use std::{borrow::Cow, fmt};
 
 use time::{Date, macros::format_description};
 
+pub use self::findings::{FieldError, Findings, Problem};
 use crate::{
     credentials::Verified,
     json::{Document, Index, Kind, Member, Value},
     redaction::Redactor,
 };
-
-/// More warnings than this on one delivery tell nothing new.
-const MAX_WARNINGS: usize = 100;
 
 /// A booking reference may have this many characters; an index entry in Postgres is bounded.
 pub const MAX_REFERENCE_CHARS: usize = 255;
@@ -68,66 +68,6 @@ impl Payload {
     }
 }
 
-/// A required field that is missing or cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FieldError {
-    /// The field in the provider's spelling, with its path.
-    pub field: String,
-    /// What is wrong with it.
-    pub problem: Problem,
-}
-
-/// What can be wrong with a required field.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Problem {
-    /// Not there, null, or empty.
-    Missing,
-    /// There, but not what it must be: `must be …`.
-    MustBe(String),
-}
-
-impl fmt::Display for FieldError {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.problem {
-            Problem::Missing => write!(formatter, "{} is required", self.field),
-            Problem::MustBe(what) => write!(formatter, "{} must be {what}", self.field),
-        }
-    }
-}
-
-/// What reading a payload brought to light.
-#[derive(Default)]
-pub struct Findings {
-    /// Reasons to refuse the delivery.
-    pub errors: Vec<FieldError>,
-    warnings: Vec<String>,
-    left_out: usize,
-}
-
-impl Findings {
-    /// Notes something odd.
-    pub fn warn(&mut self, text: impl FnOnce() -> String) {
-        if self.warnings.len() < MAX_WARNINGS {
-            self.warnings.push(text());
-        } else {
-            self.left_out += 1;
-        }
-    }
-
-    /// Notes a reason to refuse the delivery.
-    pub fn refuse(&mut self, field: String, problem: Problem) {
-        self.errors.push(FieldError { field, problem });
-    }
-
-    /// The warnings, the number of those beyond the hundredth in the last one.
-    pub fn into_warnings(mut self) -> Vec<String> {
-        if self.left_out > 0 {
-            self.warnings.push(format!("{} more warnings", self.left_out));
-        }
-        self.warnings
-    }
-}
-
 /// The fields of one object of the payload.
 pub struct Fields<'a> {
     object: Option<Value<'a>>,
@@ -165,9 +105,9 @@ impl<'a> Fields<'a> {
 
     /// A field that the provider's document calls mandatory, without which the delivery still means something.
     pub fn expected(&self, key: &str, findings: &mut Findings) -> Option<String> {
-        let warned = findings.warnings.len() + findings.left_out;
+        let warned = findings.warned();
         let text = self.optional(key, findings);
-        if text.is_none() && findings.warnings.len() + findings.left_out == warned {
+        if text.is_none() && findings.warned() == warned {
             findings.warn(|| format!("{}{key} is missing", self.path));
         }
         text

@@ -1,0 +1,68 @@
+//! Decoding a string of JSON. A lone surrogate is replaced: no string of Rust or Postgres can hold one.
+
+use std::{borrow::Cow, fmt};
+
+use serde::de::{self, Deserialize, Deserializer, Visitor};
+
+/// A decoded string.
+pub struct Text<'a> {
+    /// The characters; U+FFFD stands for every lone surrogate.
+    pub value: Cow<'a, str>,
+    /// Whether something had to be replaced.
+    pub repaired: bool,
+}
+
+/// Decodes a string's text, quotes included.
+pub(crate) fn decode(quoted: &str) -> Text<'_> {
+    let inner = &quoted[1..quoted.len() - 1];
+    if !inner.as_bytes().contains(&b'\\') {
+        return Text { value: Cow::Borrowed(inner), repaired: false };
+    }
+    let Decoded(text) = serde_json::from_str(quoted).expect("the text is a valid JSON string");
+    text
+}
+
+/// A string read as bytes, which is how `serde_json` lets lone surrogates through (as three bytes that are no UTF-8).
+struct Decoded<'a>(Text<'a>);
+
+impl<'de> Deserialize<'de> for Decoded<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Characters;
+        impl<'de> Visitor<'de> for Characters {
+            type Value = Text<'de>;
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a string")
+            }
+            fn visit_borrowed_bytes<E: de::Error>(self, bytes: &'de [u8]) -> Result<Text<'de>, E> {
+                Ok(match std::str::from_utf8(bytes) {
+                    Ok(text) => Text { value: Cow::Borrowed(text), repaired: false },
+                    Err(_) => replaced(bytes),
+                })
+            }
+            fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Text<'de>, E> {
+                Ok(match std::str::from_utf8(bytes) {
+                    Ok(text) => Text { value: Cow::Owned(text.to_owned()), repaired: false },
+                    Err(_) => replaced(bytes),
+                })
+            }
+        }
+        deserializer.deserialize_bytes(Characters).map(Decoded)
+    }
+}
+
+fn replaced(bytes: &[u8]) -> Text<'static> {
+    let mut value = String::with_capacity(bytes.len());
+    let mut broken = 0;
+    for chunk in bytes.utf8_chunks() {
+        value.push_str(chunk.valid());
+        // the three bytes of a surrogate are reported one by one
+        broken = if chunk.valid().is_empty() { broken } else { 0 };
+        if !chunk.invalid().is_empty() {
+            if broken % 3 == 0 {
+                value.push(char::REPLACEMENT_CHARACTER);
+            }
+            broken += 1;
+        }
+    }
+    Text { value: Cow::Owned(value), repaired: true }
+}
