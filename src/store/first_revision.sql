@@ -1,4 +1,5 @@
--- Records the first revisions of a batch. What is not the first of its booking, or was written before, is not inserted.
+-- Records the first revisions of a batch. What is not the first of its booking is not inserted, and so is what was
+-- written before, as its booking has a first revision. To look for its id, too, would cost every row a moment.
 insert into ticket_events (
     id, provider, account, environment, booking_ref, revision, status, pnr, gds_pnr, airline_pnrs, booking_number,
     trace_id, provider_status, remark, passengers, ticket_numbers, warnings, payload, content_hash, received_at,
@@ -9,5 +10,5 @@ select
     booking_number, trace_id, provider_status, remark, passengers::jsonb, string_to_array(ticket_numbers, e'\n'),
     string_to_array(warnings, e'\n'), payload::json, content_hash, received_at, last_received_at, delivery_count
 from delivery
-on conflict do nothing
+on conflict (provider, environment, booking_ref, revision) do nothing
 returning id

@@ -153,7 +153,14 @@ async fn record_round(
             [run] => bind_columns!(sqlx::query(FIRST_REVISION), of_one, run),
             runs => bind_columns!(sqlx::query(FIRST_REVISIONS), of_all, runs),
         };
-        for row in session.fetch_all(query).await? {
+        let rows = match session.fetch_all(query).await.map_err(StoreError::from) {
+            Ok(rows) => rows,
+            // an id that is there though the first revision of its booking is not, a race, or a row that will be
+            // refused below, too
+            Err(error) if error.is_conflict() || matches!(error, StoreError::Refused(_)) => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        for row in rows {
             let decision = Decision::Recorded { revision: 1, is_conflict: false };
             decided.insert(row.try_get(0)?, Decided { decision, counted_until: None });
         }

@@ -11,11 +11,13 @@ use sqlx::{
 };
 
 /// The statement is planned once, and for many rows: planning it for each batch would take longer than running it, and
-/// a plan made while the tables are small would read them whole when they no longer are.
-const PLANNING: &str = "set plan_cache_mode = force_generic_plan; set enable_seqscan = off";
+/// a plan made while the tables are small would read them whole when they no longer are. Postgres compiles what looks
+/// expensive to it, which takes a hundred times as long as to run this.
+const PLANNING: &str = "set plan_cache_mode = force_generic_plan; set enable_seqscan = off; set jit = off";
 
 /// The same for one transaction.
-const BEGIN: &str = "begin; set local plan_cache_mode = force_generic_plan; set local enable_seqscan = off";
+const BEGIN: &str =
+    "begin; set local plan_cache_mode = force_generic_plan; set local enable_seqscan = off; set local jit = off";
 
 /// See the module.
 pub(super) struct Session {

@@ -172,23 +172,10 @@ async fn different_deliveries_of_one_booking_at_once_get_a_revision_each() {
 async fn a_repetition_that_joins_a_delivery_handed_in_again_is_counted_once() {
     let database = Database::new().await;
     let mut writer = Writer::new(database.pool.clone(), false, Arc::new([]));
-    let (callback, began) = (providers::by_name("booking_callback").unwrap(), OffsetDateTime::now_utc());
-    let said: Vec<_> = (0..3)
-        .map(|n| {
-            let text = (provider("booking_callback").delivery)("main", "B1").to_string();
-            let payload = Payload::restore(&text).unwrap();
-            Delivery::Event(TicketEvent {
-                id: Uuid::now_v7(),
-                provider: callback.name(),
-                account: "main".to_owned(),
-                environment: Environment::Live,
-                booking: callback.normalize(&payload).unwrap(),
-                payload: payload.into_string(),
-                // Postgres drops the nanoseconds
-                received_at: began + Duration::microseconds(n) + Duration::nanoseconds(1),
-            })
-        })
-        .collect();
+    let began = OffsetDateTime::now_utc();
+    // Postgres drops the nanoseconds
+    let moment = |n| began + Duration::microseconds(n) + Duration::nanoseconds(1);
+    let said: Vec<_> = (0..3).map(|n| callback("B1", "Ticketed", moment(n))).collect();
     // its answer is lost, or the spool is not rid of it; meanwhile more of the same has come
     for handed_in in [1, 2, 2, 3, 3] {
         let receipts = writer.write(&said[..handed_in], true).await.unwrap();
@@ -197,4 +184,43 @@ async fn a_repetition_that_joins_a_delivery_handed_in_again_is_counted_once() {
         let seen = revisions(&database).await;
         assert_eq!((seen.len(), &seen[0]["deliveries"]), (1, &json!(handed_in)));
     }
+}
+
+#[tokio::test]
+async fn a_delivery_handed_in_again_is_found_also_where_the_first_revision_was_removed() {
+    let database = Database::new().await;
+    let mut writer = Writer::new(database.pool.clone(), false, Arc::new([]));
+    let now = OffsetDateTime::now_utc();
+    let said = ["on its way", "there"].map(|remark| callback("B1", remark, now));
+    writer.write(&said, false).await.unwrap();
+    sqlx::query("delete from ticket_events where revision = 1").execute(&database.pool).await.unwrap();
+    let [_, second] = said;
+    let recorded = |revision| Receipt::Recorded { revision, is_conflict: false };
+    let again = [callback("A1", "Ticketed", now), second, callback("C1", "Ticketed", now)];
+    for handed_in in [&again[1..2], &again] {
+        let receipts = writer.write(handed_in, false).await.unwrap();
+        let expected = if handed_in.len() == 1 { vec![recorded(2)] } else { [1, 2, 1].map(recorded).to_vec() };
+        assert_eq!(receipts, expected);
+    }
+    let query = "select booking_ref, revision from ticket_events order by booking_ref";
+    let row = |booking: &str, revision: i32| json!({"booking_ref": booking, "revision": revision});
+    assert_eq!(database.rows(query).await, [row("A1", 1), row("B1", 2), row("C1", 1)]);
+    assert!(database.rows("select id from unprocessed_deliveries").await.is_empty());
+}
+
+/// What the booking callback says about a booking.
+fn callback(booking_ref: &str, remark: &str, received_at: OffsetDateTime) -> Delivery {
+    let callback = providers::by_name("booking_callback").unwrap();
+    let mut text = (provider("booking_callback").delivery)("main", booking_ref);
+    text["Remark"] = json!(remark);
+    let payload = Payload::restore(&text.to_string()).unwrap();
+    Delivery::Event(TicketEvent {
+        id: Uuid::now_v7(),
+        provider: callback.name(),
+        account: "main".into(),
+        environment: Environment::Live,
+        booking: callback.normalize(&payload).unwrap(),
+        payload: payload.into_string(),
+        received_at,
+    })
 }
