@@ -13,7 +13,10 @@ use std::{borrow::Cow, ops::Range};
 use serde_json::value::RawValue;
 
 pub use self::text::Text;
-pub(crate) use self::text::decode;
+use self::text::decode;
+
+/// A value or key takes about so many bytes.
+const USUAL_LENGTH: usize = 6;
 
 /// Objects and arrays may stand inside one another this deep; Postgres and the consumers of a payload have limits too.
 pub const MAX_DEPTH: usize = 128;
@@ -60,6 +63,8 @@ struct Place {
     /// The position in the index of what stands behind it and all that is in it.
     next: usize,
     is_key: bool,
+    /// Of a string: whether there is a backslash in it. Without one it is what it looks like.
+    is_escaped: bool,
 }
 
 /// One value of a document.
@@ -134,7 +139,7 @@ impl<'a> Document<'a> {
         let mut position = 0;
         while let Some(place) = places.get(position) {
             position += 1;
-            if place.is_key && is_wanted(decode(&self.text[place.start..place.end])) {
+            if place.is_key && is_wanted(place.text(self.text)) {
                 found.push(place.start..places[position].end);
                 position = places[position].next;
             }
@@ -142,10 +147,35 @@ impl<'a> Document<'a> {
         found
     }
 
-    /// The keys, strings, numbers and literals, in their order.
-    pub(crate) fn leaves(&self) -> impl Iterator<Item = Range<usize>> {
-        let is_leaf = |place: &&Place| !matches!(self.text.as_bytes()[place.start], b'{' | b'[');
-        self.index.0.iter().filter(is_leaf).map(|place| place.start..place.end)
+    /// The keys, strings, numbers and literals, in their order: where each stands, and its characters.
+    pub(crate) fn leaves(&self) -> impl Iterator<Item = (Range<usize>, Cow<'_, str>)> {
+        self.index.0.iter().filter_map(|place| {
+            let raw = &self.text[place.start..place.end];
+            let characters = match raw.as_bytes()[0] {
+                b'{' | b'[' => return None,
+                b'"' => place.text(self.text).value,
+                _ => Cow::Borrowed(raw),
+            };
+            Some((place.start..place.end, characters))
+        })
+    }
+}
+
+impl Place {
+    /// Whether these are the characters of a string or key of this document.
+    fn is(self, characters: &str, document: &str) -> bool {
+        if self.is_escaped {
+            return self.text(document).value == characters;
+        }
+        document.as_bytes()[self.start + 1..self.end - 1] == *characters.as_bytes()
+    }
+
+    /// The characters of a string or key of this document.
+    fn text(self, document: &str) -> Text<'_> {
+        if self.is_escaped {
+            return decode(&document[self.start..self.end]);
+        }
+        Text { value: Cow::Borrowed(&document[self.start + 1..self.end - 1]), repaired: false }
     }
 }
 
@@ -153,10 +183,11 @@ impl Index {
     /// Of a text that is known to be JSON; `None` when it is nested too deep.
     pub(crate) fn of(text: &str) -> Option<Self> {
         let bytes = text.as_bytes();
-        let mut places: Vec<Place> = Vec::with_capacity(64);
+        let mut places: Vec<Place> = Vec::with_capacity((text.len() / USUAL_LENGTH).min(256));
         let mut open: Vec<usize> = Vec::with_capacity(8);
         let mut start = 0;
         while let Some(byte) = bytes.get(start) {
+            let mut is_escaped = false;
             let end = match byte {
                 b',' | b' ' | b'\n' | b'\r' | b'\t' => {
                     start += 1;
@@ -181,13 +212,17 @@ impl Index {
                     open.push(places.len());
                     start + 1
                 }
-                b'"' => end_of_string(bytes, start),
+                b'"' => {
+                    let end;
+                    (end, is_escaped) = end_of_string(bytes, start);
+                    end
+                }
                 _ => {
                     let ends = |byte: &u8| matches!(byte, b',' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t');
                     bytes[start..].iter().position(ends).map_or(bytes.len(), |length| start + length)
                 }
             };
-            places.push(Place { start, end, next: places.len() + 1, is_key: false });
+            places.push(Place { start, end, next: places.len() + 1, is_key: false, is_escaped });
             start = end;
         }
         Some(Self(places))
@@ -226,7 +261,7 @@ impl<'a> Value<'a> {
     pub fn text(self) -> Option<Text<'a>> {
         match self.kind() {
             Kind::Number => Some(Text { value: Cow::Borrowed(self.as_str()), repaired: false }),
-            Kind::String => Some(decode(self.as_str())),
+            Kind::String => Some(self.place().text(self.text)),
             _ => None,
         }
     }
@@ -236,38 +271,39 @@ impl<'a> Value<'a> {
         if self.kind() != Kind::Object {
             return None;
         }
-        let mut found = None;
-        for name in self.inside().filter(|value| value.place().is_key && decode(value.as_str()).value == key) {
-            let value = Value { position: name.position + 1, ..name };
-            found = Some(Member { value, is_repeated: found.is_some() });
+        let (places, end) = (&self.index.0, self.place().next);
+        let (mut found, mut position) = (None, self.position + 1);
+        while position < end {
+            let value = Value { position: position + 1, ..self };
+            if places[position].is(key, self.text) {
+                found = Some(Member { value, is_repeated: found.is_some() });
+            }
+            position = value.place().next;
         }
         found
     }
 
     /// The elements of an array.
     pub fn elements(self) -> Option<impl Iterator<Item = Value<'a>> + Clone> {
-        (self.kind() == Kind::Array).then(|| self.inside())
-    }
-
-    /// What stands directly in it: elements, or keys and values.
-    fn inside(self) -> impl Iterator<Item = Value<'a>> + Clone {
         let end = self.place().next;
         let value_at = move |position: usize| (position < end).then_some(Value { position, ..self });
-        std::iter::successors(value_at(self.position + 1), move |value| value_at(value.place().next))
+        (self.kind() == Kind::Array)
+            .then(|| std::iter::successors(value_at(self.position + 1), move |value| value_at(value.place().next)))
     }
 }
 
-/// Just behind the closing quote of the string that opens at `start`.
-fn end_of_string(bytes: &[u8], start: usize) -> usize {
-    let mut at = start + 1;
+/// Just behind the closing quote of the string that opens at `start`, and whether there is a backslash in it.
+fn end_of_string(bytes: &[u8], start: usize) -> (usize, bool) {
+    let (mut at, mut is_escaped) = (start + 1, false);
     while let Some(found) = memchr::memchr2(b'"', b'\\', &bytes[at..]) {
         at += found + 1;
         if bytes[at - 1] == b'"' {
-            return at;
+            return (at, is_escaped);
         }
+        is_escaped = true;
         at += 1;
     }
-    bytes.len()
+    (bytes.len(), is_escaped)
 }
 
 #[cfg(test)]

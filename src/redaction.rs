@@ -12,7 +12,7 @@ use std::borrow::Cow;
 use memchr::memmem;
 use secrecy::{ExposeSecret, SecretString, zeroize::Zeroizing};
 
-use crate::json::{self, Document, Text};
+use crate::json::{Document, Text};
 
 /// What stands in the place of a secret.
 pub const REDACTED: &str = "[redacted]";
@@ -146,9 +146,8 @@ impl Redactor {
         let text = document.as_str();
         let mut out = String::with_capacity(text.len());
         let mut copied = 0;
-        for leaf in document.leaves() {
+        for (leaf, value) in document.leaves() {
             let raw = &text[leaf.clone()];
-            let value = if raw.starts_with('"') { json::decode(raw).value } else { Cow::Borrowed(raw) };
             let in_quotes = |value: &str| serde_json::to_string(value).expect("a string can be written as JSON");
             let mut written = self.redacted(&value).map(|value| in_quotes(&value));
             if self.is_spelled_in(written.as_deref().unwrap_or(raw)) {
@@ -192,7 +191,7 @@ fn spellings(secret: &SecretString) -> Vec<SecretString> {
 /// Less the members of these names, in any case and however they are spelled.
 fn without_members<'a>(document: &Document<'a>, names: &[&str]) -> Cow<'a, str> {
     let text = document.as_str();
-    let is_named = |key: Text<'_>| names.iter().any(|name| key.value.trim().eq_ignore_ascii_case(name));
+    let is_named = |key: Text<'_>| names.iter().any(|name| is_named(&key.value, name));
     let members = if names.is_empty() { Vec::new() } else { document.members(is_named) };
     if members.is_empty() {
         return Cow::Borrowed(text);
@@ -215,6 +214,11 @@ fn without_members<'a>(document: &Document<'a>, names: &[&str]) -> Cow<'a, str> 
     }
     out.push_str(&text[copied..]);
     Cow::Owned(out)
+}
+
+/// The length is compared first, as that is cheap and nearly always differs.
+fn is_named(key: &str, name: &str) -> bool {
+    key.len() >= name.len() && key.trim().eq_ignore_ascii_case(name)
 }
 
 fn without_word(text: &str, word: &str) -> Option<String> {

@@ -13,11 +13,7 @@ pub struct Text<'a> {
 }
 
 /// Decodes a string's text, quotes included.
-pub(crate) fn decode(quoted: &str) -> Text<'_> {
-    let inner = &quoted[1..quoted.len() - 1];
-    if !inner.as_bytes().contains(&b'\\') {
-        return Text { value: Cow::Borrowed(inner), repaired: false };
-    }
+pub(super) fn decode(quoted: &str) -> Text<'_> {
     let Decoded(text) = serde_json::from_str(quoted).expect("the text is a valid JSON string");
     text
 }
