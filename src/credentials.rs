@@ -6,6 +6,7 @@
 
 use std::{borrow::Cow, fmt};
 
+use compact_str::CompactString;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
@@ -19,7 +20,7 @@ pub type Presented<'a> = Vec<Cow<'a, str>>;
 #[derive(Clone)]
 pub struct Account {
     /// The name in the configuration.
-    pub name: String,
+    pub name: CompactString,
     /// What its deliveries stand for.
     pub environment: Environment,
     digest: Digest,
@@ -28,7 +29,7 @@ pub struct Account {
 impl Account {
     /// An account with these credentials, in the order of the provider's credential keys.
     pub fn new<'a>(
-        name: impl Into<String>,
+        name: impl Into<CompactString>,
         environment: Environment,
         credentials: impl IntoIterator<Item = &'a SecretString>,
     ) -> Self {
@@ -125,7 +126,7 @@ mod tests {
 
     fn verified(accounts: &Accounts, presented: &[&'static str]) -> Option<String> {
         let presented = presented.iter().map(|part| Cow::Borrowed(*part)).collect();
-        accounts.verify(Some(&presented)).map(|verified| verified.account().name.clone())
+        accounts.verify(Some(&presented)).map(|verified| verified.account().name.to_string())
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What is handed in to be made durable, and what became of it.
 
+use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -97,7 +98,7 @@ pub struct UnprocessedDelivery {
     /// Which provider sent it.
     pub provider: String,
     /// The name of the account whose credentials it carried.
-    pub account: String,
+    pub account: CompactString,
     /// The account's environment.
     pub environment: Environment,
     /// Why it is here.

@@ -114,18 +114,21 @@ impl Inbox {
         Level(self.queue.downgrade())
     }
 
-    /// Makes a delivery durable. It has been waiting since this moment.
+    /// Makes a delivery durable, whether somebody waits for the receipt or not. It has been waiting since this moment.
     ///
     /// # Errors
     ///
     /// The queue is full, or neither Postgres nor the spool takes it. Postgres may have taken it all the same: handing
     /// in the same delivery again is safe.
-    pub async fn submit(&self, delivery: Delivery, since: Instant) -> Result<Receipt, NotDurable> {
+    pub fn submit(
+        &self,
+        delivery: Delivery,
+        since: Instant,
+    ) -> impl Future<Output = Result<Receipt, NotDurable>> + use<> {
         let (answer, receipt) = oneshot::channel();
-        if self.queue.try_send(Waiting { delivery, since, answer }).is_err() {
-            return Err(NotDurable);
-        }
-        receipt.await.map_err(|_| NotDurable)
+        // what does not fit is dropped, and with it the other end of the receipt
+        let _ = self.queue.try_send(Waiting { delivery, since, answer });
+        async { receipt.await.map_err(|_| NotDurable) }
     }
 }
 

@@ -12,6 +12,7 @@ mod findings;
 
 use std::{borrow::Cow, fmt};
 
+use compact_str::CompactString;
 use time::{Date, macros::format_description};
 
 pub use self::findings::{FieldError, Findings, Problem};
@@ -94,7 +95,7 @@ impl fmt::Display for Path {
 
 impl<'a> Fields<'a> {
     /// A field that need not be there.
-    pub fn optional(&self, key: &str, findings: &mut Findings) -> Option<String> {
+    pub fn optional(&self, key: &str, findings: &mut Findings) -> Option<CompactString> {
         let value = self.value(key, findings)?;
         let text = self.clean(key, value, findings);
         if text.is_none() {
@@ -104,7 +105,7 @@ impl<'a> Fields<'a> {
     }
 
     /// A field that the provider's document calls mandatory, without which the delivery still means something.
-    pub fn expected(&self, key: &str, findings: &mut Findings) -> Option<String> {
+    pub fn expected(&self, key: &str, findings: &mut Findings) -> Option<CompactString> {
         let warned = findings.warned();
         let text = self.optional(key, findings);
         if text.is_none() && findings.warned() == warned {
@@ -114,9 +115,9 @@ impl<'a> Fields<'a> {
     }
 
     /// A field without which the delivery means nothing.
-    pub fn required(&self, key: &str, findings: &mut Findings) -> Option<String> {
+    pub fn required(&self, key: &str, findings: &mut Findings) -> Option<CompactString> {
         let text = match self.value(key, findings) {
-            None => Some(String::new()),
+            None => Some(CompactString::default()),
             Some(value) => self.clean(key, value, findings),
         };
         match text {
@@ -128,7 +129,7 @@ impl<'a> Fields<'a> {
     }
 
     /// The key of the booking: a required string or number of bounded length.
-    pub fn booking_ref(&self, key: &str, findings: &mut Findings) -> Option<String> {
+    pub fn booking_ref(&self, key: &str, findings: &mut Findings) -> Option<CompactString> {
         let reference = self.required(key, findings)?;
         if reference.chars().count() > MAX_REFERENCE_CHARS {
             let at_most = Problem::MustBe(format!("at most {MAX_REFERENCE_CHARS} characters long"));
@@ -184,7 +185,7 @@ impl<'a> Fields<'a> {
     }
 
     /// The strings of a list, empty ones left out; a single string is a list of one.
-    pub fn list(&self, key: &str, findings: &mut Findings) -> Vec<String> {
+    pub fn list(&self, key: &str, findings: &mut Findings) -> Vec<CompactString> {
         let Some(value) = self.value(key, findings) else { return Vec::new() };
         let mut texts = Vec::new();
         let mut take = |element: Value<'_>| match self.clean(key, element, findings) {
@@ -250,15 +251,15 @@ impl<'a> Fields<'a> {
     }
 
     /// The trimmed text of a string or number; `None` for anything else.
-    fn clean(&self, key: &str, value: Value<'_>, findings: &mut Findings) -> Option<String> {
+    fn clean(&self, key: &str, value: Value<'_>, findings: &mut Findings) -> Option<CompactString> {
         let text = value.text()?;
         if text.repaired {
             findings.warn(|| format!("{}{key} held a lone surrogate, which was replaced", self.path));
         }
         if !text.value.contains('\0') {
-            return Some(text.value.trim().to_owned());
+            return Some(text.value.trim().into());
         }
         findings.warn(|| format!("{}{key} held NUL characters, which were removed", self.path));
-        Some(text.value.replace('\0', "").trim().to_owned())
+        Some(text.value.replace('\0', "").trim().into())
     }
 }

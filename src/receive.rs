@@ -14,17 +14,19 @@ use std::{
 };
 
 use bytes::Bytes;
+use compact_str::CompactString;
 use http::HeaderMap;
 use ipnet::IpNet;
 use uuid::{NoContext, Timestamp, Uuid};
 
+use self::log::Line;
 pub use self::{
     decompress::{Undecompressed, decompress, is_compressed},
     failures::Failures,
 };
 use crate::{
     addresses::is_in,
-    credentials::{Account, Accounts, Verified},
+    credentials::{Accounts, Verified},
     delivery::{Delivery, Reason, Receipt, UnprocessedDelivery},
     inbox::Inbox,
     json::{Document, Malformed},
@@ -47,12 +49,18 @@ pub struct Endpoint {
     pub metrics: Arc<ProviderMetrics>,
 }
 
-/// What is known of a delivery before its body is read.
-pub struct Request<'a> {
+/// A request to take a delivery in; its body comes apart.
+pub struct Request {
     /// Its headers.
-    pub headers: &'a HeaderMap,
+    pub headers: HeaderMap,
+    /// Whose it is.
+    pub origin: Origin,
+}
+
+/// What is known of a request from its first moment to its last.
+pub struct Origin {
     /// The id under which it is found in the logs.
-    pub id: &'a str,
+    pub id: CompactString,
     /// The trace that it belongs to.
     pub trace: Option<TraceContext>,
     /// Where it comes from.
@@ -77,27 +85,29 @@ pub struct Receiver {
     pub traces: Arc<Traces>,
 }
 
+/// A delivery whose sender is known, ready to be made durable.
+struct Taken {
+    delivery: Delivery,
+    /// What it is answered once it is durable, unless the database decides otherwise.
+    outcome: Outcome,
+    /// Since when it is known who sent it.
+    authenticated: Instant,
+    /// Since when it is ready.
+    normalized: Instant,
+}
+
 impl Receiver {
     /// Takes a delivery in. The body is waited for only when it is needed.
     pub async fn receive(
         &self,
         endpoint: &Endpoint,
-        request: &Request<'_>,
+        request: Request,
         body: impl Future<Output = Result<Bytes, Outcome>>,
     ) -> Outcome {
-        match self.deliver(endpoint, request, body).await {
-            Ok(outcome) => outcome,
-            Err(outcome) => {
-                let outcome = match outcome {
-                    Outcome::Unauthenticated => self.failures.answer(request.client),
-                    other => other,
-                };
-                let fate = Fate::from(&outcome);
-                endpoint.metrics.delivered(None, fate);
-                let line = || log::not_taken_in(endpoint.provider, request, &outcome, fate, &self.traces);
-                self.failures.log(request.client, line);
-                outcome
-            }
+        let Request { headers, origin } = request;
+        match self.take_in(endpoint, headers, &origin, body).await {
+            Ok(taken) => self.make_durable(endpoint, &origin, taken).await,
+            Err(outcome) => self.turn_away(endpoint, &origin, outcome),
         }
     }
 
@@ -106,22 +116,24 @@ impl Receiver {
         self.secrets.load().accounts(provider).is_some()
     }
 
-    /// `Err` when nothing of it is kept.
-    async fn deliver(
+    /// Authenticates, parses, normalizes. `Err` when nothing of it is kept.
+    ///
+    /// The request itself ends here: while deliveries wait to be durable, only what is kept of them takes memory.
+    async fn take_in(
         &self,
         endpoint: &Endpoint,
-        request: &Request<'_>,
+        headers: HeaderMap,
+        origin: &Origin,
         body: impl Future<Output = Result<Bytes, Outcome>>,
-    ) -> Result<Outcome, Outcome> {
+    ) -> Result<Taken, Outcome> {
         let now = SystemTime::now();
-        let headers = request.headers;
         let phases = &self.metrics.phases;
 
         // authenticate: before the body is read where the credentials stand in a header
-        endpoint.check_address(request.client)?;
+        endpoint.check_address(origin.client)?;
         let secrets = self.secrets.load_full();
         let accounts = secrets.accounts(endpoint.provider).ok_or(Outcome::Unauthenticated)?;
-        let proof_in_headers = endpoint.verify_headers(accounts, headers)?;
+        let proof_in_headers = endpoint.verify_headers(accounts, &headers)?;
         let headers_verified = Instant::now();
         let body = body.await?;
         let body_arrived = Instant::now();
@@ -133,12 +145,12 @@ impl Receiver {
         let parsed = parsed.and_then(|()| Document::parse(&body));
         let proof = match (proof_in_headers, &parsed) {
             (Some(proof), _) => proof,
-            (None, Ok(document)) => endpoint.verify_body(accounts, headers, document)?,
+            (None, Ok(document)) => endpoint.verify_body(accounts, &headers, document)?,
             (None, Err(malformed)) => return Err(Outcome::Malformed(malformed.to_string())),
         };
 
         let authenticated = Instant::now();
-        phases.authenticate.record((authenticated - body_arrived) + (headers_verified - request.start));
+        phases.authenticate.record((authenticated - body_arrived) + (headers_verified - origin.start));
         endpoint.metrics.authenticated(authenticated);
 
         let provider = endpoint.provider;
@@ -162,14 +174,13 @@ impl Receiver {
             Ok(document) => document,
             Err(malformed) => {
                 let outcome = Outcome::Malformed(malformed.to_string());
-                let kept = unprocessed(Reason::Malformed, &outcome, secrets.redactor.bytes(&body));
-                let way = Way { endpoint, account, request, authenticated, normalized: authenticated };
-                return Ok(self.make_durable(&way, kept, outcome).await);
+                let delivery = unprocessed(Reason::Malformed, &outcome, secrets.redactor.bytes(&body));
+                return Ok(Taken { delivery, outcome, authenticated, normalized: authenticated });
             }
         };
         let payload = Payload::new(proof, document, &provider.credential_members(), &secrets.redactor);
 
-        // normalize, make durable
+        // normalize
         let booking = provider.normalize(&payload);
         let normalized = Instant::now();
         phases.normalize.record(normalized - authenticated);
@@ -192,42 +203,45 @@ impl Receiver {
                     Rejection::NoTicket => (Reason::NoTicket, Outcome::NoTicket),
                     Rejection::UnsupportedType => (Reason::UnsupportedType, Outcome::Accepted),
                 };
-                let kept = unprocessed(reason, &outcome, payload.into_string().into_bytes());
-                (kept, outcome)
+                (unprocessed(reason, &outcome, payload.into_string().into_bytes()), outcome)
             }
         };
-        let way = Way { endpoint, account, request, authenticated, normalized };
-        Ok(self.make_durable(&way, delivery, outcome).await)
+        Ok(Taken { delivery, outcome, authenticated, normalized })
     }
 
-    /// Answers with this outcome once the delivery is durable, unless the database decides otherwise.
-    async fn make_durable(&self, way: &Way<'_>, delivery: Delivery, outcome: Outcome) -> Outcome {
-        let Way { endpoint, account, request, normalized, .. } = *way;
-        let line = log::Line::of(&delivery, way);
-        let receipt = self.inbox.submit(delivery, normalized).await.ok();
-        let fate = receipt.as_ref().map_or(Fate::NotDurable, Fate::from);
-        let end = Instant::now();
-        endpoint.metrics.delivered(Some(account.environment), fate);
-        self.metrics.phases.whole.record(end - request.start);
-        line.write(receipt.as_ref(), fate, end, &self.traces);
-        match receipt {
-            None => Outcome::Unavailable,
-            Some(Receipt::UnknownBooking) => Outcome::UnknownBooking,
-            // a refused row is no mistake that the provider could mend
-            Some(_) => outcome,
+    /// Answers once the delivery is durable. It is handed in at once, not when this is first waited for.
+    fn make_durable(&self, endpoint: &Endpoint, origin: &Origin, taken: Taken) -> impl Future<Output = Outcome> {
+        let Taken { delivery, outcome, authenticated, normalized } = taken;
+        let line = Line::of(&delivery, authenticated, normalized);
+        let receipt = self.inbox.submit(delivery, normalized);
+        async move {
+            let receipt = receipt.await.ok();
+            let fate = receipt.as_ref().map_or(Fate::NotDurable, Fate::from);
+            let end = Instant::now();
+            endpoint.metrics.delivered(Some(line.environment()), fate);
+            self.metrics.phases.whole.record(end - origin.start);
+            line.write(endpoint.provider, origin, receipt.as_ref(), fate, end, &self.traces);
+            match receipt {
+                None => Outcome::Unavailable,
+                Some(Receipt::UnknownBooking) => Outcome::UnknownBooking,
+                // a refused row is no mistake that the provider could mend
+                Some(_) => outcome,
+            }
         }
     }
-}
 
-/// Where an authenticated delivery comes from.
-struct Way<'a> {
-    endpoint: &'a Endpoint,
-    account: &'a Account,
-    request: &'a Request<'a>,
-    /// Since when it is known who sent it.
-    authenticated: Instant,
-    /// Since when it is ready to be made durable.
-    normalized: Instant,
+    /// Of what comes here nothing is kept.
+    fn turn_away(&self, endpoint: &Endpoint, origin: &Origin, outcome: Outcome) -> Outcome {
+        let outcome = match outcome {
+            Outcome::Unauthenticated => self.failures.answer(origin.client),
+            other => other,
+        };
+        let fate = Fate::from(&outcome);
+        endpoint.metrics.delivered(None, fate);
+        let line = || log::not_taken_in(endpoint.provider, origin, &outcome, fate, &self.traces);
+        self.failures.log(origin.client, line);
+        outcome
+    }
 }
 
 /// Why a delivery is kept unprocessed, in words that name the fields.

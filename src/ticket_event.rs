@@ -6,9 +6,13 @@ mod content_hash;
 
 use std::collections::HashSet;
 
+use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 use time::{Date, OffsetDateTime};
 use uuid::Uuid;
+
+/// Of so many, comparing each with those before it is cheaper than a table of them.
+const FEW: usize = 8;
 
 /// Whether an account stands for real bookings. A delivery of a test account never touches a live booking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -69,18 +73,47 @@ impl Status {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ticket {
     /// As it was sent, less white space around it.
-    pub raw: String,
+    pub raw: CompactString,
     /// Upper case, without white space and `-`.
-    pub number: String,
+    pub number: CompactString,
 }
 
 impl Ticket {
     /// `None` when nothing is left of it in its normalized form.
-    pub fn new(raw: String) -> Option<Self> {
+    pub fn new(raw: CompactString) -> Option<Self> {
         let kept = raw.chars().filter(|character| !character.is_whitespace() && *character != '-');
-        let number: String = kept.flat_map(char::to_uppercase).collect();
+        let number = upper_case(kept.collect());
         (!number.is_empty()).then_some(Self { raw, number })
     }
+}
+
+/// As record locators and ticket numbers are compared. Nearly all are ASCII.
+pub fn upper_case(mut text: CompactString) -> CompactString {
+    if !text.is_ascii() {
+        return text.to_uppercase();
+    }
+    text.make_ascii_uppercase();
+    text
+}
+
+/// The first of those with the same text, in their order.
+pub fn each_once<T>(mut items: Vec<T>, text: impl Fn(&T) -> &str) -> Vec<T> {
+    if items.len() <= FEW {
+        let mut at = 1;
+        while at < items.len() {
+            if items[..at].iter().any(|item| text(item) == text(&items[at])) {
+                items.remove(at);
+            } else {
+                at += 1;
+            }
+        }
+        return items;
+    }
+    let mut seen = HashSet::new();
+    let is_first: Vec<_> = items.iter().map(|item| seen.insert(text(item))).collect();
+    let mut is_first = is_first.into_iter();
+    items.retain(|_| is_first.next() == Some(true));
+    items
 }
 
 /// The age group that a passenger is booked as.
@@ -101,11 +134,11 @@ pub enum PassengerType {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Document {
     /// The provider's code, for example `PP` for a passport.
-    pub r#type: Option<String>,
+    pub r#type: Option<CompactString>,
     /// The number.
-    pub number: Option<String>,
+    pub number: Option<CompactString>,
     /// The country that issued it.
-    pub issued_by: Option<String>,
+    pub issued_by: Option<CompactString>,
     /// The last day on which it is valid.
     pub expires_on: Option<Date>,
 }
@@ -114,21 +147,21 @@ pub struct Document {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Passenger {
     /// For example `Mr`.
-    pub title: Option<String>,
+    pub title: Option<CompactString>,
     /// Given name.
-    pub first_name: Option<String>,
+    pub first_name: Option<CompactString>,
     /// Further given names.
-    pub middle_name: Option<String>,
+    pub middle_name: Option<CompactString>,
     /// Family name; the whole name where it cannot be told apart.
-    pub last_name: Option<String>,
+    pub last_name: Option<CompactString>,
     /// The age group.
     pub r#type: Option<PassengerType>,
     /// As the provider writes it.
-    pub gender: Option<String>,
+    pub gender: Option<CompactString>,
     /// Day of birth.
     pub birth_date: Option<Date>,
     /// The country, as the provider writes it.
-    pub nationality: Option<String>,
+    pub nationality: Option<CompactString>,
     /// The identity document; null when nothing of it was sent.
     pub document: Option<Document>,
     /// Each number once, in their order.
@@ -139,23 +172,23 @@ pub struct Passenger {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Booking {
     /// The provider's own key of the booking.
-    pub booking_ref: String,
+    pub booking_ref: CompactString,
     /// What became of it.
     pub status: Status,
     /// The booking's own record locator, upper case.
-    pub pnr: Option<String>,
+    pub pnr: Option<CompactString>,
     /// The record locator in the distribution system, upper case.
-    pub gds_pnr: Option<String>,
+    pub gds_pnr: Option<CompactString>,
     /// The airlines' record locators of the booking and its passengers, upper case, each once, in their order.
-    pub airline_pnrs: Vec<String>,
+    pub airline_pnrs: Vec<CompactString>,
     /// The number under which the provider shows the booking to people.
-    pub booking_number: Option<String>,
+    pub booking_number: Option<CompactString>,
     /// The provider's identifier of the request; volatile, so no part of the content that is compared.
-    pub trace_id: Option<String>,
+    pub trace_id: Option<CompactString>,
     /// The provider's internal status; volatile, so no part of the content that is compared.
-    pub provider_status: Option<String>,
+    pub provider_status: Option<CompactString>,
     /// The provider's words, for example why a booking failed.
-    pub remark: Option<String>,
+    pub remark: Option<CompactString>,
     /// The travellers, in their order.
     pub passengers: Vec<Passenger>,
     /// What was missing or odd in the delivery. Texts name fields and never repeat values.
@@ -166,8 +199,7 @@ impl Booking {
     /// The ticket numbers of all passengers in their normalized form, each once, in their order.
     pub fn ticket_numbers(&self) -> Vec<&str> {
         let tickets = self.passengers.iter().flat_map(|passenger| &passenger.tickets);
-        let mut seen = HashSet::new();
-        tickets.map(|ticket| ticket.number.as_str()).filter(|number| seen.insert(*number)).collect()
+        each_once(tickets.map(|ticket| ticket.number.as_str()).collect(), |number| number)
     }
 }
 
@@ -179,7 +211,7 @@ pub struct TicketEvent {
     /// Which provider sent it.
     pub provider: &'static str,
     /// The name of the account whose credentials it carried.
-    pub account: String,
+    pub account: CompactString,
     /// The account's environment.
     pub environment: Environment,
     /// What it says.

@@ -40,15 +40,15 @@ pub struct Bodies {
     patience: Duration,
 }
 
-/// A body, and the memory that it counts for until this is dropped.
+/// A body, and the memory that it counts for.
 pub(super) struct Whole {
     pub(super) bytes: Bytes,
-    memory: Memory,
+    pub(super) memory: Memory,
 }
 
-/// What a body has of the memory.
+/// What a body has of the memory, until this is dropped.
 #[derive(Default)]
-struct Memory {
+pub(super) struct Memory {
     arriving: Option<OwnedSemaphorePermit>,
     decompressed: Option<OwnedSemaphorePermit>,
 }

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc, time::Instant};
 use axum::{
     Extension, Router,
     extract::{ConnectInfo, Request, State},
-    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header, request::Parts},
     response::{IntoResponse, Response},
     routing::any,
 };
@@ -15,7 +15,7 @@ use super::{body::Bodies, client_address::Proxies, error::error, health, health:
 use crate::{
     config::ServerSettings,
     providers::{Outcome, Provider},
-    receive::{self, Endpoint, Receiver},
+    receive::{self, Endpoint, Origin, Receiver},
     redaction::REDACTED,
     secrets::CurrentSecrets,
     telemetry::TraceContext,
@@ -59,28 +59,33 @@ async fn deliver(
 ) -> Response {
     let start = Instant::now();
     let Webhook { endpoint, receiver, bodies, nowhere } = &*webhook;
-    let (head, mut body) = request.into_parts();
     if !receiver.has_accounts(endpoint.provider) {
-        return nowhere.answer(peer, &head.uri, &head.headers);
+        return nowhere.answer(peer, request.uri(), request.headers());
     }
-    // counts for the memory until the delivery is answered
-    let mut whole = None;
-    let outcome = if head.method == Method::POST {
-        let client = nowhere.proxies.client(peer.ip(), &head.headers);
-        let read = async { Ok(whole.insert(bodies.read(&mut body).await?).bytes.clone()) };
-        let request = receive::Request {
-            headers: &head.headers,
-            id: request_id::of(&head.headers),
-            trace: TraceContext::of(&head.headers, |text| receiver.secrets.load().redactor.knows(text)),
-            client,
+    // all that is not named here goes now: any part of a head would keep the whole buffer it came in
+    let (Parts { method, headers, .. }, mut body) = request.into_parts();
+    let is_waiting = headers.contains_key(header::EXPECT);
+    // is taken until the delivery is answered
+    let mut memory = None;
+    let outcome = if method == Method::POST {
+        let origin = Origin {
+            id: request_id::of(&headers).into(),
+            trace: TraceContext::of(&headers, |text| receiver.secrets.load().redactor.knows(text)),
+            client: nowhere.proxies.client(peer.ip(), &headers),
             start,
         };
-        receiver.receive(endpoint, &request, read).await
+        let read = async {
+            let whole = bodies.read(&mut body).await?;
+            memory = Some(whole.memory);
+            Ok(whole.bytes)
+        };
+        receiver.receive(endpoint, receive::Request { headers, origin }, read).await
     } else {
         Outcome::MethodNotAllowed
     };
+    drop(memory);
     // who waits to be asked for the body has not begun to send it
-    if !body.is_end_stream() && !head.headers.contains_key(header::EXPECT) {
+    if !body.is_end_stream() && !is_waiting {
         bodies.discard(body);
     }
     answer(endpoint.provider, &outcome)

@@ -11,7 +11,7 @@ use crate::{
     credentials::Presented,
     json::Value,
     payload::{Fields, Findings, Payload, Problem},
-    ticket_event::{Booking, Passenger, Status},
+    ticket_event::{Booking, Passenger, Status, upper_case},
 };
 
 /// See the module.
@@ -60,8 +60,8 @@ impl Provider for BookingCallback {
         Ok(Booking {
             booking_ref,
             status,
-            pnr: pnr.map(|pnr| pnr.to_uppercase()),
-            gds_pnr: fields.optional("GdsPNR", &mut findings).map(|pnr| pnr.to_uppercase()),
+            pnr: pnr.map(upper_case),
+            gds_pnr: fields.optional("GdsPNR", &mut findings).map(upper_case),
             airline_pnrs: Vec::new(),
             booking_number: None,
             trace_id: fields.expected("TraceId", &mut findings),

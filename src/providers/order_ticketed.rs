@@ -3,6 +3,7 @@
 //! The `cid` is the only proof there is, so it is treated as a secret. The provider has one URL per account and sends
 //! its other notification types there too. Its document answers nothing; its own API answers `{"status":0,"msg":…}`.
 
+use compact_str::CompactString;
 use http::HeaderMap;
 use serde_json::json;
 
@@ -142,7 +143,7 @@ fn passenger(fields: &Fields<'_>, findings: &mut Findings) -> Passenger {
     let name = fields.expected("name", findings).unwrap_or_default();
     let (last, given) = name.split_once('/').unwrap_or((&name, ""));
     let (first, middle) = given.trim().split_once(char::is_whitespace).unwrap_or((given.trim(), ""));
-    let part = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
+    let part = |text: &str| Some(CompactString::from(text.trim())).filter(|text| !text.is_empty());
     let r#type = fields.expected_integer("passengerType", findings).map(|number| match number {
         0 => PassengerType::Adult,
         1 => PassengerType::Child,

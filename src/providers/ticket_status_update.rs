@@ -11,7 +11,7 @@ use crate::{
     credentials::Presented,
     json::Value,
     payload::{FieldError, Fields, Findings, Payload, Problem},
-    ticket_event::{Booking, Document, Passenger, Status},
+    ticket_event::{Booking, Document, Passenger, Status, upper_case},
 };
 
 /// See the module.
@@ -55,7 +55,7 @@ impl Provider for TicketStatusUpdate {
         Ok(Booking {
             booking_ref,
             status,
-            pnr: fields.expected("PNR", &mut findings).map(|pnr| pnr.to_uppercase()),
+            pnr: fields.expected("PNR", &mut findings).map(upper_case),
             gds_pnr: None,
             airline_pnrs: normalize::record_locators(&fields.list("AirlinesPNR", &mut findings)),
             booking_number: fields.optional("BookingRefNumber", &mut findings),

@@ -5,87 +5,99 @@ use std::{
     time::{Duration, Instant},
 };
 
+use compact_str::CompactString;
 use tracing::Value;
 use uuid::Uuid;
 
-use super::{Request, Way};
+use super::Origin;
 use crate::{
-    delivery::{Delivery, Receipt},
+    delivery::{Delivery, Receipt, UnprocessedDelivery},
     metrics::Fate,
     providers::{Outcome, Provider},
     telemetry::{Trace, Traces},
+    ticket_event::{Environment, TicketEvent},
 };
 
 /// About a delivery of which nothing is kept.
-pub(super) fn not_taken_in(
-    provider: &dyn Provider,
-    request: &Request<'_>,
-    outcome: &Outcome,
-    fate: Fate,
-    traces: &Traces,
-) {
-    write(provider, request, Err(outcome), fate, Instant::now(), traces);
+pub(super) fn not_taken_in(provider: &dyn Provider, origin: &Origin, outcome: &Outcome, fate: Fate, traces: &Traces) {
+    write(provider, origin, Err(outcome), fate, Instant::now(), traces);
 }
 
-/// What is said about a delivery that was handed in.
-pub(super) struct Line<'a> {
+/// What is said about a delivery that was handed in: copies, as it is handed on.
+pub(super) struct Line {
     id: Uuid,
-    way: &'a Way<'a>,
-    /// A copy: the delivery itself is handed on.
-    booking_ref: Option<String>,
+    account: CompactString,
+    environment: Environment,
+    booking_ref: Option<CompactString>,
     /// The status of the booking, or the reason why it is unprocessed.
     says: &'static str,
+    authenticated: Instant,
+    normalized: Instant,
 }
 
-impl<'a> Line<'a> {
-    pub(super) fn of(delivery: &Delivery, way: &'a Way<'a>) -> Self {
-        let (id, booking_ref, says) = match delivery {
+impl Line {
+    pub(super) fn of(delivery: &Delivery, authenticated: Instant, normalized: Instant) -> Self {
+        let (id, account, environment, booking_ref, says) = match delivery {
             Delivery::Event(event) => {
-                (event.id, Some(event.booking.booking_ref.clone()), event.booking.status.as_str())
+                let TicketEvent { id, account, environment, booking, .. } = event;
+                (id, account, environment, Some(booking.booking_ref.clone()), booking.status.as_str())
             }
-            Delivery::Unprocessed(delivery) => (delivery.id, None, delivery.reason.as_str()),
+            Delivery::Unprocessed(delivery) => {
+                let UnprocessedDelivery { id, account, environment, reason, .. } = delivery;
+                (id, account, environment, None, reason.as_str())
+            }
         };
-        Self { id, way, booking_ref, says }
+        let (id, account, environment) = (*id, account.clone(), *environment);
+        Self { id, account, environment, booking_ref, says, authenticated, normalized }
+    }
+
+    pub(super) fn environment(&self) -> Environment {
+        self.environment
     }
 
     /// `None` when nothing took it.
-    pub(super) fn write(&self, receipt: Option<&Receipt>, fate: Fate, end: Instant, traces: &Traces) {
-        let Way { endpoint, request, .. } = self.way;
-        write(endpoint.provider, request, Ok((self, receipt)), fate, end, traces);
+    pub(super) fn write(
+        &self,
+        provider: &dyn Provider,
+        origin: &Origin,
+        receipt: Option<&Receipt>,
+        fate: Fate,
+        end: Instant,
+        traces: &Traces,
+    ) {
+        write(provider, origin, Ok((self, receipt)), fate, end, traces);
     }
 }
 
 /// The line and the trace. What is not known of a delivery is left out of both.
 fn write(
     provider: &dyn Provider,
-    request: &Request<'_>,
-    delivery: Result<(&Line<'_>, Option<&Receipt>), &Outcome>,
+    origin: &Origin,
+    delivery: Result<(&Line, Option<&Receipt>), &Outcome>,
     fate: Fate,
     end: Instant,
     traces: &Traces,
 ) {
     let line = delivery.as_ref().ok().map(|(line, _)| *line);
-    let account = line.map(|line| line.way.account);
+    let account = line.map(|line| (line.account.as_str(), line.environment));
     let booking_ref = line.and_then(|line| line.booking_ref.as_deref());
     let event = match delivery {
         Ok((line, Some(Receipt::Recorded { revision, .. }))) => Some((line.id, *revision)),
         Ok((_, Some(Receipt::Duplicate { event_id, revision }))) => Some((*event_id, *revision)),
         _ => None,
     };
-    let phases = line.map(|line| {
-        let Way { authenticated, normalized, .. } = *line.way;
-        [("authenticate", authenticated), ("normalize", normalized), ("make durable", end)]
-    });
+    let phases =
+        line.map(|line| [("authenticate", line.authenticated), ("normalize", line.normalized), ("make durable", end)]);
     let trace_id = traces.export(&Trace {
-        parent: request.trace,
+        parent: origin.trace,
         provider: provider.name(),
         account,
         booking_ref,
         event,
         outcome: fate.as_str(),
-        request_id: request.id,
-        client: request.client,
-        start: request.start,
+        request_id: &origin.id,
+        client: origin.client,
+        start: origin.start,
         phases: phases.as_ref().map_or(&[], |phases| phases),
         end,
     });
@@ -96,8 +108,8 @@ fn write(
         ($level:ident, $message:literal) => {
             tracing::$level!(
                 provider = provider.name(),
-                account = account.map(|account| account.name.as_str()),
-                environment = account.map(|account| account.environment.as_str()),
+                account = account.map(|(name, _)| name),
+                environment = account.map(|(_, environment)| environment.as_str()),
                 delivery.id = id,
                 booking.reference = booking_ref,
                 says = line.map(|line| line.says),
@@ -105,10 +117,10 @@ fn write(
                 status = delivery.err().map(|outcome| outcome.status().as_u16()),
                 event.id = event_id,
                 event.revision = event.map(|(_, revision)| revision),
-                duration_ms = milliseconds(end - request.start),
-                request.id = request.id,
-                trace.id = shown(trace_id, request),
-                client.address = %request.client,
+                duration_ms = milliseconds(end - origin.start),
+                request.id = origin.id.as_str(),
+                trace.id = shown(trace_id, origin),
+                client.address = %origin.client,
                 $message
             )
         };
@@ -122,8 +134,8 @@ fn write(
 }
 
 /// The trace that was exported, else the one that the caller named.
-fn shown(trace_id: Option<u128>, request: &Request<'_>) -> Option<impl Value> {
-    let id = trace_id.or(request.trace.map(|trace| trace.trace_id));
+fn shown(trace_id: Option<u128>, origin: &Origin) -> Option<impl Value> {
+    let id = trace_id.or(origin.trace.map(|trace| trace.trace_id));
     id.map(|id| tracing::field::display(Hex(id)))
 }
 

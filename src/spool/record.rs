@@ -3,6 +3,7 @@
 //! Only what was sent is kept of an event, less the credentials. It is normalized again when it comes out, so that the
 //! format does not depend on the model, and a spool survives an upgrade.
 
+use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -18,7 +19,7 @@ use crate::{
 struct Head {
     id: Uuid,
     provider: String,
-    account: String,
+    account: CompactString,
     environment: Environment,
     received_at_unix_nanos: i128,
     /// Of an unprocessed delivery.
@@ -79,7 +80,7 @@ pub fn decode(record: &[u8]) -> Delivery {
         _ => Delivery::Unprocessed(UnprocessedDelivery {
             id: Uuid::now_v7(),
             provider: "unknown".to_owned(),
-            account: String::new(),
+            account: CompactString::default(),
             environment: Environment::Live,
             reason: Reason::Malformed,
             detail: "a record of the spool cannot be read".to_owned(),

@@ -5,7 +5,7 @@ use std::{net::IpAddr, time::Instant};
 use uuid::Uuid;
 
 use super::TraceContext;
-use crate::credentials::Account;
+use crate::ticket_event::Environment;
 
 /// A delivery that is over.
 pub struct Trace<'a> {
@@ -13,8 +13,8 @@ pub struct Trace<'a> {
     pub parent: Option<TraceContext>,
     /// Who sent it.
     pub provider: &'static str,
-    /// Of which account, if that is known.
-    pub account: Option<&'a Account>,
+    /// Of which account and environment, if that is known.
+    pub account: Option<(&'a str, Environment)>,
     /// Which booking, if that is known.
     pub booking_ref: Option<&'a str>,
     /// Id and number of the revision, where there is one.

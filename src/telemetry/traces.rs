@@ -111,9 +111,9 @@ fn attributes(trace: &Trace<'_>) -> Vec<KeyValue> {
         KeyValue::new("provider", trace.provider),
         KeyValue::new("outcome", trace.outcome),
     ];
-    if let Some(account) = trace.account {
-        attributes.push(KeyValue::new("account", account.name.clone()));
-        attributes.push(KeyValue::new("environment", account.environment.as_str()));
+    if let Some((account, environment)) = trace.account {
+        attributes.push(KeyValue::new("account", account.to_owned()));
+        attributes.push(KeyValue::new("environment", environment.as_str()));
     }
     attributes.extend(trace.booking_ref.map(|reference| KeyValue::new("booking.reference", reference.to_owned())));
     if let Some((id, revision)) = trace.event {

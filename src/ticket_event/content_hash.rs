@@ -6,16 +6,21 @@
 //! look new when it is delivered again after an upgrade: a repeated `failed` would be a second refund. For the same
 //! reason no field is ever renamed or moved here; a test pins the hashes.
 
-use serde::Serialize;
+use compact_str::CompactString;
+use serde::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
-use super::{Booking, Date, Document, Passenger, PassengerType, Status};
+use super::{Booking, Date, Document, Passenger, PassengerType, Status, Ticket};
+
+/// Most contents take less, in bytes.
+const USUAL_LENGTH: usize = 512;
 
 impl Booking {
     /// SHA-256 over the content: two deliveries of one booking with the same hash say the same.
     pub fn content_hash(&self) -> [u8; 32] {
         // in one piece: a hash is slow on many small ones
-        let content = serde_json::to_vec(&Content::from(self)).expect("content has no keys but strings");
+        let mut content = Vec::with_capacity(USUAL_LENGTH);
+        serde_json::to_writer(&mut content, &Content::from(self)).expect("content has no keys but strings");
         Sha256::digest(content).into()
     }
 }
@@ -28,12 +33,13 @@ struct Content<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     gds_pnr: Option<&'a str>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    airline_pnrs: &'a [String],
+    airline_pnrs: &'a [CompactString],
     #[serde(skip_serializing_if = "Option::is_none")]
     booking_number: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     remark: Option<&'a str>,
-    passengers: Vec<PassengerContent<'a>>,
+    #[serde(serialize_with = "contents")]
+    passengers: &'a [Passenger],
 }
 
 #[derive(Serialize)]
@@ -56,8 +62,8 @@ struct PassengerContent<'a> {
     nationality: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     document: Option<DocumentContent<'a>>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    tickets: Vec<&'a str>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty", serialize_with = "numbers")]
+    tickets: &'a [Ticket],
 }
 
 #[derive(Serialize)]
@@ -72,6 +78,14 @@ struct DocumentContent<'a> {
     expires_on: Option<Date>,
 }
 
+fn contents<S: Serializer>(passengers: &[Passenger], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(passengers.iter().map(PassengerContent::from))
+}
+
+fn numbers<S: Serializer>(tickets: &[Ticket], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(tickets.iter().map(|ticket| &ticket.number))
+}
+
 impl<'a> From<&'a Booking> for Content<'a> {
     fn from(booking: &'a Booking) -> Self {
         Self {
@@ -81,7 +95,7 @@ impl<'a> From<&'a Booking> for Content<'a> {
             airline_pnrs: &booking.airline_pnrs,
             booking_number: booking.booking_number.as_deref(),
             remark: booking.remark.as_deref(),
-            passengers: booking.passengers.iter().map(PassengerContent::from).collect(),
+            passengers: &booking.passengers,
         }
     }
 }
@@ -98,7 +112,7 @@ impl<'a> From<&'a Passenger> for PassengerContent<'a> {
             birth_date: passenger.birth_date,
             nationality: passenger.nationality.as_deref(),
             document: passenger.document.as_ref().map(DocumentContent::from),
-            tickets: passenger.tickets.iter().map(|ticket| ticket.number.as_str()).collect(),
+            tickets: &passenger.tickets,
         }
     }
 }
