@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use mimalloc::MiMalloc;
 
-/// A delivery is many small allocations, made by one thread and freed by another.
+/// A delivery is many small allocations, made by one thread and freed by another. Of mimalloc's versions the second:
+/// the third is as fast and takes half as much memory again under full load.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
