@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, env, process::Command};
 
 use crate::{
     load::Load,
-    measure::{Bench, DATABASE, Figures, median},
+    measure::{Bench, DATABASE, Figures},
     pgbench::Pgbench,
     service::Service,
     single_insert,
@@ -16,8 +16,9 @@ pub const CONNECTIONS: [usize; 4] = [1, 16, 64, 256];
 /// Those of pgbench: one for the latency, and the best of the others.
 const CLIENTS: [usize; 5] = [1, 16, 32, 64, 128];
 
-/// Medians of the rounds.
-pub struct Contest {
+/// What was measured in one round, within a minute.
+#[derive(Default)]
+pub struct Round {
     /// By the number of connections.
     pub service: BTreeMap<usize, Figures>,
     /// At 64 and 256 connections; empty where the service knows no batches.
@@ -25,58 +26,50 @@ pub struct Contest {
     /// One insert a request, in axum and sqlx; at 64 and 256 connections.
     pub single_inserts: BTreeMap<usize, Figures>,
     /// The same delivery from 256 connections.
-    pub storm: Figures,
+    pub storm: BTreeMap<usize, Figures>,
     /// Rows a second, by the number of clients.
     pub pgbench: BTreeMap<usize, f64>,
     /// Of pgbench at one client, in milliseconds.
     pub pgbench_latency: f64,
 }
 
-/// Takes turns.
-pub fn run(bench: &Bench) -> anyhow::Result<Contest> {
+/// Takes turns. What is compared is measured one after the other, as this machine may be slower a minute later.
+pub fn run(bench: &Bench) -> anyhow::Result<Vec<Round>> {
     let pgbench = pgbench(bench)?;
-    let (mut service, mut of_one, mut single): (Rounds, Rounds, Rounds) = Default::default();
-    let (mut storms, mut rates, mut latencies) = (Vec::new(), BTreeMap::<usize, Vec<f64>>::new(), Vec::new());
-    for round in 1..=bench.rounds {
-        eprintln!("round {round}: the service");
-        let subject = bench.service(DATABASE, &[])?;
-        measure(bench, &subject, &CONNECTIONS, &mut service)?;
-        eprintln!("round {round}: one delivery again and again");
-        bench.server.empty(DATABASE)?;
-        let storm = Load { connections: 256, duration: bench.duration, repeated: true };
-        storms.push(bench.measure_on(&subject, DATABASE, storm)?);
-        drop(subject);
+    (1..=bench.rounds).map(|number| round(bench, &pgbench, number)).collect()
+}
 
-        eprintln!("round {round}: pgbench");
-        for clients in CLIENTS {
-            let run = pgbench.run(&bench.server, DATABASE, clients, bench.duration)?;
-            eprintln!("  {clients:>4} clients: {:.0} rows/s", run.rate);
-            rates.entry(clients).or_default().push(run.rate);
-            if clients == 1 {
-                latencies.push(run.latency);
-            }
-        }
+fn round(bench: &Bench, pgbench: &Pgbench, number: usize) -> anyhow::Result<Round> {
+    let mut round = Round::default();
+    let [alone, others @ ..] = CLIENTS;
+    eprintln!("round {number}: the service");
+    let subject = bench.service(DATABASE, &[])?;
+    measure(bench, &subject, &CONNECTIONS[..1], &mut round.service)?;
+    eprintln!("round {number}: pgbench");
+    round.pgbench_latency = rows(bench, pgbench, &[alone], &mut round.pgbench)?;
+    eprintln!("round {number}: the service");
+    measure(bench, &subject, &CONNECTIONS[1..], &mut round.service)?;
+    eprintln!("round {number}: pgbench");
+    rows(bench, pgbench, &others, &mut round.pgbench)?;
 
-        eprintln!("round {round}: batches of one");
-        match bench.service(DATABASE, &[("TICKET_WEBHOOKS__INBOX__MAX_BATCH", "1")]) {
-            Ok(subject) => measure(bench, &subject, &[64, 256], &mut of_one)?,
-            Err(error) => eprintln!("  not available: {error}"),
-        }
+    eprintln!("round {number}: one insert a request");
+    let mut command = Command::new(env::current_exe()?);
+    command.args([single_insert::ARGUMENT, &bench.server.url(DATABASE)?]);
+    let rival = Service::spawn(command, &bench.directory.join("single-insert.log"))?;
+    measure(bench, &rival, &[256, 64], &mut round.single_inserts)?;
+    drop(rival);
 
-        eprintln!("round {round}: one insert a request");
-        let mut command = Command::new(env::current_exe()?);
-        command.args([single_insert::ARGUMENT, &bench.server.url(DATABASE)?]);
-        let rival = Service::spawn(command, &bench.directory.join("single-insert.log"))?;
-        measure(bench, &rival, &[64, 256], &mut single)?;
+    eprintln!("round {number}: batches of one");
+    match bench.service(DATABASE, &[("TICKET_WEBHOOKS__INBOX__MAX_BATCH", "1")]) {
+        Ok(subject) => measure(bench, &subject, &[256, 64], &mut round.batches_of_one)?,
+        Err(error) => eprintln!("  not available: {error}"),
     }
-    Ok(Contest {
-        service: medians(service),
-        batches_of_one: medians(of_one),
-        single_inserts: medians(single),
-        storm: Figures::median(&storms),
-        pgbench: rates.into_iter().map(|(clients, rates)| (clients, median(rates.into_iter()))).collect(),
-        pgbench_latency: median(latencies.into_iter()),
-    })
+
+    eprintln!("round {number}: one delivery again and again");
+    bench.server.empty(DATABASE)?;
+    let storm = Load { connections: 256, duration: bench.duration, repeated: true };
+    round.storm.insert(256, bench.measure_on(&subject, DATABASE, storm)?);
+    Ok(round)
 }
 
 /// The service at both ends of the scale, and pgbench beside it; prints what it measures.
@@ -85,26 +78,33 @@ pub fn service_alone(bench: &Bench) -> anyhow::Result<()> {
     let pgbench = pgbench(bench)?;
     for _ in 0..bench.rounds {
         measure(bench, &subject, &[1, 64, 256], &mut BTreeMap::new())?;
-        for clients in [1, 16] {
-            let run = pgbench.run(&bench.server, DATABASE, clients, bench.duration)?;
-            eprintln!("  {clients:>4} clients: {:.0} rows/s", run.rate);
-        }
+        rows(bench, &pgbench, &[1, 16], &mut BTreeMap::new())?;
     }
     Ok(())
 }
 
-/// The figures of each round, by the number of connections.
-type Rounds = BTreeMap<usize, Vec<Figures>>;
-
-fn measure(bench: &Bench, service: &Service, connections: &[usize], rounds: &mut Rounds) -> anyhow::Result<()> {
+fn measure(
+    bench: &Bench,
+    service: &Service,
+    connections: &[usize],
+    figures: &mut BTreeMap<usize, Figures>,
+) -> anyhow::Result<()> {
     for &connections in connections {
-        rounds.entry(connections).or_default().push(bench.measure(service, connections)?);
+        figures.insert(connections, bench.measure(service, connections)?);
     }
     Ok(())
 }
 
-fn medians(rounds: Rounds) -> BTreeMap<usize, Figures> {
-    rounds.into_iter().map(|(connections, figures)| (connections, Figures::median(&figures))).collect()
+/// Returns the last latency.
+fn rows(bench: &Bench, pgbench: &Pgbench, clients: &[usize], rates: &mut BTreeMap<usize, f64>) -> anyhow::Result<f64> {
+    let mut latency = f64::NAN;
+    for &clients in clients {
+        let run = pgbench.run(&bench.server, DATABASE, clients, bench.duration)?;
+        eprintln!("  {clients:>4} clients: {:.0} rows/s", run.rate);
+        rates.insert(clients, run.rate);
+        latency = run.latency;
+    }
+    Ok(latency)
 }
 
 /// With the rows that the service makes of one delivery of each provider.

@@ -22,6 +22,10 @@ const SETTINGS: &[(&str, &str)] = &[
     ("max_connections", "200"),
 ];
 
+/// Files of the write-ahead log, 16 MB each. A server that has been running for a while uses them again; a new one would
+/// make them during the measurements.
+const LOG_FILES: usize = 192;
+
 /// A server that can be away for a while.
 pub struct Server {
     options: Options,
@@ -37,7 +41,15 @@ impl Server {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let mut server = Self { options, running: None, runtime };
         server.come_back()?;
+        server.fill_log()?;
         Ok(server)
+    }
+
+    fn fill_log(&self) -> anyhow::Result<()> {
+        let next_file = "perform pg_logical_emit_message(false, '', ''), pg_switch_wal()";
+        let fill = format!("do $do$ begin for file in 1..{LOG_FILES} loop {next_file}; end loop; end $do$");
+        self.execute("postgres", &fill)?;
+        self.execute("postgres", "checkpoint")
     }
 
     /// Stops it, as for an upgrade; nothing is lost.

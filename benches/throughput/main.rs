@@ -2,7 +2,7 @@
 //!
 //! It starts a Postgres of its own with durable settings and the release binary, drives all three providers over HTTP,
 //! and ends with the table that the README quotes. Contestants take turns within each round, every figure is the median
-//! of the rounds, and every ratio is of one run. After each load, `ticket_events` must hold exactly what was
+//! of the rounds, and every ratio the median of the rounds' ratios. After each load, `ticket_events` must hold exactly what was
 //! acknowledged, or the whole run fails: the speed of a service that loses deliveries means nothing.
 //!
 //! `make bench ARGS=--quick` shows in a minute and a half whether all of it works; its figures are rough.
@@ -57,10 +57,10 @@ fn main() -> anyhow::Result<()> {
         return bench.server.remove();
     }
     let mut bench = bench;
-    let contest = contest::run(&bench)?;
+    let rounds = contest::run(&bench)?;
     let millions = millions::run(&bench, if is_quick { 300_000 } else { 5_000_000 })?;
     let outage = outage::run(&mut bench)?;
     bench.server.remove()?;
-    report::print(&contest, &millions, outage.as_ref());
+    report::print(&rounds, &millions, outage.as_ref());
     Ok(())
 }

@@ -4,18 +4,18 @@ use std::time::Instant;
 
 use crate::{
     load::Load,
-    measure::{Bench, DATABASE, median},
+    measure::{Bench, DATABASE},
 };
 
 const LOADED: &str = "bench_millions";
 
 const CONNECTIONS: usize = 256;
 
-/// Medians of the rounds, in events a second.
+/// What was measured.
 pub struct Millions {
     pub rows: u64,
-    pub empty: f64,
-    pub loaded: f64,
+    /// Events a second on an empty table and on this one, in each round.
+    pub rounds: Vec<(f64, f64)>,
 }
 
 /// Multiplies the rows that the service makes of one delivery of each provider, then takes turns.
@@ -30,15 +30,16 @@ pub fn run(bench: &Bench, rows: u64) -> anyhow::Result<Millions> {
     eprintln!("  loaded in {:.0} s", start.elapsed().as_secs_f64());
 
     let on_empty = bench.service(DATABASE, &[])?;
-    let (mut empty, mut loaded) = (Vec::new(), Vec::new());
+    let mut rates = Vec::new();
     for _ in 0..bench.rounds {
-        empty.push(bench.measure(&on_empty, CONNECTIONS)?.rate);
+        let empty = bench.measure(&on_empty, CONNECTIONS)?.rate;
         bench.server.execute(LOADED, "checkpoint")?;
-        loaded.push(bench.measure_on(&on_loaded, LOADED, Load::new(CONNECTIONS, bench.duration))?.rate);
+        let loaded = bench.measure_on(&on_loaded, LOADED, Load::new(CONNECTIONS, bench.duration))?.rate;
+        rates.push((empty, loaded));
     }
     drop(on_loaded);
     bench.server.execute("postgres", &format!("drop database {LOADED} with (force)"))?;
-    Ok(Millions { rows, empty: median(empty.into_iter()), loaded: median(loaded.into_iter()) })
+    Ok(Millions { rows, rounds: rates })
 }
 
 /// The rows in the table become so many: all as they are, but for their id and booking reference.

@@ -2,66 +2,89 @@
 
 use std::collections::BTreeMap;
 
-use crate::{contest::Contest, measure::Figures, millions::Millions, outage::Outage};
+use crate::{
+    contest::Round,
+    measure::{Figures, median},
+    millions::Millions,
+    outage::Outage,
+};
 
 /// Prints both tables.
-pub fn print(contest: &Contest, millions: &Millions, outage: Option<&Outage>) {
+pub fn print(rounds: &[Round], millions: &Millions, outage: Option<&Outage>) {
     println!("\n| | connections | events/s | p50 ms | p99 ms | user µs | system µs | memory MB |");
     println!("|---|---|---|---|---|---|---|---|");
-    print_figures("the service", &contest.service);
-    print_figures("batches of one", &contest.batches_of_one);
-    print_figures("one insert a request (axum + sqlx)", &contest.single_inserts);
-    print_figures("one delivery again and again", &BTreeMap::from([(256, contest.storm)]));
-    for (clients, rate) in &contest.pgbench {
-        let latency = if *clients == 1 { format!("{:.2}", contest.pgbench_latency) } else { String::new() };
+    print_figures("the service", rounds, |round| &round.service);
+    print_figures("batches of one", rounds, |round| &round.batches_of_one);
+    print_figures("one insert a request (axum + sqlx)", rounds, |round| &round.single_inserts);
+    print_figures("one delivery again and again", rounds, |round| &round.storm);
+    let of = |figure: &dyn Fn(&Round) -> f64| median(rounds.iter().map(figure));
+    for clients in rounds.iter().take(1).flat_map(|round| round.pgbench.keys()) {
+        let rate = of(&|round| round.pgbench[clients]);
+        let latency = if *clients == 1 { format!("{:.2}", of(&|round| round.pgbench_latency)) } else { String::new() };
         println!("| pgbench | {clients} | {rate:.0} | {latency} | | | | |");
     }
 
-    let at = |connections: usize| contest.service.get(&connections).expect("it was measured at each of these");
-    let pgbench = contest.pgbench.values().copied().fold(0.0, f64::max);
     println!("\n| | measured | against | ratio | target |");
     println!("|---|---|---|---|---|");
     let events = |rate: f64| format!("{rate:.0}/s");
     let milliseconds = |time: f64| format!("{time:.2} ms");
-    let rate = at(256).rate;
-    at_least("events/s at 256 connections, against pgbench's best", events, rate, pgbench, 2.0);
-    match contest.batches_of_one.get(&256) {
-        Some(of_one) => at_least("… against batches of one", events, rate, of_one.rate, 1.0),
-        None => println!("| … against batches of one | | not available | | |"),
+    let pairs = |pair: &dyn Fn(&Round) -> (f64, f64)| rounds.iter().map(pair).collect::<Vec<_>>();
+    let rate = |round: &Round| round.service[&256].rate;
+    let best = |round: &Round| round.pgbench.values().copied().fold(0.0, f64::max);
+    let pgbench = pairs(&|round| (rate(round), best(round)));
+    at_least("events/s at 256 connections, against pgbench's best", events, &pgbench, 2.0);
+    if rounds.iter().all(|round| round.batches_of_one.contains_key(&256)) {
+        let of_one = pairs(&|round| (rate(round), round.batches_of_one[&256].rate));
+        at_least("… against batches of one", events, &of_one, 1.0);
+    } else {
+        println!("| … against batches of one | | not available | | |");
     }
-    let single = contest.single_inserts.get(&256).map_or(f64::NAN, |figures| figures.rate);
-    at_least("… against one insert a request in axum + sqlx", events, rate, single, 4.0);
-    at_most("p50 at one connection, against pgbench's", milliseconds, at(1).p50, contest.pgbench_latency, 1.6);
-    at_most("p99 at 64 connections, against p50", milliseconds, at(64).p99, at(64).p50, 2.5);
+    let single = pairs(&|round| (rate(round), round.single_inserts[&256].rate));
+    at_least("… against one insert a request in axum + sqlx", events, &single, 4.0);
+    let alone = pairs(&|round| (round.service[&1].p50, round.pgbench_latency));
+    at_most("p50 at one connection, against pgbench's", milliseconds, &alone, 1.6);
+    let tail = pairs(&|round| (round.service[&64].p99, round.service[&64].p50));
+    at_most("p99 at 64 connections, against p50", milliseconds, &tail, 2.5);
     let name = format!("events/s at {} rows, against an empty table", millions.rows);
-    at_least(&name, events, millions.loaded, millions.empty, 0.9);
-    absolute("memory at 256 connections", at(256).memory, "MB", 64.0);
+    let loaded: Vec<_> = millions.rounds.iter().map(|(empty, loaded)| (*loaded, *empty)).collect();
+    at_least(&name, events, &loaded, 0.9);
+    absolute("memory at 256 connections", of(&|round| round.service[&256].memory), "MB", 64.0);
     match outage {
         Some(Outage { up, down, refused, drained_after }) => {
-            at_least("acknowledged/s while Postgres is down, against up", events, *down, *up, 0.5);
+            at_least("acknowledged/s while Postgres is down, against up", events, &[(*down, *up)], 0.5);
             println!("| refused through the outage; drained after | {refused}; {drained_after:.1?} | | | |");
         }
         None => println!("| acknowledged/s while Postgres is down, against up | not available | | | ≥ 0.5 |"),
     }
-    absolute("user CPU of the service an event at 256 connections", at(256).user, "µs", 30.0);
+    let user = of(&|round| round.service[&256].user);
+    absolute("user CPU of the service an event at 256 connections", user, "µs", 30.0);
 }
 
-fn print_figures(name: &str, figures: &BTreeMap<usize, Figures>) {
-    for (connections, Figures { rate, p50, p99, user, system, memory }) in figures {
+/// Medians of the rounds.
+fn print_figures(name: &str, rounds: &[Round], of: impl Fn(&Round) -> &BTreeMap<usize, Figures>) {
+    for connections in rounds.iter().take(1).flat_map(|round| of(round).keys()) {
+        let figures: Vec<_> = rounds.iter().filter_map(|round| of(round).get(connections).copied()).collect();
+        let Figures { rate, p50, p99, user, system, memory } = Figures::median(&figures);
         println!(
             "| {name} | {connections} | {rate:.0} | {p50:.2} | {p99:.2} | {user:.0} | {system:.0} | {memory:.0} |"
         );
     }
 }
 
-fn at_least(name: &str, unit: impl Fn(f64) -> String, measured: f64, against: f64, target: f64) {
-    let ratio = measured / against;
+/// Medians of what was measured, of what it is compared with, and of the rounds' ratios.
+fn medians(pairs: &[(f64, f64)]) -> (f64, f64, f64) {
+    let of = |figure: fn(&(f64, f64)) -> f64| median(pairs.iter().map(figure));
+    (of(|(measured, _)| *measured), of(|(_, against)| *against), of(|(measured, against)| measured / against))
+}
+
+fn at_least(name: &str, unit: impl Fn(f64) -> String, pairs: &[(f64, f64)], target: f64) {
+    let (measured, against, ratio) = medians(pairs);
     let (measured, against, verdict) = (unit(measured), unit(against), verdict(ratio >= target));
     println!("| {name} | {measured} | {against} | {ratio:.2} | ≥ {target} {verdict} |");
 }
 
-fn at_most(name: &str, unit: impl Fn(f64) -> String, measured: f64, against: f64, target: f64) {
-    let ratio = measured / against;
+fn at_most(name: &str, unit: impl Fn(f64) -> String, pairs: &[(f64, f64)], target: f64) {
+    let (measured, against, ratio) = medians(pairs);
     let (measured, against, verdict) = (unit(measured), unit(against), verdict(ratio <= target));
     println!("| {name} | {measured} | {against} | {ratio:.2} | ≤ {target} {verdict} |");
 }
