@@ -161,8 +161,11 @@ async fn record_round(
             Err(error) => return Err(error),
         };
         for row in rows {
-            let decision = Decision::Recorded { revision: 1, is_conflict: false };
-            decided.insert(row.try_get(0)?, Decided { decision, counted_until: None });
+            let ids: Option<Vec<Uuid>> = row.try_get(0)?;
+            for id in ids.unwrap_or_default() {
+                let decision = Decision::Recorded { revision: 1, is_conflict: false };
+                decided.insert(id, Decided { decision, counted_until: None });
+            }
         }
         runs.retain(|run| !decided.contains_key(&run.event.id));
     }

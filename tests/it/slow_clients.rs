@@ -99,7 +99,8 @@ async fn who_does_not_take_the_answers_is_hung_up_on() {
     let before = service.process.memory();
     tokio::task::spawn_blocking(move || while wire.try_send(&requests) {}).await.unwrap();
     let memory = service.process.memory().saturating_sub(before);
-    assert!(memory < 4096, "{memory} KiB");
+    // the allocator takes 4 MiB at a time
+    assert!(memory < 2 * 4096, "{memory} KiB");
     assert_delivers(&service).await;
 }
 
