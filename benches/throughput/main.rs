@@ -2,8 +2,8 @@
 //!
 //! It starts a Postgres of its own with durable settings and the release binary, drives all three providers over HTTP,
 //! and ends with the table that the README quotes. Contestants take turns within each round, every figure is the median
-//! of the rounds, and every ratio the median of the rounds' ratios. After each load, `ticket_events` must hold exactly what was
-//! acknowledged, or the whole run fails: the speed of a service that loses deliveries means nothing.
+//! of the rounds, and every ratio the median of the rounds' ratios. After each load, `ticket_events` must hold exactly
+//! what was acknowledged, or the whole run fails: the speed of a service that loses deliveries means nothing.
 //!
 //! `make bench ARGS=--quick` shows in a minute and a half whether all of it works; its figures are rough.
 //! `make bench ARGS=--service` loads the service for half a minute and pgbench beside it: for a profiler to look at.

@@ -9,7 +9,7 @@ use crate::{database::Server, load::Load, service::Service};
 /// The database of all that starts with an empty table.
 pub const DATABASE: &str = "bench";
 
-/// Lets connections, caches and prepared statements settle.
+/// Before each measurement.
 const WARM_UP: Duration = Duration::from_millis(700);
 
 /// What all measurements share.
@@ -54,9 +54,14 @@ impl Bench {
 
     /// Starts from an empty table.
     pub fn measure(&self, service: &Service, connections: usize) -> anyhow::Result<Figures> {
-        Load::new(connections, WARM_UP).run(service.address, &Arc::default())?;
+        self.warm_up(service, connections)?;
         self.server.empty(DATABASE)?;
         self.measure_on(service, DATABASE, Load::new(connections, self.duration))
+    }
+
+    /// So that connections, caches and prepared statements are as they will be.
+    pub fn warm_up(&self, service: &Service, connections: usize) -> anyhow::Result<()> {
+        Load::new(connections, WARM_UP).run(service.address, &Arc::default()).map(drop)
     }
 
     /// Starts from the table as it is.

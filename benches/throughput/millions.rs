@@ -33,6 +33,7 @@ pub fn run(bench: &Bench, rows: u64) -> anyhow::Result<Millions> {
     let mut rates = Vec::new();
     for _ in 0..bench.rounds {
         let empty = bench.measure(&on_empty, CONNECTIONS)?.rate;
+        bench.warm_up(&on_loaded, CONNECTIONS)?;
         bench.server.execute(LOADED, "checkpoint")?;
         let loaded = bench.measure_on(&on_loaded, LOADED, Load::new(CONNECTIONS, bench.duration))?.rate;
         rates.push((empty, loaded));
