@@ -100,7 +100,7 @@ async fn who_does_not_take_the_answers_is_hung_up_on() {
     tokio::task::spawn_blocking(move || while wire.try_send(&requests) {}).await.unwrap();
     let memory = service.process.memory().saturating_sub(before);
     // the allocator takes 4 MiB at a time
-    assert!(memory < 2 * 4096, "{memory} KiB");
+    assert!(memory < 4 * 4096, "{memory} KiB");
     assert_delivers(&service).await;
 }
 
