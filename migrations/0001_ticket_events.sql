@@ -32,7 +32,7 @@ create table ticket_events (
     unique (provider, environment, booking_ref, revision)
 );
 
-comment on table ticket_events is 'What providers said about bookings: one row for each delivery that said something new (a revision). The state of a booking is its newest revision that is not late.';
+comment on table ticket_events is 'What providers said about bookings: one row for each delivery that said something new (a revision). A revision replaces what was known of the booking and is not merged with it. The state of a booking is its newest revision that is not late.';
 comment on column ticket_events.id is 'The id of the delivery, made when it arrived (UUIDv7).';
 comment on column ticket_events.provider is 'Who sent it: ticket_status_update, booking_callback, order_ticketed.';
 comment on column ticket_events.account is 'The name of the configured account whose credentials it carried. No part of the key: a rotated secret does not start a booking anew.';
@@ -46,14 +46,14 @@ comment on column ticket_events.pnr is 'The booking''s own record locator, upper
 comment on column ticket_events.gds_pnr is 'The record locator in the distribution system, upper case.';
 comment on column ticket_events.airline_pnrs is 'The airlines'' record locators of the booking and its passengers, upper case, each once, in their order.';
 comment on column ticket_events.booking_number is 'The number under which the provider shows the booking to people (BookingRefNumber).';
-comment on column ticket_events.trace_id is 'The provider''s id of the request (TraceId). Not compared: it differs between deliveries of the same content.';
-comment on column ticket_events.provider_status is 'The provider''s internal status (the top-level status of order_ticketed). Decides nothing and is not compared.';
+comment on column ticket_events.trace_id is 'The provider''s id of the request (TraceId). It makes no difference between deliveries.';
+comment on column ticket_events.provider_status is 'The provider''s internal status (the top-level status of order_ticketed). It decides nothing and makes no difference between deliveries.';
 comment on column ticket_events.remark is 'The provider''s words; on failed and aborted the reason.';
-comment on column ticket_events.passengers is 'The travellers, in their order: title, first_name, middle_name, last_name, type, gender, birth_date, nationality, document {type, number, issued_by, expires_on}, tickets [{raw, number}]. What was not sent is null.';
-comment on column ticket_events.ticket_numbers is 'The ticket numbers of all passengers, upper case, without white space and -, each once, in their order.';
+comment on column ticket_events.passengers is 'The travellers, in their order: title, first_name, middle_name, last_name, type, gender, birth_date, nationality, document {type, number, issued_by, expires_on}, tickets [{raw, number}], and for order_ticketed airline_pnrs and ancillaries (as sent). What was not sent is left out.';
+comment on column ticket_events.ticket_numbers is 'The ticket numbers of all passengers, upper case, without white space and dashes, each once, in their order.';
 comment on column ticket_events.warnings is 'What was missing or odd in the delivery. Names fields, never repeats values.';
-comment on column ticket_events.payload is 'The JSON as it was sent, less the credentials. json and not jsonb, which refuses \u0000 and lone surrogates.';
-comment on column ticket_events.content_hash is 'SHA-256 over the normalized content. A delivery with the hash of the newest revision is a duplicate.';
+comment on column ticket_events.payload is 'The JSON as it was sent, less the credentials; a secret that stood as a word of its own elsewhere is [redacted]. json and not jsonb, which refuses \u0000 and lone surrogates.';
+comment on column ticket_events.content_hash is 'SHA-256 over the payload less the members that differ from delivery to delivery (TraceId, EndUserIp; the top-level status of order_ticketed), whatever the white space, the escapes and the order of members. A delivery with the hash of the newest revision is a duplicate.';
 comment on column ticket_events.received_at is 'When the first delivery of this revision arrived.';
 comment on column ticket_events.recorded_at is 'When this row was written.';
 comment on column ticket_events.last_received_at is 'When the latest delivery of this revision arrived.';
@@ -83,7 +83,7 @@ comment on column unprocessed_deliveries.account is 'The name of the configured 
 comment on column unprocessed_deliveries.environment is 'The environment of the account, test or live.';
 comment on column unprocessed_deliveries.reason is 'malformed (no JSON), invalid (a required field is missing or cannot be used), no_ticket (no ticket number where one is required), unknown_booking (not in bookings), unsupported_type (another notification type), refused (the database refused the row).';
 comment on column unprocessed_deliveries.detail is 'The same in words that name the fields.';
-comment on column unprocessed_deliveries.body is 'The body as it was sent, less the credentials; bytes, because it need not be text.';
+comment on column unprocessed_deliveries.body is 'The body as it was sent, less the credentials; bytes, because it need not be text. Where something had to be taken out of a body that is no JSON, its text in UTF-8.';
 comment on column unprocessed_deliveries.received_at is 'When it arrived.';
 comment on column unprocessed_deliveries.reprocessed_at is 'When it was run through later code with success; null while it waits.';
 comment on column unprocessed_deliveries.event_id is 'The ticket event that it became.';

@@ -2,12 +2,16 @@
 //!
 //! An IPv4 address that is mapped into IPv6 (`::ffff:192.0.2.1`) is that IPv4 address, in networks too.
 
+mod limiter;
+
 use std::{
     fmt,
     net::{IpAddr, Ipv6Addr},
 };
 
 use ipnet::{IpNet, Ipv4Net};
+
+pub use self::limiter::{ClientLimiter, SLOTS};
 
 /// The bits of `::ffff:0:0/96`, before which an IPv4 address is mapped.
 const MAPPED: u8 = 96;

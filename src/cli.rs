@@ -39,6 +39,10 @@ enum Command {
     Healthcheck(healthcheck::Args),
 }
 
+/// What is said about a secret that could as well be data.
+const LIKE_DATA: &str = "has only digits or fewer than eight characters: it is removed with the member that carries it, \
+                         and looked for nowhere else";
+
 /// Runs the command that the process was started with.
 ///
 /// The exit code is 0 on success, 2 when the command line or the configuration is wrong, 1 for everything else.

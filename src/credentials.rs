@@ -16,6 +16,31 @@ use crate::ticket_event::Environment;
 /// The credentials that a delivery presents, in the order of the provider's credential keys.
 pub type Presented<'a> = Vec<Cow<'a, str>>;
 
+/// Why a delivery is not authenticated. It is logged; whoever sent it is told nothing of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthenticationFailure {
+    /// A credential is not there.
+    Missing,
+    /// A credential is neither a string nor a number, or its header is no `Bearer` or there more than once.
+    Malformed,
+    /// No account has these credentials.
+    Wrong,
+    /// It comes from a network that is not allowed.
+    AddressNotAllowed,
+}
+
+impl AuthenticationFailure {
+    /// The word in the logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Malformed => "malformed",
+            Self::Wrong => "wrong",
+            Self::AddressNotAllowed => "address_not_allowed",
+        }
+    }
+}
+
 /// One set of credentials of a provider.
 #[derive(Clone)]
 pub struct Account {
@@ -74,15 +99,23 @@ impl Accounts {
         self.0.is_empty()
     }
 
-    /// The account with these credentials, if there is one. Nothing presented is as wrong as anything else.
-    pub fn verify(&self, presented: Option<&Presented<'_>>) -> Option<Verified<'_>> {
-        let is_presented = Choice::from(u8::from(presented.is_some()));
-        let digest = Digest::of(presented.into_iter().flatten().map(Cow::as_ref));
+    /// The account with these credentials. Nothing presented takes as long as anything else that is wrong.
+    ///
+    /// # Errors
+    ///
+    /// Nothing was presented, or no account has it.
+    pub fn verify(
+        &self,
+        presented: Result<Presented<'_>, AuthenticationFailure>,
+    ) -> Result<Verified<'_>, AuthenticationFailure> {
+        let is_presented = Choice::from(u8::from(presented.is_ok()));
+        let digest = Digest::of(presented.iter().flatten().map(Cow::as_ref));
         let mut matched = u32::MAX;
         for (index, account) in (0_u32..).zip(&self.0) {
             matched.conditional_assign(&index, account.digest.0.ct_eq(&digest.0) & is_presented);
         }
-        self.0.get(matched as usize).map(|account| Verified { account })
+        let account = self.0.get(matched as usize);
+        account.map(|account| Verified { account }).ok_or(presented.err().unwrap_or(AuthenticationFailure::Wrong))
     }
 }
 
@@ -126,7 +159,7 @@ mod tests {
 
     fn verified(accounts: &Accounts, presented: &[&'static str]) -> Option<String> {
         let presented = presented.iter().map(|part| Cow::Borrowed(*part)).collect();
-        accounts.verify(Some(&presented)).map(|verified| verified.account().name.to_string())
+        accounts.verify(Ok(presented)).ok().map(|verified| verified.account().name.to_string())
     }
 
     #[test]
@@ -137,8 +170,9 @@ mod tests {
         for wrong in [&["u", "SECRET"][..], &["us", "ecret"], &["u"], &["u", "secret", ""], &["u", "secret "], &[]] {
             assert_eq!(verified(&accounts, wrong), None, "{wrong:?}");
         }
-        assert!(accounts.verify(None).is_none());
-        assert!(Accounts::default().verify(Some(&vec![])).is_none());
+        let failure = |accounts: &Accounts, presented| accounts.verify(presented).unwrap_err();
+        assert_eq!(failure(&accounts, Err(AuthenticationFailure::Missing)), AuthenticationFailure::Missing);
+        assert_eq!(failure(&Accounts::default(), Ok(vec![])), AuthenticationFailure::Wrong);
     }
 
     #[test]

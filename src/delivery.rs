@@ -34,7 +34,7 @@ pub enum Receipt {
     Recorded {
         /// Its number.
         revision: i32,
-        /// Whether it changes a final status of the booking to another final one.
+        /// Whether it changes a final status of the booking.
         is_conflict: bool,
     },
     /// It says what a revision says that is there.

@@ -11,6 +11,7 @@ mod places;
 mod public;
 mod request_id;
 mod server;
+mod unrouted;
 
 pub use self::{
     admin::admin_router,

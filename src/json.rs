@@ -6,14 +6,25 @@
 //!
 //! It does not decide what a field means: that is [`crate::payload`].
 
+mod broken;
+mod canonical;
+mod cut;
 mod index;
+mod layers;
+mod path;
+mod storable;
 mod text;
+mod unpack;
 
-use std::{borrow::Cow, ops::Range};
+use std::{borrow::Cow, fmt, ops::Range};
 
 use serde_json::value::RawValue;
 
 use self::index::Place;
+pub(crate) use self::{
+    broken::broken_members,
+    layers::{Layer, layers},
+};
 pub use self::{index::Index, text::Text};
 
 /// Objects and arrays may stand inside one another this deep; Postgres and the consumers of a payload have limits too.
@@ -25,9 +36,6 @@ pub enum Malformed {
     /// There is no body, or only white space.
     #[error("the body is empty; JSON was expected")]
     Empty,
-    /// RFC 8259 asks for UTF-8.
-    #[error("the body is not valid UTF-8 (byte {0})")]
-    NotUtf8(usize),
     /// A syntax error, with its place.
     #[error("the body is not valid JSON (line {line}, column {column})")]
     Syntax {
@@ -42,12 +50,30 @@ pub enum Malformed {
     /// It starts as gzip does and cannot be decompressed.
     #[error("the body is not valid gzip")]
     NotGzip,
+    /// Its `Content-Encoding` is another one.
+    #[error("the Content-Encoding is not supported; gzip is")]
+    UnsupportedEncoding,
 }
 
 /// A document that has been checked.
 pub struct Document<'a> {
-    text: &'a str,
+    text: Cow<'a, str>,
     index: Index,
+}
+
+/// A text that is no JSON.
+pub struct Unreadable<'a> {
+    /// Why it is none.
+    pub malformed: Malformed,
+    /// The text.
+    pub text: Cow<'a, str>,
+}
+
+/// Shows nothing of the text, in which credentials may stand.
+impl fmt::Debug for Unreadable<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Unreadable").field("malformed", &self.malformed).finish_non_exhaustive()
+    }
 }
 
 /// One value of a document.
@@ -86,61 +112,54 @@ pub struct Member<'a> {
 impl<'a> Document<'a> {
     /// Checks a whole document.
     ///
-    /// A byte order mark before it is passed over.
-    pub fn parse(bytes: &'a [u8]) -> Result<Self, Malformed> {
-        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-        let text = std::str::from_utf8(bytes).map_err(|error| Malformed::NotUtf8(error.valid_up_to()))?;
-        if text.trim_ascii().is_empty() {
-            return Err(Malformed::Empty);
+    /// # Errors
+    ///
+    /// The text is no JSON, or nested deeper than [`MAX_DEPTH`].
+    pub fn parse(text: impl Into<Cow<'a, str>>) -> Result<Self, Unreadable<'a>> {
+        let text = text.into();
+        match check(&text) {
+            Ok((range, index)) => Ok(Self { text: part_of(text, range), index }),
+            Err(malformed) => Err(Unreadable { malformed, text }),
         }
-        let text = serde_json::from_str::<&RawValue>(text)
-            .map_err(|error| Malformed::Syntax { line: error.line(), column: error.column() })?
-            .get();
-        let index = Index::of(text).ok_or(Malformed::TooDeep)?;
-        Ok(Self { text, index })
     }
 
     /// The text as it was sent, without white space around it.
-    pub fn as_str(&self) -> &'a str {
-        self.text
+    pub fn as_str(&self) -> &str {
+        &self.text
     }
 
     /// The whole of it.
     pub fn root(&self) -> Value<'_> {
-        self.index.root(self.text)
+        self.index.root(&self.text)
     }
 
-    /// Where its values stand in the text.
-    pub(crate) fn into_index(self) -> Index {
-        self.index
+    /// The text, and where its values stand in it.
+    pub(crate) fn into_parts(self) -> (Cow<'a, str>, Index) {
+        (self.text, self.index)
     }
+}
 
-    /// The members whose key passes, from the opening quote of the key to the end of the value; not those inside them.
-    pub(crate) fn members(&self, mut is_wanted: impl FnMut(Text<'_>) -> bool) -> Vec<Range<usize>> {
-        let places = &self.index.0;
-        let mut found = Vec::new();
-        let mut position = 0;
-        while let Some(place) = places.get(position) {
-            position += 1;
-            if place.is_key && is_wanted(place.text(self.text)) {
-                found.push(place.start..places[position].end);
-                position = places[position].next;
-            }
+/// Where the document stands in a text without the white space around it, and where its values stand in that.
+fn check(text: &str) -> Result<(Range<usize>, Index), Malformed> {
+    if text.trim_ascii().is_empty() {
+        return Err(Malformed::Empty);
+    }
+    let document = serde_json::from_str::<&RawValue>(text)
+        .map_err(|error| Malformed::Syntax { line: error.line(), column: error.column() })?
+        .get();
+    let index = Index::of(document).ok_or(Malformed::TooDeep)?;
+    let start = text.len() - text.trim_ascii_start().len();
+    Ok((start..start + document.len(), index))
+}
+
+fn part_of(text: Cow<'_, str>, range: Range<usize>) -> Cow<'_, str> {
+    match text {
+        Cow::Borrowed(text) => Cow::Borrowed(&text[range]),
+        Cow::Owned(mut text) => {
+            text.truncate(range.end);
+            text.drain(..range.start);
+            Cow::Owned(text)
         }
-        found
-    }
-
-    /// The keys, strings, numbers and literals, in their order: where each stands, and its characters.
-    pub(crate) fn leaves(&self) -> impl Iterator<Item = (Range<usize>, Cow<'_, str>)> {
-        self.index.0.iter().filter_map(|place| {
-            let raw = &self.text[place.start..place.end];
-            let characters = match raw.as_bytes()[0] {
-                b'{' | b'[' => return None,
-                b'"' => place.text(self.text).value,
-                _ => Cow::Borrowed(raw),
-            };
-            Some((place.start..place.end, characters))
-        })
     }
 }
 
@@ -183,6 +202,20 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// Whether it is a string of one word, in any case and with white space around it.
+    pub(crate) fn is_word(self, word: &str) -> bool {
+        let place = self.place();
+        // between the quotes, and nobody writes it much longer than it is
+        let length = (place.end - place.start).saturating_sub(2);
+        if self.kind() != Kind::String || !(word.len()..=10 * word.len()).contains(&length) {
+            return false;
+        }
+        // nearly every other text is told by its first letter
+        let first = self.text.as_bytes()[place.start + 1];
+        let may_be = !first.is_ascii_alphanumeric() || first.eq_ignore_ascii_case(&word.as_bytes()[0]);
+        may_be && place.text(self.text).value.trim().eq_ignore_ascii_case(word)
+    }
+
     /// The member of an object with this key.
     pub fn member(self, key: &str) -> Option<Member<'a>> {
         if self.kind() != Kind::Object {
@@ -200,6 +233,21 @@ impl<'a> Value<'a> {
         found
     }
 
+    /// The members of an object: key and value, in their order.
+    pub(crate) fn members(self) -> Option<impl Iterator<Item = (Text<'a>, Value<'a>)> + Clone> {
+        let end = self.place().next;
+        let (is_object, first) = (self.kind() == Kind::Object, self.position + 1);
+        let next = move |position: usize| (position < end).then_some(position);
+        is_object.then(|| {
+            std::iter::successors(next(first), move |position| next(self.index.0[position + 1].next)).map(
+                move |position| {
+                    let value = Value { position: position + 1, ..self };
+                    (self.index.0[position].text(self.text), value)
+                },
+            )
+        })
+    }
+
     /// The elements of an array.
     pub fn elements(self) -> Option<impl Iterator<Item = Value<'a>> + Clone> {
         let end = self.place().next;
@@ -214,7 +262,7 @@ mod tests {
     use super::*;
 
     fn text(json: &str) -> (String, bool) {
-        let document = Document::parse(json.as_bytes()).unwrap();
+        let document = Document::parse(json).unwrap();
         let text = document.root().text().unwrap();
         (text.value.into_owned(), text.repaired)
     }
@@ -236,7 +284,7 @@ mod tests {
 
     #[test]
     fn of_a_repeated_key_the_last_counts_however_it_is_spelled() {
-        let document = Document::parse(br#"{"a":{"b":0},"\u0061":2,"b":[1,{"a":3}],"\ud800":3}"#).unwrap();
+        let document = Document::parse(r#"{"a":{"b":0},"\u0061":2,"b":[1,{"a":3}],"\ud800":3}"#).unwrap();
         let member = |key| document.root().member(key).map(|member| (member.value.as_str(), member.is_repeated));
         assert_eq!(member("a"), Some(("2", true)));
         assert_eq!(member("b"), Some((r#"[1,{"a":3}]"#, false)));
@@ -246,20 +294,33 @@ mod tests {
     #[test]
     fn nesting_is_bounded_and_brackets_in_strings_do_not_count() {
         let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
-        assert!(Document::parse(nested(MAX_DEPTH).as_bytes()).is_ok());
-        assert!(matches!(Document::parse(nested(MAX_DEPTH + 1).as_bytes()), Err(Malformed::TooDeep)));
-        assert!(matches!(Document::parse(nested(200_000).as_bytes()), Err(Malformed::TooDeep)));
-        assert!(Document::parse(format!(r#""\"{}""#, "[".repeat(1000)).as_bytes()).is_ok());
-        assert!(Document::parse(format!("[{}0]", "[],".repeat(1000)).as_bytes()).is_ok());
+        let is_too_deep = |text: String| match Document::parse(text) {
+            Ok(_) => false,
+            Err(unreadable) => matches!(unreadable.malformed, Malformed::TooDeep),
+        };
+        assert!(Document::parse(nested(MAX_DEPTH)).is_ok());
+        assert!(is_too_deep(nested(MAX_DEPTH + 1)));
+        assert!(is_too_deep(nested(200_000)));
+        assert!(Document::parse(format!(r#""\"{}""#, "[".repeat(1000))).is_ok());
+        assert!(Document::parse(format!("[{}0]", "[],".repeat(1000))).is_ok());
     }
 
     #[test]
     fn what_is_not_json_is_said_to_be_so() {
-        for body in [&b"{"[..], b"{} x", b"{'a':1}", b"{\"a\":01}", b"{\"a\":\"\x01\"}", b"nul"] {
-            assert!(matches!(Document::parse(body), Err(Malformed::Syntax { .. })));
+        for text in ["{", "{} x", "{'a':1}", "{\"a\":01}", "{\"a\":\"\x01\"}", "nul"] {
+            let Err(unreadable) = Document::parse(text) else { panic!("{text}") };
+            assert!(matches!(unreadable.malformed, Malformed::Syntax { .. }));
+            assert_eq!(unreadable.text, text);
         }
-        assert!(matches!(Document::parse(b" \n"), Err(Malformed::Empty)));
-        assert!(matches!(Document::parse(b"\"\xff\""), Err(Malformed::NotUtf8(1))));
-        assert!(Document::parse(b"\xef\xbb\xbf{}").is_ok());
+        assert!(matches!(Document::parse(" \n"), Err(Unreadable { malformed: Malformed::Empty, .. })));
+    }
+
+    #[test]
+    fn white_space_around_a_document_is_no_part_of_it() {
+        for text in [Cow::Borrowed(" {\"a\": [1]}\n"), Cow::Owned("\t{\"a\": [1]} ".to_owned())] {
+            let document = Document::parse(text).unwrap();
+            assert_eq!(document.as_str(), "{\"a\": [1]}");
+            assert_eq!(document.root().member("a").unwrap().value.as_str(), "[1]");
+        }
     }
 }

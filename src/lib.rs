@@ -34,6 +34,8 @@ pub mod store;
 
 /// Addresses and networks as they are compared and counted.
 pub mod addresses;
+/// The time of day, the ids made of it, and the times of receipt.
+pub mod clock;
 /// Who may deliver, and the constant-time check of it.
 pub mod credentials;
 /// What is made durable, and what became of it.

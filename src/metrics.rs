@@ -49,6 +49,8 @@ pub struct Metrics {
     pub spooled: Counter,
     /// Deliveries that came out of the spool.
     pub drained: Counter,
+    /// `POST` requests that led nowhere.
+    pub unrouted: Counter,
 }
 
 /// How long each part of the way of a delivery takes, in seconds.
@@ -101,6 +103,7 @@ impl Metrics {
             batch_size: registry.histogram(names::BATCH_SIZE, &[]),
             spooled: registry.counter(names::SPOOL_SPOOLED, &[]),
             drained: registry.counter(names::SPOOL_DRAINED, &[]),
+            unrouted: registry.counter(names::UNROUTED, &[]),
             process,
             registry,
             handle,

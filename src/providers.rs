@@ -9,14 +9,16 @@ mod booking_callback;
 mod normalize;
 mod order_ticketed;
 mod ticket_status_update;
+mod tickets;
 
 use std::{borrow::Cow, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use time::Date;
 
 use crate::{
-    credentials::Presented,
-    json::Value,
+    credentials::{AuthenticationFailure, Presented},
+    json::{Malformed, Value},
     payload::{FieldError, Payload},
     ticket_event::Booking,
 };
@@ -43,14 +45,31 @@ pub trait Provider: Send + Sync + 'static {
     /// What an account consists of.
     fn credentials(&self) -> &'static [Credential];
 
-    /// What a delivery presents; `None` when something is missing or malformed, or a header is there more than once. Of a
-    /// member that is repeated the last copy counts, as in every other member.
+    /// What a delivery presents. Of a member that is repeated the last copy counts, as in every other member.
     ///
     /// A provider whose credentials stand in a header is asked before the body is read, and `body` is `None`.
-    fn presented<'a>(&self, headers: &'a HeaderMap, body: Option<Value<'a>>) -> Option<Presented<'a>>;
+    ///
+    /// # Errors
+    ///
+    /// Something is missing or malformed, or a header is there more than once.
+    fn presented<'a>(
+        &self,
+        headers: &'a HeaderMap,
+        body: Option<Value<'a>>,
+    ) -> Result<Presented<'a>, AuthenticationFailure> {
+        match body {
+            None => self.presented_in_header(headers),
+            Some(body) => self.credential_members().iter().map(|key| presented_member(body, key)).collect(),
+        }
+    }
 
-    /// What an authenticated delivery says.
-    fn normalize(&self, payload: &Payload) -> Result<Booking, Rejection>;
+    /// The same of a provider whose credentials stand in a header.
+    fn presented_in_header<'a>(&self, _headers: &'a HeaderMap) -> Result<Presented<'a>, AuthenticationFailure> {
+        Err(AuthenticationFailure::Missing)
+    }
+
+    /// What an authenticated delivery says that was received on this day.
+    fn normalize(&self, payload: &Payload, received_on: Date) -> Result<Booking, Rejection>;
 
     /// The answer in the provider's own words.
     fn answer(&self, outcome: &Outcome) -> Answer;
@@ -62,6 +81,14 @@ pub trait Provider: Send + Sync + 'static {
     fn credential_members(&self) -> Vec<&'static str> {
         self.credentials().iter().filter_map(|credential| credential.member).collect()
     }
+
+    /// The members at the top of the body that differ between deliveries which say the same.
+    fn volatile_members(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// The members of the body that hold lists or objects: in a string of JSON they are unpacked.
+    fn containers(&self) -> &'static [&'static str];
 
     /// Whether the credentials stand in a header, so that they can be checked before the body is read.
     fn authenticates_by_header(&self) -> bool {
@@ -91,6 +118,18 @@ pub enum Rejection {
     UnsupportedType,
 }
 
+impl From<FieldError> for Rejection {
+    fn from(error: FieldError) -> Self {
+        Self::Invalid(vec![error])
+    }
+}
+
+/// A credential in a member of the body: a string, or a number as its digits.
+fn presented_member<'a>(body: Value<'a>, key: &str) -> Result<Cow<'a, str>, AuthenticationFailure> {
+    let member = body.member(key).ok_or(AuthenticationFailure::Missing)?;
+    member.value.text().map(|text| text.value).ok_or(AuthenticationFailure::Malformed)
+}
+
 /// What became of a request, as far as the provider is concerned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -102,6 +141,8 @@ pub enum Outcome {
     TooManyFailures(Duration),
     /// The body is no JSON; the text says where.
     Malformed(String),
+    /// The body has another `Content-Encoding` than gzip.
+    UnsupportedEncoding,
     /// Required fields are missing or cannot be used.
     Invalid(Vec<FieldError>),
     /// There is no ticket number where one is required.
@@ -137,6 +178,15 @@ pub struct Sample {
     pub body: String,
 }
 
+impl From<&Malformed> for Outcome {
+    fn from(malformed: &Malformed) -> Self {
+        match malformed {
+            Malformed::UnsupportedEncoding => Self::UnsupportedEncoding,
+            other => Self::Malformed(other.to_string()),
+        }
+    }
+}
+
 impl Outcome {
     /// The status that HTTP has for it, which a provider's document may overrule.
     pub fn status(&self) -> StatusCode {
@@ -145,6 +195,7 @@ impl Outcome {
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
             Self::TooManyFailures(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Malformed(_) => StatusCode::BAD_REQUEST,
+            Self::UnsupportedEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Invalid(_) | Self::NoTicket => StatusCode::UNPROCESSABLE_ENTITY,
             Self::UnknownBooking => StatusCode::NOT_FOUND,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
@@ -161,6 +212,7 @@ impl Outcome {
             Self::Unauthenticated => "the credentials are missing or wrong".to_owned(),
             Self::TooManyFailures(_) => "the credentials are missing or wrong, and were too often".to_owned(),
             Self::Malformed(why) => why.clone(),
+            Self::UnsupportedEncoding => Malformed::UnsupportedEncoding.to_string(),
             Self::Invalid(errors) => errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
             Self::NoTicket => "there is no ticket number".to_owned(),
             Self::UnknownBooking => "the booking is not known".to_owned(),

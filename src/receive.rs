@@ -3,39 +3,37 @@
 //! What always holds: nothing is kept of a delivery that was not authenticated; an authenticated one is answered only
 //! after it is kept, whatever the answer.
 
+mod authentication;
+mod content;
 mod decompress;
 mod failures;
+mod interpret;
 mod log;
 
-use std::{
-    net::IpAddr,
-    sync::Arc,
-    time::{Instant, SystemTime},
-};
+use std::{net::IpAddr, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use compact_str::CompactString;
 use http::HeaderMap;
 use ipnet::IpNet;
-use uuid::{NoContext, Timestamp, Uuid};
 
-use self::log::Line;
 pub use self::{
-    decompress::{Undecompressed, decompress, is_compressed},
+    content::Content,
+    decompress::is_compressed,
     failures::Failures,
+    interpret::{Arrival, NotTaken, Taken, interpret},
 };
+use self::{decompress::is_supported, log::Line};
 use crate::{
     addresses::is_in,
-    credentials::{Accounts, Verified},
-    delivery::{Delivery, Reason, Receipt, UnprocessedDelivery},
+    clock::ReceiptClock,
+    credentials::AuthenticationFailure,
+    delivery::Receipt,
     inbox::Inbox,
-    json::{Document, Malformed},
     metrics::{Fate, Metrics, ProviderMetrics},
-    payload::Payload,
-    providers::{Outcome, Provider, Rejection},
+    providers::{Outcome, Provider},
     secrets::CurrentSecrets,
     telemetry::{TraceContext, Traces},
-    ticket_event::TicketEvent,
 };
 
 /// Where one provider comes in.
@@ -77,23 +75,14 @@ pub struct Receiver {
     pub secrets: Arc<CurrentSecrets>,
     /// Who failed how often.
     pub failures: Failures,
+    /// Gives out the times of receipt.
+    pub clock: ReceiptClock,
     /// The largest body, decompressed, in bytes.
     pub body_limit_bytes: usize,
     /// What is counted of all of them.
     pub metrics: Arc<Metrics>,
     /// Where traces go.
     pub traces: Arc<Traces>,
-}
-
-/// A delivery whose sender is known, ready to be made durable.
-struct Taken {
-    delivery: Delivery,
-    /// What it is answered once it is durable, unless the database decides otherwise.
-    outcome: Outcome,
-    /// Since when it is known who sent it.
-    authenticated: Instant,
-    /// Since when it is ready.
-    normalized: Instant,
 }
 
 impl Receiver {
@@ -107,7 +96,7 @@ impl Receiver {
         let Request { headers, origin } = request;
         match self.take_in(endpoint, headers, &origin, body).await {
             Ok(taken) => self.make_durable(endpoint, &origin, taken).await,
-            Err(outcome) => self.turn_away(endpoint, &origin, outcome),
+            Err(not_taken) => self.turn_away(endpoint, &origin, not_taken),
         }
     }
 
@@ -116,7 +105,7 @@ impl Receiver {
         self.secrets.load().accounts(provider).is_some()
     }
 
-    /// Authenticates, parses, normalizes. `Err` when nothing of it is kept.
+    /// Authenticates and interprets. `Err` when nothing of it is kept.
     ///
     /// The request itself ends here: while deliveries wait to be durable, only what is kept of them takes memory.
     async fn take_in(
@@ -125,88 +114,34 @@ impl Receiver {
         headers: HeaderMap,
         origin: &Origin,
         body: impl Future<Output = Result<Bytes, Outcome>>,
-    ) -> Result<Taken, Outcome> {
-        let now = SystemTime::now();
+    ) -> Result<Taken, NotTaken> {
         let phases = &self.metrics.phases;
+        let provider = endpoint.provider;
 
         // authenticate: before the body is read where the credentials stand in a header
         endpoint.check_address(origin.client)?;
         let secrets = self.secrets.load_full();
-        let accounts = secrets.accounts(endpoint.provider).ok_or(Outcome::Unauthenticated)?;
-        let proof_in_headers = endpoint.verify_headers(accounts, &headers)?;
+        let accounts = secrets.accounts(provider).ok_or(AuthenticationFailure::Wrong)?;
+        let proof_in_headers = authentication::verify_headers(provider, accounts, &headers)?;
         let headers_verified = Instant::now();
         let body = body.await?;
         let body_arrived = Instant::now();
-        let (body, parsed) = match decompress(&body, self.body_limit_bytes) {
-            Ok(decompressed) => (decompressed, Ok(())),
-            Err(Undecompressed::Damaged) => (body.as_ref().into(), Err(Malformed::NotGzip)),
-            Err(Undecompressed::TooLarge) => return Err(Outcome::TooLarge(self.body_limit_bytes)),
-        };
-        let parsed = parsed.and_then(|()| Document::parse(&body));
-        let proof = match (proof_in_headers, &parsed) {
-            (Some(proof), _) => proof,
-            (None, Ok(document)) => endpoint.verify_body(accounts, &headers, document)?,
-            (None, Err(malformed)) => return Err(Outcome::Malformed(malformed.to_string())),
-        };
+        let taken = interpret(&Arrival {
+            provider,
+            accounts,
+            proof_in_headers,
+            body: &body,
+            is_encoding_supported: is_supported(&headers),
+            body_limit_bytes: self.body_limit_bytes,
+            received_at: self.clock.now(),
+            redactor: &secrets.redactor,
+        })?;
 
-        let authenticated = Instant::now();
+        let Taken { authenticated, normalized, .. } = taken;
         phases.authenticate.record((authenticated - body_arrived) + (headers_verified - origin.start));
-        endpoint.metrics.authenticated(authenticated);
-
-        let provider = endpoint.provider;
-        let account = proof.account();
-        let (id, received_at) = (id_of(now), now.into());
-        let unprocessed = |reason: Reason, outcome: &Outcome, body: Vec<u8>| {
-            Delivery::Unprocessed(UnprocessedDelivery {
-                id,
-                provider: provider.name().to_owned(),
-                account: account.name.clone(),
-                environment: account.environment,
-                reason,
-                detail: detail(reason, outcome),
-                body,
-                received_at,
-            })
-        };
-
-        // parse, less the credentials
-        let document = match parsed {
-            Ok(document) => document,
-            Err(malformed) => {
-                let outcome = Outcome::Malformed(malformed.to_string());
-                let delivery = unprocessed(Reason::Malformed, &outcome, secrets.redactor.bytes(&body));
-                return Ok(Taken { delivery, outcome, authenticated, normalized: authenticated });
-            }
-        };
-        let payload = Payload::new(proof, document, &provider.credential_members(), &secrets.redactor);
-
-        // normalize
-        let booking = provider.normalize(&payload);
-        let normalized = Instant::now();
         phases.normalize.record(normalized - authenticated);
-        let (delivery, outcome) = match booking {
-            Ok(booking) => {
-                let event = TicketEvent {
-                    id,
-                    provider: provider.name(),
-                    account: account.name.clone(),
-                    environment: account.environment,
-                    booking,
-                    payload: payload.into_string(),
-                    received_at,
-                };
-                (Delivery::Event(event), Outcome::Accepted)
-            }
-            Err(rejection) => {
-                let (reason, outcome) = match rejection {
-                    Rejection::Invalid(errors) => (Reason::Invalid, Outcome::Invalid(errors)),
-                    Rejection::NoTicket => (Reason::NoTicket, Outcome::NoTicket),
-                    Rejection::UnsupportedType => (Reason::UnsupportedType, Outcome::Accepted),
-                };
-                (unprocessed(reason, &outcome, payload.into_string().into_bytes()), outcome)
-            }
-        };
-        Ok(Taken { delivery, outcome, authenticated, normalized })
+        endpoint.metrics.authenticated(authenticated);
+        Ok(taken)
     }
 
     /// Answers once the delivery is durable. It is handed in at once, not when this is first waited for.
@@ -231,55 +166,26 @@ impl Receiver {
     }
 
     /// Of what comes here nothing is kept.
-    fn turn_away(&self, endpoint: &Endpoint, origin: &Origin, outcome: Outcome) -> Outcome {
-        let outcome = match outcome {
-            Outcome::Unauthenticated => self.failures.answer(origin.client),
-            other => other,
-        };
+    fn turn_away(&self, endpoint: &Endpoint, origin: &Origin, not_taken: NotTaken) -> Outcome {
+        let NotTaken { outcome, failure } = not_taken;
         let fate = Fate::from(&outcome);
         endpoint.metrics.delivered(None, fate);
-        let line = || log::not_taken_in(endpoint.provider, origin, &outcome, fate, &self.traces);
-        self.failures.log(origin.client, line);
-        outcome
-    }
-}
-
-/// Why a delivery is kept unprocessed, in words that name the fields.
-fn detail(reason: Reason, outcome: &Outcome) -> String {
-    match reason {
-        Reason::UnsupportedType => "a notification of another type".to_owned(),
-        _ => outcome.message(),
+        let too_many = failure.and_then(|_| {
+            endpoint.metrics.authentication_failed();
+            self.failures.count(origin.client)
+        });
+        let outcome = too_many.map_or(outcome, Outcome::TooManyFailures);
+        let not_taken = NotTaken { outcome, failure };
+        self.failures.log(origin.client, || {
+            log::not_taken_in(endpoint.provider, origin, &not_taken, fate, &self.traces);
+        });
+        not_taken.outcome
     }
 }
 
 impl Endpoint {
-    fn check_address(&self, client: IpAddr) -> Result<(), Outcome> {
+    fn check_address(&self, client: IpAddr) -> Result<(), AuthenticationFailure> {
         let is_allowed = self.allowed_networks.is_empty() || is_in(&self.allowed_networks, client);
-        if is_allowed { Ok(()) } else { Err(Outcome::Unauthenticated) }
+        if is_allowed { Ok(()) } else { Err(AuthenticationFailure::AddressNotAllowed) }
     }
-
-    /// `None` where the credentials stand in the body.
-    fn verify_headers<'a>(&self, accounts: &'a Accounts, headers: &HeaderMap) -> Result<Option<Verified<'a>>, Outcome> {
-        if !self.provider.authenticates_by_header() {
-            return Ok(None);
-        }
-        let proof = accounts.verify(self.provider.presented(headers, None).as_ref());
-        proof.map(Some).ok_or(Outcome::Unauthenticated)
-    }
-
-    fn verify_body<'a>(
-        &self,
-        accounts: &'a Accounts,
-        headers: &HeaderMap,
-        document: &Document<'_>,
-    ) -> Result<Verified<'a>, Outcome> {
-        let presented = self.provider.presented(headers, Some(document.root()));
-        accounts.verify(presented.as_ref()).ok_or(Outcome::Unauthenticated)
-    }
-}
-
-/// A UUIDv7 of this moment: ids sort by arrival.
-fn id_of(now: SystemTime) -> Uuid {
-    let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Uuid::new_v7(Timestamp::from_unix(NoContext, since.as_secs(), since.subsec_nanos()))
 }

@@ -1,372 +1,289 @@
 //! Taking the credentials out of what is kept.
 //!
-//! Two things leave a payload: the members in which a provider sends its credentials (however their keys are spelled,
-//! however many copies, at any depth), and the configured secrets wherever else they occur, in any escaping. What
-//! remains stays as it was sent, to the letter. Normalizing starts from the result, so that no credential can reach a
-//! TicketEvent either.
+//! Two things leave a delivery: the members in which a provider sends its credentials (however their keys are spelled,
+//! however many copies, at any depth), before it is normalized; and every configured secret that stands as a word of its
+//! own in what is kept of it besides the normalized business data. A booking reference, a name or a ticket number is
+//! never altered because a part of it looks like a secret.
 //!
-//! It works on the text of JSON that was checked before, and on bodies that are no JSON at all.
+//! A secret that could as well be data ([`is_looked_for`]) leaves with its member only.
 
-use std::borrow::Cow;
+mod booking;
+mod members;
+
+use std::ops::Range;
 
 use memchr::memmem;
-use secrecy::{ExposeSecret, SecretString, zeroize::Zeroizing};
+use secrecy::{ExposeSecret, SecretString};
 
-use crate::json::{Document, Text};
+pub(crate) use self::members::without_members;
+use crate::json::{Index, Layer, broken_members, layers};
 
 /// What stands in the place of a secret.
 pub const REDACTED: &str = "[redacted]";
 
-/// A secret shorter than this is only replaced where it is the whole of a string: "ab" occurs in any text.
-const SHORTEST_SUBSTRING: usize = 4;
+/// A secret of fewer characters occurs in any text.
+const SHORTEST: usize = 8;
 
-/// Knows every configured credential.
+/// Whether a secret is replaced where it stands as a word: not when it has only digits or fewer than eight characters,
+/// as references, amounts and ticket numbers do.
+pub fn is_looked_for(secret: &str) -> bool {
+    secret.chars().count() >= SHORTEST && !secret.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Knows the secrets that are looked for.
 pub struct Redactor {
-    /// Keys, passwords and the like: replaced wherever they occur. The longest first, as one may contain another.
     secrets: Vec<SecretString>,
-    /// Names that belong to credentials: replaced where they stand as a word. A name of digits alone is not among them,
-    /// for it occurs in amounts and references; only the member that carries it is removed.
-    names: Vec<SecretString>,
+}
+
+/// A document in which secrets were replaced.
+pub(crate) struct RedactedJson {
+    pub(crate) text: String,
+    /// The positions in the index of the keys and values that held one.
+    pub(crate) positions: Vec<usize>,
 }
 
 impl Redactor {
-    /// A redactor for these secrets and names; empty ones are ignored.
-    pub fn new(secrets: impl IntoIterator<Item = SecretString>, names: impl IntoIterator<Item = SecretString>) -> Self {
-        let sorted = |values: Vec<SecretString>| {
-            let mut values: Vec<_> = values.iter().flat_map(spellings).collect();
-            values.retain(|value| !value.expose_secret().is_empty());
-            values.sort_by_key(|value| std::cmp::Reverse(value.expose_secret().len()));
-            values
-        };
-        let is_word = |name: &SecretString| !name.expose_secret().bytes().all(|byte| byte.is_ascii_digit());
-        Self {
-            secrets: sorted(secrets.into_iter().collect()),
-            names: sorted(names.into_iter().filter(is_word).collect()),
-        }
+    /// A redactor for these secrets, less those that could as well be data.
+    pub fn new(secrets: impl IntoIterator<Item = SecretString>) -> Self {
+        Self { secrets: secrets.into_iter().filter(|secret| is_looked_for(secret.expose_secret())).collect() }
     }
 
-    /// A JSON document less the members of these names (in any case) and less every known secret.
-    pub(crate) fn json<'a>(&self, document: &Document<'a>, members: &[&str]) -> Cow<'a, str> {
-        let kept = without_members(document, members);
-        // without a backslash a string is what it looks like, and one look at the whole is enough
-        if memchr::memchr(b'\\', kept.as_bytes()).is_none() && !self.occurs_in(&kept) {
-            return kept;
-        }
-        Cow::Owned(match kept {
-            Cow::Borrowed(_) => self.without_secrets(document),
-            Cow::Owned(kept) => {
-                let kept = Document::parse(kept.as_bytes()).expect("taking members out leaves valid JSON");
-                self.without_secrets(&kept)
-            }
-        })
-    }
-
-    /// A body that is no JSON, less every known secret and name, as it is and with JSON's escapes looked through as far
-    /// as they make sense.
-    pub fn bytes(&self, body: &[u8]) -> Vec<u8> {
-        // the secrets first: a name beside one stands as a word once that is gone
-        let less_secrets = replaced(body, |text, at| self.secret_at(text, at));
-        replaced(&less_secrets, |text, at| self.name_at(text, at))
-    }
-
-    /// The length of the secret at this place.
-    fn secret_at(&self, text: &[u8], at: usize) -> Option<usize> {
-        self.substrings().find(|secret| text[at..].starts_with(secret.as_bytes())).map(str::len)
-    }
-
-    /// The length of the name that stands as a word at this place.
-    fn name_at(&self, text: &[u8], at: usize) -> Option<usize> {
-        let is_word = |name: &&str| {
-            let neighbours = [at.checked_sub(1), at.checked_add(name.len())];
-            let mut neighbours = neighbours.into_iter().flatten().filter_map(|neighbour| text.get(neighbour));
-            !neighbours.any(u8::is_ascii_alphanumeric)
-        };
-        let names = self.names.iter().map(ExposeSecret::expose_secret);
-        names.filter(|name| text[at..].starts_with(name.as_bytes())).find(is_word).map(str::len)
-    }
-
-    /// The secrets that are replaced within a text.
-    fn substrings(&self) -> impl Iterator<Item = &str> {
-        let secrets = self.secrets.iter().map(ExposeSecret::expose_secret);
-        secrets.filter(|secret| secret.len() >= SHORTEST_SUBSTRING)
-    }
-
-    /// Whether an escape and what stands behind it spell a secret without meaning it.
-    fn is_spelled_in(&self, json: &str) -> bool {
-        json.contains('\\') && self.substrings().any(|secret| json.contains(secret))
-    }
-
-    /// Whether something in a text would be replaced.
+    /// Whether a secret stands in a text as a word, in any escaping.
     pub fn knows(&self, text: &str) -> bool {
-        self.occurs_in(text) && self.redacted(text).is_some()
+        !self.find(text).is_empty()
     }
 
-    fn occurs_in(&self, text: &str) -> bool {
-        let mut all = self.secrets.iter().chain(&self.names);
-        all.any(|value| memmem::find(text.as_bytes(), value.expose_secret().as_bytes()).is_some())
+    /// A text less every secret in it; `None` when there is none.
+    pub fn text(&self, text: &str) -> Option<String> {
+        let found = self.find(text);
+        (!found.is_empty()).then(|| replaced(text, &found, REDACTED))
     }
 
-    /// `None` when there is nothing to replace.
-    fn redacted(&self, text: &str) -> Option<String> {
-        // reading a field takes NULs out of it, and with them what kept the parts of a secret apart
-        if text.contains('\0')
-            && let Some(redacted) = self.redacted(&text.replace('\0', ""))
-        {
-            return Some(redacted);
-        }
-        let mut result = Cow::Borrowed(text);
-        for secret in &self.secrets {
-            let secret = secret.expose_secret();
-            if result == secret {
-                return Some(REDACTED.to_owned());
-            }
-            if secret.len() >= SHORTEST_SUBSTRING && result.contains(secret) {
-                result = Cow::Owned(result.replace(secret, REDACTED));
-            }
-        }
-        for name in &self.names {
-            if let Some(replaced) = without_word(&result, name.expose_secret()) {
-                result = Cow::Owned(replaced);
-            }
-        }
-        // JSON that stands in a string has escapes of its own
-        if result.contains('\\') {
-            let looked_through = self.bytes(result.as_bytes());
-            if looked_through != result.as_bytes() {
-                return Some(String::from_utf8(looked_through).expect("whole characters are replaced by ASCII"));
-            }
-        }
-        match result {
-            Cow::Borrowed(_) => None,
-            Cow::Owned(replaced) => Some(replaced),
-        }
+    /// A text that is no JSON, less every secret and what stands behind the names of these members; `None` when there is
+    /// neither.
+    pub fn broken_json(&self, text: &str, members: &[&str]) -> Option<String> {
+        let found = self.find_in(layers(text), members);
+        (!found.is_empty()).then(|| replaced(text, &found, REDACTED))
     }
 
-    fn without_secrets(&self, document: &Document<'_>) -> String {
-        let text = document.as_str();
-        let mut out = String::with_capacity(text.len());
-        let mut copied = 0;
-        for (leaf, value) in document.leaves() {
-            let raw = &text[leaf.clone()];
-            let in_quotes = |value: &str| serde_json::to_string(value).expect("a string can be written as JSON");
-            let mut written = self.redacted(&value).map(|value| in_quotes(&value));
-            if self.is_spelled_in(written.as_deref().unwrap_or(raw)) {
-                written = Some(in_quotes(REDACTED));
+    /// A document less every secret in it, and less what stands behind the names of these members in JSON that stands in
+    /// a string; `None` when there is neither.
+    pub(crate) fn json(&self, text: &str, index: &Index, members: &[&str]) -> Option<RedactedJson> {
+        // without a backslash a string is what it looks like, and one look at the whole is enough; without a quote there
+        // is no name of a member in it
+        let is_plain = memchr::memchr2(b'\\', b'\'', text.as_bytes()).is_none();
+        let occurs = self.secrets.iter().any(|secret| contains(text, secret));
+        if is_plain && !occurs {
+            return None;
+        }
+        let (mut out, mut copied, mut positions) = (String::with_capacity(text.len()), 0, Vec::new());
+        for leaf in index.leaves(text) {
+            let raw = &text[leaf.range.clone()];
+            let found = if leaf.is_escaped {
+                // the escapes of the document itself mean what they stand for
+                self.find_in(layers(raw).skip(1), members)
+            } else if !is_plain && raw.contains('\'') {
+                self.find_in(layers(raw), members)
+            } else if occurs {
+                self.words(raw)
+            } else {
+                continue;
+            };
+            if found.is_empty() {
+                continue;
             }
-            if let Some(written) = written {
-                out.push_str(&text[copied..leaf.start]);
-                out.push_str(&written);
-                copied = leaf.end;
+            out.push_str(&text[copied..leaf.range.start]);
+            if leaf.is_string {
+                out.push_str(&replaced(raw, &found, REDACTED));
+            } else {
+                out.extend(["\"", REDACTED, "\""]);
             }
+            copied = leaf.range.end;
+            positions.push(leaf.position);
         }
         out.push_str(&text[copied..]);
-        out
+        (!positions.is_empty()).then_some(RedactedJson { text: out, positions })
     }
-}
 
-/// A secret as it is, and as it stands in JSON that stands in a string: with as few escapes as can be, and in ASCII.
-fn spellings(secret: &SecretString) -> Vec<SecretString> {
-    let plain = secret.expose_secret();
-    let quoted = Zeroizing::new(serde_json::to_string(plain).expect("a string can be written as JSON"));
-    let json = &quoted[1..quoted.len() - 1];
-    let mut spellings = vec![secret.clone()];
-    if json != plain {
-        spellings.push(json.into());
+    /// Where secrets stand as words in a text, also within its escapes.
+    fn find(&self, text: &str) -> Vec<Range<usize>> {
+        self.find_in(layers(text), &[])
     }
-    if !json.is_ascii() {
-        // room for all of it, so that no copy is left behind when it grows
-        let mut ascii = Zeroizing::new(String::with_capacity(6 * json.len()));
-        for character in json.chars() {
-            if character.is_ascii() {
-                ascii.push(character);
-            } else {
-                ascii.extend(character.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")));
+
+    /// Where secrets stand as words in the layers of a text, and the values of these members.
+    fn find_in<'a>(&self, layers: impl Iterator<Item = Layer<'a>>, members: &[&str]) -> Vec<Range<usize>> {
+        let mut found = Vec::new();
+        for layer in layers {
+            let words = self.words(&layer.text).into_iter().chain(self.words_between_nuls(&layer.text));
+            found.extend(words.map(|word| layer.origin(word)));
+            let values = broken_members(&layer.text, members).into_iter().map(|member| member.range);
+            found.extend(values.filter(|value| !value.is_empty()).map(|value| layer.origin(value)));
+        }
+        merged(found)
+    }
+
+    /// Where secrets stand as words in a text without its NUL characters: reading a field leaves those out.
+    fn words_between_nuls(&self, text: &str) -> Vec<Range<usize>> {
+        if !text.contains('\0') {
+            return Vec::new();
+        }
+        let (mut kept, mut origins) = (String::with_capacity(text.len()), Vec::with_capacity(text.len() + 1));
+        for (at, character) in text.char_indices().filter(|(_, character)| *character != '\0') {
+            kept.push(character);
+            origins.resize(kept.len(), at);
+        }
+        origins.push(text.len());
+        self.words(&kept).into_iter().map(|word| origins[word.start]..origins[word.end]).collect()
+    }
+
+    /// Where secrets stand as words in a text, as they are.
+    fn words(&self, text: &str) -> Vec<Range<usize>> {
+        let mut found = Vec::new();
+        for secret in &self.secrets {
+            let secret = secret.expose_secret();
+            let mut from = 0;
+            while let Some(at) = memmem::find(&text.as_bytes()[from..], secret.as_bytes()) {
+                let word = from + at..from + at + secret.len();
+                from = word.start + 1;
+                if is_word(text, &word) {
+                    found.push(word);
+                }
             }
         }
-        spellings.push(ascii.as_str().into());
+        merged(found)
     }
-    spellings
 }
 
-/// Less the members of these names, in any case and however they are spelled.
-fn without_members<'a>(document: &Document<'a>, names: &[&str]) -> Cow<'a, str> {
-    let text = document.as_str();
-    let is_named = |key: Text<'_>| names.iter().any(|name| is_named(&key.value, name));
-    let members = if names.is_empty() { Vec::new() } else { document.members(is_named) };
-    if members.is_empty() {
-        return Cow::Borrowed(text);
-    }
-    let mut out = String::with_capacity(text.len());
-    let mut copied = 0;
-    for member in members {
-        out.push_str(&text[copied..member.start]);
-        let behind = text[member.end..].trim_ascii_start();
-        let behind = match behind.strip_prefix(',') {
-            Some(behind) => behind.trim_ascii_start(),
-            None => {
-                // it was the last member: the comma before it goes too
-                let kept = out.trim_ascii_end();
-                out.truncate(kept.strip_suffix(',').unwrap_or(kept).len());
-                behind
-            }
-        };
-        copied = text.len() - behind.len();
+fn contains(text: &str, secret: &SecretString) -> bool {
+    memmem::find(text.as_bytes(), secret.expose_secret().as_bytes()).is_some()
+}
+
+/// Whether a part of a text does not stand inside a longer run of letters and digits.
+fn is_word(text: &str, part: &Range<usize>) -> bool {
+    let run_goes_on = |outside: Option<char>, inside: Option<char>| {
+        outside.is_some_and(char::is_alphanumeric) && inside.is_some_and(char::is_alphanumeric)
+    };
+    let inside = &text[part.clone()];
+    !run_goes_on(text[..part.start].chars().next_back(), inside.chars().next())
+        && !run_goes_on(text[part.end..].chars().next(), inside.chars().next_back())
+}
+
+/// In their order, those that overlap as one.
+fn merged(mut ranges: Vec<Range<usize>>) -> Vec<Range<usize>> {
+    ranges.sort_unstable_by_key(|range| range.start);
+    ranges.dedup_by(|next, before| {
+        let overlaps = next.start < before.end;
+        if overlaps {
+            before.end = before.end.max(next.end);
+        }
+        overlaps
+    });
+    ranges
+}
+
+/// A text with these parts replaced, which stand in their order.
+fn replaced(text: &str, parts: &[Range<usize>], replacement: &str) -> String {
+    let (mut out, mut copied) = (String::with_capacity(text.len()), 0);
+    for part in parts {
+        out.push_str(&text[copied..part.start]);
+        out.push_str(replacement);
+        copied = part.end;
     }
     out.push_str(&text[copied..]);
-    Cow::Owned(out)
-}
-
-/// The length is compared first, as that is cheap and nearly always differs.
-fn is_named(key: &str, name: &str) -> bool {
-    key.len() >= name.len() && key.trim().eq_ignore_ascii_case(name)
-}
-
-fn without_word(text: &str, word: &str) -> Option<String> {
-    let mut out = String::new();
-    let mut copied = 0;
-    for (start, _) in text.match_indices(word) {
-        let end = start + word.len();
-        let before = text[..start].chars().next_back();
-        let after = text[end..].chars().next();
-        if [before, after].into_iter().flatten().any(char::is_alphanumeric) {
-            continue;
-        }
-        out.push_str(&text[copied..start]);
-        out.push_str(REDACTED);
-        copied = end;
-    }
-    (copied > 0).then(|| out + &text[copied..])
-}
-
-/// A body in which what is found is replaced, whether it is found as it is or with the escapes decoded.
-fn replaced(body: &[u8], length_at: impl Fn(&[u8], usize) -> Option<usize>) -> Vec<u8> {
-    let characters = unescaped(body);
-    let plain: Vec<u8> = characters.iter().flat_map(|(bytes, _)| bytes.iter().copied()).collect();
-    let mut out = Vec::with_capacity(body.len());
-    let (mut plain_at, mut body_at) = (0, 0);
-    // where what was found last ends
-    let (mut plain_end, mut body_end) = (0, 0);
-    for (bytes, length) in &characters {
-        let next = body_at + length;
-        if plain_at >= plain_end && body_at >= body_end {
-            let in_plain = length_at(&plain, plain_at).map(|length| plain_at + length);
-            // also from within an escape
-            let in_body = (body_at..next).find_map(|at| Some(at + length_at(body, at)?));
-            plain_end = in_plain.unwrap_or(plain_end);
-            body_end = in_body.unwrap_or(body_end);
-            match in_plain.or(in_body) {
-                Some(_) => out.extend_from_slice(REDACTED.as_bytes()),
-                None => out.extend_from_slice(&body[body_at..next]),
-            }
-        }
-        plain_at += bytes.len();
-        body_at = next;
-    }
     out
-}
-
-/// Every character with the number of bytes that it takes in the body; one that is spelled as an escape is decoded.
-fn unescaped(body: &[u8]) -> Vec<(Vec<u8>, usize)> {
-    let hex = |at: usize| {
-        let digits = body.get(at..at + 6)?.strip_prefix(b"\\u")?;
-        u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
-    };
-    let mut characters = Vec::with_capacity(body.len());
-    let mut at = 0;
-    while at < body.len() {
-        let low =
-            |high: u32| hex(at + 6).filter(|low| (0xdc00..0xe000).contains(low) && (0xd800..0xdc00).contains(&high));
-        let (bytes, length) = match (body[at], hex(at), body.get(at + 1)) {
-            (b'\\', Some(high), _) => match low(high) {
-                Some(low) => (char::from_u32(0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00)), 12),
-                None => (char::from_u32(high).or(Some(char::REPLACEMENT_CHARACTER)), 6),
-            },
-            (b'\\', None, Some(escaped @ (b'"' | b'\\' | b'/'))) => (Some(char::from(*escaped)), 2),
-            // what it stands for matters less than that it is no letter, which a name would not be a word beside
-            (b'\\', None, Some(b'b' | b'f' | b'n' | b'r' | b't')) => (Some(' '), 2),
-            _ => (None, 0),
-        };
-        let (bytes, length) = match bytes {
-            Some(character) => (character.to_string().into_bytes(), length),
-            None => (vec![body[at]], 1),
-        };
-        characters.push((bytes, length));
-        at += length;
-    }
-    characters
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const MEMBERS: &[&str] = &["ClientId", "UserName", "Password"];
+    use crate::json::Document;
 
     fn redactor() -> Redactor {
-        let secrets = ["hunter\"2é😀", "12345678", "k3y/p4rt", "abc"].map(SecretString::from);
-        Redactor::new(secrets, ["agency-api", "10001"].map(SecretString::from))
+        let secrets = ["hunter\"2é😀", "12345678", "k3y/p4rt-x", "short7!", "Zq8-Zq8-Zq8"];
+        Redactor::new(secrets.map(SecretString::from))
     }
 
     fn json(document: &str) -> String {
-        redactor().json(&Document::parse(document.as_bytes()).unwrap(), MEMBERS).into_owned()
+        let (text, index) = Document::parse(document).unwrap().into_parts();
+        redactor()
+            .json(&text, &index, &["Password"])
+            .map_or_else(|| text.clone().into_owned(), |redacted| redacted.text)
     }
 
     #[test]
-    fn members_go_in_every_spelling_and_the_rest_stays_to_the_letter() {
+    fn a_secret_goes_where_it_is_a_word_and_stays_where_it_is_a_part_of_one() {
+        let redacted = |text| redactor().text(text);
         for (sent, kept) in [
-            (r#"{"ClientId":1,"a":2}"#, r#"{"a":2}"#),
-            (r#"{ "a" : 2 , "Password" : {"x":["}",1]} }"#, r#"{ "a" : 2 }"#),
-            (r#"{"P\u0061ssword":"x","password":[],"PASSWORD ":null, "a":"\u0041"}"#, r#"{"a":"\u0041"}"#),
-            (r#"{"a":1,"UserName":"\"","ClientId":2}"#, r#"{"a":1}"#),
-            (r#"{"UserName":"u"}"#, r"{}"),
-            (r#"{"b":[{"Password":1},{"c":{"Password":-1.5e3,"d":[1, 2]}}]}"#, r#"{"b":[{},{"c":{"d":[1, 2]}}]}"#),
-            (r#"{"a":"Password","b":["Password"]}"#, r#"{"a":"Password","b":["Password"]}"#),
+            ("hunter\"2é😀", "[redacted]"),
+            ("is hunter\"2é😀!", "is [redacted]!"),
+            ("a,k3y/p4rt-x_hunter\"2é😀", "a,[redacted]_[redacted]"),
+            ("Zq8-Zq8-Zq8-Zq8 and Zq8-Zq8-Zq8", "[redacted] and [redacted]"),
+            ("xZq8-Zq8-Zq8-Zq8", "xZq8-[redacted]"),
+            (r"\nk3y\/p4rt-x\n", r"\n[redacted]\n"),
+            ("k3y/p\u{0}4rt-x", "[redacted]"),
         ] {
-            assert_eq!(json(sent), kept);
+            assert_eq!(redacted(sent).as_deref(), Some(kept), "{sent}");
+        }
+        // in a longer run of letters and digits, of digits alone, too short
+        for kept in ["ak3y/p4rt-x", "k3y/p4rt-x9", "k3y/p4rt-xé", "12345678", "short7!", "K3Y/P4RT-X", ""] {
+            assert_eq!(redacted(kept), None, "{kept}");
         }
     }
 
     #[test]
-    fn secrets_go_from_every_other_place() {
+    fn a_document_loses_its_secrets_in_any_escaping_and_nothing_else() {
         for (sent, kept) in [
             (r#"{"a":"is hunter\"2é😀!"}"#, r#"{"a":"is [redacted]!"}"#),
             (r#"{"a":"\u0068unter\u00222\u00e9\ud83d\ude00"}"#, r#"{"a":"[redacted]"}"#),
-            (r#"{"a":12345678,"b":[912345678]}"#, r#"{"a":"[redacted]","b":["9[redacted]"]}"#),
-            (r#"{"hunter\"2é😀":1}"#, r#"{"[redacted]":1}"#),
-            (r#"{"a":"abc","b":"abcd"}"#, r#"{"a":"[redacted]","b":"abcd"}"#),
-            (r#"{"a":"by agency-api.","b":"agency-apis"}"#, r#"{"a":"by [redacted].","b":"agency-apis"}"#),
-            (r#"{"a":"10001","b":10001}"#, r#"{"a":"10001","b":10001}"#),
-            (r#"{"a":"\ud800 \u0000"}"#, r#"{"a":"\ud800 \u0000"}"#),
-            // put together when the NUL is removed
-            (r#"{"a":"k3y/\u0000p4rt"}"#, r#"{"a":"[redacted]"}"#),
-            // spelled by an escape and what is behind it, and not meant
-            (r#"{"a":"\u12345678"}"#, r#"{"a":"[redacted]"}"#),
-            (r#"{"a":"\"\\nagency-api\\n\""}"#, r#"{"a":"\"\\n[redacted]\\n\""}"#),
+            (r#"{"hunter\"2é😀":[1, "k3y\/p4rt-x"] }"#, r#"{"[redacted]":[1, "[redacted]"] }"#),
             (r#"{"a":"{\"b\":\"hunter\\\"2é😀\"}"}"#, r#"{"a":"{\"b\":\"[redacted]\"}"}"#),
-            (r#"{"a":"[\"hunter\\\"2\\u00e9\\ud83d\\ude00\"]"}"#, r#"{"a":"[\"[redacted]\"]"}"#),
             (r#"{"a":"[\"\\u0068unter\\\"2\\u00E9\\uD83D\\uDE00\"]"}"#, r#"{"a":"[\"[redacted]\"]"}"#),
+            (r#"{"a":"\nk3y\\\/p4rt-x\n\ud800"}"#, r#"{"a":"\n[redacted]\n\ud800"}"#),
+            (r#"{"a":12345678,"b":"\u0000 12345678 short7!"}"#, r#"{"a":12345678,"b":"\u0000 12345678 short7!"}"#),
+            (r#"{"a":"by k3y/p4rt-xs"}"#, r#"{"a":"by k3y/p4rt-xs"}"#),
+            (r#"{"a":"k3y/p4rt-x\u0000s"}"#, r#"{"a":"[redacted]\u0000s"}"#),
+            // members of JSON in a string, and in a string in that
             (
-                r#"{"a":"{\"b\":\"k3y\\/p4rt\", \"c\": \"\\/é\"}"}"#,
-                r#"{"a":"{\"b\":\"[redacted]\", \"c\": \"\\/é\"}"}"#,
+                r#"{"a":"{\"b\":\"{\\\"Password\\\":\\\"1\\\"}\"}"}"#,
+                r#"{"a":"{\"b\":\"{\\\"Password\\\":\\\"[redacted]\\\"}\"}"}"#,
             ),
+            (r#"{"a":"{'Password': '1'} O'Neil"}"#, r#"{"a":"{'Password': '[redacted]'} O'Neil"}"#),
+            (r#"{"a":"{\"Password\":\"123\",\"b\":1}"}"#, r#"{"a":"{\"Password\":\"[redacted]\",\"b\":1}"}"#),
+            (r#"{"a":"{\"password\": 123\n}"}"#, r#"{"a":"{\"password\": [redacted]\n}"}"#),
+            (r#""{\"Password\":123\"""#, r#""{\"Password\":[redacted]\"""#),
         ] {
             assert_eq!(json(sent), kept);
         }
+        let number = Redactor::new(["1.5e300000".into()]);
+        let (text, index) = Document::parse(r#"{"a":1.5e300000}"#).unwrap().into_parts();
+        assert_eq!(number.json(&text, &index, &[]).unwrap().text, r#"{"a":"[redacted]"}"#);
     }
 
     #[test]
-    fn a_body_that_is_no_json_loses_its_secrets_too() {
-        let redacted = |body: &str| String::from_utf8(redactor().bytes(body.as_bytes())).unwrap();
-        assert_eq!(
-            redacted(r#"{"a": "hunter"2é😀", \u0031234567\u0038,, "\/"#),
-            r#"{"a": "[redacted]", [redacted],, "\/"#
-        );
-        assert_eq!(redacted(r#"\u0068unter\"2\u00e9\ud83d\ude00 \"#), r"[redacted] \");
-        assert_eq!(redacted("agency-api, agency-apis agency\\u002dapi"), "[redacted], agency-apis [redacted]");
-        // as it is where the escapes hide it, and a name beside a secret
-        assert_eq!(redacted(r"a\u12345678b"), "a[redacted]b");
-        assert_eq!(redacted("k3y/p4rtagency-apik3y/p4rt"), "[redacted][redacted][redacted]");
-        assert_eq!(redacted(r"\nagency-api \ud83dagency-api"), r"\n[redacted] \ud83d[redacted]");
-        assert_eq!(redactor().bytes(b"\xff\\u12"), b"\xff\\u12");
+    fn a_text_that_is_no_json_loses_what_stands_behind_the_names_of_credentials_too() {
+        let redacted = |text| redactor().broken_json(text, &["ClientId", "Password"]);
+        for (sent, kept) in [
+            (
+                r#"{"ClientId": 10001,, "PASSWORD":"12 3", "a":1"#,
+                r#"{"ClientId": [redacted],, "PASSWORD":"[redacted]", "a":1"#,
+            ),
+            (r#"{"Password":"Password":"x","#, r#"{"Password":"[redacted]":"x","#),
+            (r#"{"a": "hunter"2é😀", k3y\/p4rt-x,"#, r#"{"a": "[redacted]", [redacted],"#),
+            (r#"{"Password":"k3y/p4rt-x and more"#, r#"{"Password":"[redacted]"#),
+        ] {
+            assert_eq!(redacted(sent).as_deref(), Some(kept), "{sent}");
+        }
+        assert_eq!(redacted(r#"{"a":"12345678",,"Password":"""#), None);
+    }
+
+    #[test]
+    fn what_could_be_data_is_not_looked_for() {
+        for (secret, is) in [("1234567", false), ("123456789012", false), ("abcdefg", false), ("äöüäöüä", false)]
+        {
+            assert_eq!(is_looked_for(secret), is, "{secret}");
+        }
+        for secret in ["abcdefgh", "1234567a", "äöüäöüäö", "password", "12345678 "] {
+            assert!(is_looked_for(secret), "{secret}");
+        }
     }
 }

@@ -24,31 +24,23 @@ pub struct Secrets {
     pub redactor: Redactor,
     /// Opens the admin listener.
     pub admin_token: Option<SecretString>,
-    /// What the redactor knows: the configured ones, and behind them those that were replaced, the latest first.
-    known: Vec<Known>,
-}
-
-#[derive(Clone)]
-struct Known {
-    value: SecretString,
-    /// Or the name that goes with one.
-    is_secret: bool,
+    /// Those of accounts: the configured ones, and behind them those that were replaced, the latest first.
+    known: Vec<SecretString>,
 }
 
 impl Secrets {
     /// Those of a configuration that takes the place of the one before, if there was one.
     pub fn new(providers: &[ProviderSettings], admin_token: Option<SecretString>, before: Option<&Self>) -> Self {
-        let mut known: Vec<Known> = Vec::new();
+        let mut known: Vec<SecretString> = Vec::new();
         for settings in providers {
             for values in &settings.credentials {
-                for (credential, value) in settings.provider.credentials().iter().zip(values) {
-                    known.push(Known { value: value.clone(), is_secret: credential.is_secret });
-                }
+                let credentials = settings.provider.credentials().iter().zip(values);
+                known
+                    .extend(credentials.filter(|(credential, _)| credential.is_secret).map(|(_, value)| value.clone()));
             }
         }
-        let is_same =
-            |a: &Known, b: &Known| a.is_secret == b.is_secret && a.value.expose_secret() == b.value.expose_secret();
-        let mut replaced: Vec<Known> = Vec::new();
+        let is_same = |a: &SecretString, b: &SecretString| a.expose_secret() == b.expose_secret();
+        let mut replaced: Vec<SecretString> = Vec::new();
         for old in before.iter().flat_map(|before| &before.known) {
             if !known.iter().chain(&replaced).any(|other| is_same(old, other)) {
                 replaced.push(old.clone());
@@ -57,16 +49,12 @@ impl Secrets {
         // those that were configured until now stand before those that were not
         replaced.truncate(MAX_REPLACED);
         known.extend(replaced);
-        let of_kind = |is_secret| {
-            let of_kind = known.iter().filter(move |known| known.is_secret == is_secret);
-            of_kind.map(|known| known.value.clone()).collect::<Vec<_>>()
-        };
         Self {
             accounts: providers
                 .iter()
                 .map(|settings| (settings.provider.name(), Accounts::new(settings.accounts.clone())))
                 .collect(),
-            redactor: Redactor::new(of_kind(true), of_kind(false)),
+            redactor: Redactor::new(known.iter().chain(&admin_token).cloned()),
             admin_token,
             known,
         }

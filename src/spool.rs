@@ -42,6 +42,7 @@ struct Shared {
     max_bytes: u64,
     /// `None` after an error of the disk, until it can be opened again.
     file: Mutex<Option<File>>,
+    newest_at_open: Option<OffsetDateTime>,
     records: AtomicU64,
     bytes: AtomicU64,
     has_failed: AtomicBool,
@@ -68,6 +69,7 @@ impl Spool {
             shared: Arc::new(Shared {
                 directory: directory.to_owned(),
                 max_bytes,
+                newest_at_open: file.newest,
                 records: AtomicU64::new(file.records),
                 bytes: AtomicU64::new(file.bytes),
                 file: Mutex::new(Some(file)),
@@ -97,6 +99,11 @@ impl Spool {
     /// The most bytes of deliveries in it.
     pub fn max_bytes(&self) -> u64 {
         self.shared.max_bytes
+    }
+
+    /// When the newest delivery was received that was in it when it was opened; `None` when there was none.
+    pub fn newest_at_open(&self) -> Option<OffsetDateTime> {
+        self.shared.newest_at_open
     }
 
     /// When the oldest delivery in it was received; `None` when there is none.

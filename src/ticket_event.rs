@@ -1,13 +1,12 @@
 //! The common record of what a delivery says about a booking, whichever provider sent it.
 //!
-//! It knows no provider and no database. What counts as the same content is decided in `content_hash`.
-
-mod content_hash;
+//! It knows no provider and no database.
 
 use std::collections::HashSet;
 
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use time::{Date, OffsetDateTime};
 use uuid::Uuid;
 
@@ -72,20 +71,37 @@ impl Status {
 /// A ticket number as it was sent, and in the form that can be compared.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ticket {
-    /// As it was sent, less white space around it.
-    pub raw: CompactString,
-    /// Upper case, without white space and `-`.
+    /// As it was sent, less white space around it. Of several that were sent as one range only the first has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub raw: Option<CompactString>,
+    /// Upper case, without white space and dashes.
     pub number: CompactString,
 }
 
-impl Ticket {
-    /// `None` when nothing is left of it in its normalized form.
-    pub fn new(raw: CompactString) -> Option<Self> {
-        let kept = raw.chars().filter(|character| !character.is_whitespace() && *character != '-');
-        let number = upper_case(kept.collect());
-        (!number.is_empty()).then_some(Self { raw, number })
+/// A JSON value that is kept as it was sent.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct AsSent(Box<RawValue>);
+
+impl AsSent {
+    /// Of a text that is known to be JSON.
+    pub fn new(json: String) -> Self {
+        Self(RawValue::from_string(json).expect("it is known to be JSON"))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        self.0.get()
     }
 }
+
+impl PartialEq for AsSent {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for AsSent {}
 
 /// As record locators and ticket numbers are compared. Nearly all are ASCII.
 pub fn upper_case(mut text: CompactString) -> CompactString {
@@ -126,7 +142,7 @@ pub enum PassengerType {
     Child,
     /// An infant on a lap.
     Infant,
-    /// A number that the provider's document does not explain.
+    /// One that the provider's document does not explain.
     Unknown,
 }
 
@@ -134,42 +150,63 @@ pub enum PassengerType {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Document {
     /// The provider's code, for example `PP` for a passport.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub r#type: Option<CompactString>,
     /// The number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub number: Option<CompactString>,
     /// The country that issued it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issued_by: Option<CompactString>,
     /// The last day on which it is valid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_on: Option<Date>,
 }
 
-/// A traveller on the booking. What was not sent is null.
+/// A traveller on the booking. What was not sent is left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Passenger {
     /// For example `Mr`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<CompactString>,
     /// Given name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_name: Option<CompactString>,
     /// Further given names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub middle_name: Option<CompactString>,
     /// Family name; the whole name where it cannot be told apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_name: Option<CompactString>,
     /// The age group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub r#type: Option<PassengerType>,
-    /// As the provider writes it.
+    /// `F` or `M`; else as the provider writes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gender: Option<CompactString>,
     /// Day of birth.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub birth_date: Option<Date>,
-    /// The country, as the provider writes it.
+    /// The country: a code in upper case, else as the provider writes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nationality: Option<CompactString>,
-    /// The identity document; null when nothing of it was sent.
+    /// The identity document, when anything of it was sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub document: Option<Document>,
     /// Each number once, in their order.
+    #[serde(default)]
     pub tickets: Vec<Ticket>,
+    /// The airlines' record locators of this passenger, upper case, each once, in their order; only `order_ticketed` has
+    /// them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub airline_pnrs: Option<Vec<CompactString>>,
+    /// Services beside the flight, as they were sent; only `order_ticketed` has them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ancillaries: Option<AsSent>,
 }
 
 /// What one delivery says about one booking: the normalized content.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Booking {
     /// The provider's own key of the booking.
     pub booking_ref: CompactString,
@@ -183,9 +220,9 @@ pub struct Booking {
     pub airline_pnrs: Vec<CompactString>,
     /// The number under which the provider shows the booking to people.
     pub booking_number: Option<CompactString>,
-    /// The provider's identifier of the request; volatile, so no part of the content that is compared.
+    /// The provider's identifier of the request.
     pub trace_id: Option<CompactString>,
-    /// The provider's internal status; volatile, so no part of the content that is compared.
+    /// The provider's internal status, which decides nothing.
     pub provider_status: Option<CompactString>,
     /// The provider's words, for example why a booking failed.
     pub remark: Option<CompactString>,
@@ -218,6 +255,11 @@ pub struct TicketEvent {
     pub booking: Booking,
     /// The JSON as it was sent, less the credentials.
     pub payload: String,
+    /// SHA-256 over the payload less its volatile members: two deliveries of one booking with the same hash say the same.
+    pub content_hash: [u8; 32],
+    /// Whether normalizing the payload again gives the same booking. It does not where secrets were replaced in it, or
+    /// where the body was not JSON in UTF-8 from the beginning.
+    pub is_restorable: bool,
     /// When it arrived.
     pub received_at: OffsetDateTime,
 }

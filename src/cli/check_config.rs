@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use super::LIKE_DATA;
 use crate::config::{ConfigError, Settings};
 
 /// Read the configuration and print it without secrets, or say what is wrong with it
@@ -14,5 +15,8 @@ pub(super) fn run(_: Args, load: impl Fn() -> Result<Settings, ConfigError>) -> 
     let settings = load()?;
     settings.database.connect_options()?;
     super::print(&settings.to_string());
+    for key in settings.secrets_like_data() {
+        super::print(&format!("# {key} {LIKE_DATA}\n"));
+    }
     Ok(ExitCode::SUCCESS)
 }

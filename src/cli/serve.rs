@@ -19,7 +19,9 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use self::reload::Reload;
+use super::LIKE_DATA;
 use crate::{
+    clock::{self, ReceiptClock},
     config::{ConfigError, MIN_CONNECTIONS, ProviderSettings, Settings, SpoolSettings, UnknownBooking},
     http::{Bodies, Health, Limits, Observer, Server, admin_router, public_router},
     inbox::{self, Inbox},
@@ -78,7 +80,11 @@ pub(super) async fn serve(
     let (server, write_timeout) = (settings.server.clone(), settings.database.write_timeout);
     let max_database_connections = settings.database.max_connections;
     allow_open_files(2 * server.max_connections as u64 + u64::from(max_database_connections) + OTHER_FILES);
+    if !clock::is_usable() {
+        bail!("the clock of this machine shows a time before 1970 or after 9999; set it");
+    }
     let spool = open_spool(&settings.spool).await?;
+    let clock = ReceiptClock::after(spool.as_ref().and_then(Spool::newest_at_open));
 
     let pool = PgPoolOptions::new()
         .max_connections(settings.database.max_connections - MIN_CONNECTIONS + 1)
@@ -115,12 +121,14 @@ pub(super) async fn serve(
     );
     let queue = inbox.level();
     let traces = Arc::new(Traces::start());
+    warn_of_secrets_like_data(&settings);
     let secrets = Secrets::new(&settings.providers, settings.admin.token.clone(), None);
     let secrets = Arc::new(CurrentSecrets::from_pointee(secrets));
     let receiver = Arc::new(Receiver {
         inbox,
         secrets: Arc::clone(&secrets),
         failures: Failures::new(server.authentication_failures_per_minute),
+        clock,
         body_limit_bytes: server.body_limit_bytes,
         metrics: Arc::clone(&metrics),
         traces: Arc::clone(&traces),
@@ -161,7 +169,7 @@ pub(super) async fn serve(
         max_database_connections,
         secrets: Arc::clone(&secrets),
     };
-    let admin = admin_router(health, observer, Arc::clone(&secrets));
+    let admin = admin_router(health, observer, secrets);
 
     // a database that is there is ready before the first delivery
     if first_attempt.await.is_err() {
@@ -169,8 +177,8 @@ pub(super) async fn serve(
     }
     tracing::info!(public.address = %public_address, admin.address = %admin_server.address(), "serving");
     started(public_address);
-    tasks.spawn(public_server.serve(public, Arc::clone(&secrets), stop.clone()));
-    tasks.spawn(admin_server.serve(admin, secrets, stop.clone()));
+    tasks.spawn(public_server.serve(public, stop.clone()));
+    tasks.spawn(admin_server.serve(admin, stop.clone()));
 
     tokio::select! {
         signal = signals.next() => {
@@ -223,6 +231,12 @@ async fn tidy(metrics: Arc<Metrics>, stop: CancellationToken) -> anyhow::Result<
         metrics.tidy();
     }
     Ok(())
+}
+
+fn warn_of_secrets_like_data(settings: &Settings) {
+    for key in settings.secrets_like_data() {
+        tracing::warn!(key, "the secret {LIKE_DATA}");
+    }
 }
 
 /// Of every provider: one that is not routed may get an account later.

@@ -3,6 +3,7 @@
 //! Which keys an account has is said by the provider's own module, so that a new provider needs nothing here.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, HashMap},
     fmt,
 };
@@ -65,6 +66,20 @@ pub struct ProviderSettings {
     pub credentials: Vec<Vec<SecretString>>,
 }
 
+impl ProviderSettings {
+    /// The secrets of every account with their keys, names that go with them left out.
+    pub(super) fn secrets(&self) -> impl Iterator<Item = (String, &SecretString)> {
+        let name = self.provider.name();
+        self.accounts.iter().zip(&self.credentials).flat_map(move |(account, values)| {
+            let credentials = self.provider.credentials().iter().zip(values);
+            let secrets = credentials.filter(|(credential, _)| credential.is_secret);
+            secrets.map(move |(credential, value)| {
+                (format!("providers.{name}.accounts.{}.{}", account.name, credential.key), value)
+            })
+        })
+    }
+}
+
 impl fmt::Debug for ProviderSettings {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
@@ -101,7 +116,7 @@ pub(super) fn check(mut raw: HashMap<String, RawProvider>) -> Result<Vec<Provide
 
 fn check_provider(provider: &'static dyn Provider, raw: RawProvider) -> Result<ProviderSettings, ConfigError> {
     let at = |key: &str| format!("providers.{}.{key}", provider.name());
-    let path = raw.path.unwrap_or_else(|| provider.default_path());
+    let path = raw.path.map_or_else(|| provider.default_path(), |path| plain_path(&path).into_owned());
     let is_plain = |path: &str| path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte));
     if !path.starts_with('/') || path.len() < 2 || !is_plain(&path) || ["/livez", "/readyz"].contains(&path.as_str()) {
         let problem = "expected a path of its own such as /webhooks/a1b2c3, of letters, digits and / - . _ ~";
@@ -126,6 +141,15 @@ fn check_provider(provider: &'static dyn Provider, raw: RawProvider) -> Result<P
         accounts,
         credentials,
     })
+}
+
+/// A path without a slash at its end and without doubled ones: they make no difference.
+pub fn plain_path(path: &str) -> Cow<'_, str> {
+    if path == "/" || !(path.ends_with('/') || path.contains("//")) {
+        return Cow::Borrowed(path);
+    }
+    let segments: Vec<_> = path.split('/').filter(|segment| !segment.is_empty()).collect();
+    Cow::Owned(format!("{}{}", if path.starts_with('/') { "/" } else { "" }, segments.join("/")))
 }
 
 /// A line feed left at the end of a secret would have every delivery refused, and so would white space around one that

@@ -11,6 +11,7 @@ use std::{sync::Arc, time::Duration};
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Limited};
+use hyper::body::Body as _;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout,
@@ -73,6 +74,10 @@ impl Bodies {
     }
 
     async fn collect(&self, body: &mut Body) -> Result<Whole, Outcome> {
+        // what is announced to be too large is not waited for
+        if body.size_hint().lower() > self.limit as u64 {
+            return Err(Outcome::TooLarge(self.limit));
+        }
         let mut whole = Whole { bytes: Bytes::new(), memory: Memory::default() };
         let mut several = BytesMut::new();
         while let Some(frame) = body.frame().await {

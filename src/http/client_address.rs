@@ -37,6 +37,11 @@ impl Proxies {
         Self { trusted: settings.trusted_proxies.as_slice().into(), header: settings.forwarded_header }
     }
 
+    /// Whether it is one of them.
+    pub(super) fn contain(&self, peer: IpAddr) -> bool {
+        is_in(&self.trusted, peer)
+    }
+
     /// The client's address of a request that came from `peer`. IPv4 addresses mapped into IPv6 are IPv4 addresses.
     pub(super) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let mut client = peer.to_canonical();

@@ -4,11 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{Router, extract::State, http::header, response::IntoResponse, routing::get};
 use sqlx::PgPool;
-use time::OffsetDateTime;
 use tokio::time::timeout;
 
 use super::{Bodies, Health, Places};
 use crate::{
+    clock,
     inbox::Level,
     metrics::{Metrics, Snapshot, SpoolSnapshot},
     secrets::CurrentSecrets,
@@ -72,7 +72,7 @@ async fn look_at(spool: &Spool) -> SpoolSnapshot {
         Some(Duration::ZERO)
     } else {
         let read = timeout(LONGEST_WAIT, spool.oldest()).await.ok().and_then(Result::ok);
-        let age = |received_at| Duration::try_from(OffsetDateTime::now_utc() - received_at).unwrap_or_default();
+        let age = |received_at| Duration::try_from(clock::now() - received_at).unwrap_or_default();
         read.map(|received_at| received_at.map_or(Duration::ZERO, age))
     };
     SpoolSnapshot { records: spool.records(), bytes: spool.bytes(), max_bytes: spool.max_bytes(), oldest }

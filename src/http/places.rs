@@ -49,6 +49,11 @@ impl Limits {
             answer_timeout: settings.request_timeout,
         }
     }
+
+    /// Whether an address is that of a trusted proxy.
+    pub(super) fn is_proxy(&self, peer: IpAddr) -> bool {
+        is_in(&self.proxies, peer)
+    }
 }
 
 /// All places of a listener.
@@ -106,7 +111,7 @@ impl Places {
     }
 
     fn find(&self, peer: IpAddr) -> Result<(u64, Arc<Visit>), &'static str> {
-        let block = Some(Block::of(peer)).filter(|_| !is_in(&self.limits.proxies, peer));
+        let block = Some(Block::of(peer)).filter(|_| !self.limits.is_proxy(peer));
         let mut taken = self.taken();
         let of_block = block.map(|block| taken.each.get(&block).copied().unwrap_or_default());
         if of_block.is_some_and(|connections| connections >= self.limits.connections_per_address) {

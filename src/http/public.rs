@@ -1,23 +1,26 @@
 //! The public listener: the providers' webhooks and health, nothing else.
 
-use std::{net::SocketAddr, sync::Arc, time::Instant};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Instant};
 
 use axum::{
     Extension, Router,
     extract::{ConnectInfo, Request, State},
-    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header, request::Parts},
+    http::{
+        HeaderValue, Method, Uri, header,
+        request::Parts,
+        uri::{self, PathAndQuery},
+    },
     response::{IntoResponse, Response},
     routing::any,
 };
 use hyper::body::Body as _;
+use tower::{Service, ServiceExt, service_fn};
 
-use super::{body::Bodies, client_address::Proxies, error::error, health, health::Health, request_id};
+use super::{body::Bodies, client_address::Proxies, health, health::Health, request_id, unrouted::Unrouted};
 use crate::{
-    config::ServerSettings,
+    config::{ServerSettings, plain_path},
     providers::{Outcome, Provider},
     receive::{self, Endpoint, Origin, Receiver},
-    redaction::REDACTED,
-    secrets::CurrentSecrets,
     telemetry::TraceContext,
 };
 
@@ -29,7 +32,7 @@ struct Webhook {
     receiver: Arc<Receiver>,
     bodies: Bodies,
     /// Where it leads while the provider has no account.
-    nowhere: Nowhere,
+    unrouted: Arc<Unrouted>,
 }
 
 /// All routes of the public listener; each endpoint with its path.
@@ -40,16 +43,37 @@ pub fn public_router(
     bodies: &Bodies,
     settings: &ServerSettings,
 ) -> Router {
-    let proxies = Proxies::new(settings);
-    let nowhere = Nowhere { secrets: Arc::clone(&receiver.secrets), proxies: proxies.clone() };
-    let mut router =
-        health::routes(health).merge(Router::new().fallback(not_found).with_state(Arc::new(nowhere.clone())));
+    let secrets = Arc::clone(&receiver.secrets);
+    let unrouted = Unrouted::new(secrets, Proxies::new(settings), Arc::clone(&receiver.metrics));
+    let unrouted = Arc::new(unrouted);
+    let mut routes = health::routes(health).merge(Router::new().fallback(not_found).with_state(Arc::clone(&unrouted)));
     for (path, endpoint) in endpoints {
-        let webhook =
-            Webhook { endpoint, receiver: Arc::clone(receiver), bodies: bodies.clone(), nowhere: nowhere.clone() };
-        router = router.route(&path, any(deliver).with_state(Arc::new(webhook)));
+        let (receiver, bodies, unrouted) = (Arc::clone(receiver), bodies.clone(), Arc::clone(&unrouted));
+        let webhook = Webhook { endpoint, receiver, bodies, unrouted };
+        routes = routes.route(&path, any(deliver).with_state(Arc::new(webhook)));
     }
-    router
+    // only what leads nowhere is looked at again
+    routes.clone().fallback_service(service_fn(move |request| plainly_routed(routes.clone(), request)))
+}
+
+/// Routes a request as if its path had no slash at its end and none twice: a URL that people type has them often.
+async fn plainly_routed(mut routes: Router, mut request: Request) -> Result<Response, Infallible> {
+    if let Some(uri) = plain_uri(request.uri()) {
+        *request.uri_mut() = uri;
+    }
+    ServiceExt::<Request>::ready(&mut routes).await?.call(request).await
+}
+
+/// `None` when it is plain already.
+fn plain_uri(uri: &Uri) -> Option<Uri> {
+    let path = plain_path(uri.path());
+    if path == uri.path() {
+        return None;
+    }
+    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    let mut parts = uri::Parts::default();
+    parts.path_and_query = Some(PathAndQuery::try_from(format!("{path}{query}")).ok()?);
+    Uri::from_parts(parts).ok()
 }
 
 async fn deliver(
@@ -58,9 +82,9 @@ async fn deliver(
     request: Request,
 ) -> Response {
     let start = Instant::now();
-    let Webhook { endpoint, receiver, bodies, nowhere } = &*webhook;
+    let Webhook { endpoint, receiver, bodies, unrouted } = &*webhook;
     if !receiver.has_accounts(endpoint.provider) {
-        return nowhere.answer(peer, request.uri(), request.headers());
+        return unrouted.answer(peer, request.method(), request.uri(), request.headers());
     }
     // all that is not named here goes now: any part of a head would keep the whole buffer it came in
     let (Parts { method, headers, .. }, mut body) = request.into_parts();
@@ -68,10 +92,11 @@ async fn deliver(
     // is taken until the delivery is answered
     let mut memory = None;
     let outcome = if method == Method::POST {
+        let is_from_proxy = unrouted.proxies.contain(peer.ip());
         let origin = Origin {
-            id: request_id::of(&headers).into(),
+            id: request_id::logged(&headers, is_from_proxy, &receiver.secrets.load().redactor).into(),
             trace: TraceContext::of(&headers, |text| receiver.secrets.load().redactor.knows(text)),
-            client: nowhere.proxies.client(peer.ip(), &headers),
+            client: unrouted.proxies.client(peer.ip(), &headers),
             start,
         };
         let read = async {
@@ -99,6 +124,9 @@ fn answer(provider: &dyn Provider, outcome: &Outcome) -> Response {
     headers.extend(answer.header);
     match outcome {
         Outcome::MethodNotAllowed => drop(headers.insert(header::ALLOW, HeaderValue::from_static("POST"))),
+        Outcome::UnsupportedEncoding => {
+            drop(headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip")));
+        }
         Outcome::Unavailable => drop(headers.insert(header::RETRY_AFTER, RETRY_AFTER)),
         Outcome::TooManyFailures(wait) => {
             // in whole seconds, none of them too early
@@ -109,32 +137,10 @@ fn answer(provider: &dyn Provider, outcome: &Outcome) -> Response {
     response
 }
 
-/// Every other path.
-#[derive(Clone)]
-struct Nowhere {
-    secrets: Arc<CurrentSecrets>,
-    proxies: Proxies,
-}
-
-impl Nowhere {
-    fn answer(&self, peer: SocketAddr, uri: &Uri, headers: &HeaderMap) -> Response {
-        let knows = |path: &&str| self.secrets.load().redactor.knows(path);
-        let path = Some(uri.path()).filter(|path| request_id::is_sane(path, b"/") && !knows(path));
-        tracing::debug!(
-            path = path.unwrap_or(REDACTED),
-            request.id = request_id::of(headers),
-            client.address = %self.proxies.client(peer.ip(), headers),
-            "nothing at this path"
-        );
-        error(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path", headers)
-    }
-}
-
 async fn not_found(
-    State(nowhere): State<Arc<Nowhere>>,
+    State(unrouted): State<Arc<Unrouted>>,
     Extension(ConnectInfo(peer)): Extension<ConnectInfo<SocketAddr>>,
-    uri: Uri,
-    headers: HeaderMap,
+    request: Request,
 ) -> Response {
-    nowhere.answer(peer, &uri, &headers)
+    unrouted.answer(peer, request.method(), request.uri(), request.headers())
 }

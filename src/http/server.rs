@@ -5,7 +5,15 @@
 //! HTTP/2 here there is nothing of them to attack. Who begins with HTTP/2 is hung up on. What is no HTTP at all is
 //! answered by hyper with 400, a head that is too large with 431; these two have neither a body nor a request id.
 
-use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    future::{Future, poll_fn},
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
 use axum::{Router, body::Body, extract::ConnectInfo, http::Request};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -14,14 +22,13 @@ use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
-use uuid::Uuid;
 
 use super::{
     patience::{Patience, Wire},
     places::{Limits, Place, Places},
     request_id,
 };
-use crate::secrets::CurrentSecrets;
+use crate::clock;
 
 /// The largest head of a request, in bytes; the most headers are hyper's 100.
 const HEAD_LIMIT: usize = 16 * 1024;
@@ -62,20 +69,15 @@ impl Server {
         self.address
     }
 
-    /// Serves until `stop`, then closes the listener and waits for the requests in flight. Every request has an id, in which
-    /// stands nothing that the redactor knows.
-    pub async fn serve(
-        self,
-        router: Router,
-        secrets: Arc<CurrentSecrets>,
-        stop: CancellationToken,
-    ) -> anyhow::Result<()> {
+    /// Serves until `stop`, then closes the listener and waits for the requests in flight. Every request has an id.
+    pub async fn serve(self, router: Router, stop: CancellationToken) -> anyhow::Result<()> {
         let graceful = GracefulShutdown::new();
         let places = self.places;
         while let Some(accepted) = stop.run_until_cancelled(self.listener.accept()).await {
             match accepted {
+                Ok((stream, _)) if !clock::is_usable() => refuse(&stream, "the clock of this machine is wrong"),
                 Ok((stream, peer)) => match places.take(peer.ip()) {
-                    Ok(place) => serve_connection(stream, peer, place, (&router, &secrets), &graceful),
+                    Ok(place) => serve_connection(stream, peer, place, router.clone(), &graceful),
                     Err(why) => refuse(&stream, why),
                 },
                 Err(error) => {
@@ -96,7 +98,7 @@ impl Server {
 
 /// One connection too many is told so and closed.
 fn refuse(stream: &TcpStream, why: &str) {
-    let id = Uuid::now_v7();
+    let id = clock::new_id();
     let body = json!({"error": {"code": "overloaded", "message": why, "request_id": id}}).to_string();
     let answer = format!(
         "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\nx-request-id: {id}\r\n\
@@ -107,20 +109,14 @@ fn refuse(stream: &TcpStream, why: &str) {
     let _ = stream.try_write(answer.as_bytes());
 }
 
-fn serve_connection(
-    stream: TcpStream,
-    peer: SocketAddr,
-    place: Place,
-    (router, secrets): (&Router, &Arc<CurrentSecrets>),
-    graceful: &GracefulShutdown,
-) {
+fn serve_connection(stream: TcpStream, peer: SocketAddr, place: Place, router: Router, graceful: &GracefulShutdown) {
     // answers are small: waiting to fill a packet only delays them
     let _ = stream.set_nodelay(true);
-    let (router, secrets) = (router.clone(), Arc::clone(secrets));
+    let is_proxy = place.limits().is_proxy(peer.ip());
     let service = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(ConnectInfo(peer));
-        let id = request_id::assign(request.headers_mut(), &secrets.load().redactor);
+        let id = request_id::assign(request.headers_mut(), is_proxy);
         let answer = router.clone().oneshot(request);
         // not a layer: each that is added to a router costs every request an allocation or two
         async move {
@@ -135,7 +131,12 @@ fn serve_connection(
     // a client that has said all it has to say may close its side and still wait for the answer
     http.header_read_timeout(limits.idle_timeout).max_buf_size(READ_LIMIT).max_header_size(HEAD_LIMIT).half_close(true);
     let wire = Wire::new(stream, Arc::clone(place.visit()), limits.answer_timeout);
-    let connection = graceful.watch(http.serve_connection(TokioIo::new(wire), service));
+    let mut connection = Box::pin(graceful.watch(http.serve_connection(TokioIo::new(wire), service)));
+    // hyper writes the date whenever it is polled, and panics where HTTP has no word for it
+    let connection = poll_fn(move |context| match clock::is_usable() {
+        true => connection.as_mut().poll(context),
+        false => Poll::Ready(Ok(())),
+    });
     tokio::spawn(async move {
         if let Err(error) = connection.await {
             tracing::debug!(%error, client.address = %peer.ip(), "connection ended");

@@ -2,18 +2,22 @@
 //!
 //! A document is read once for it, and from then on nothing in it is looked for letter by letter.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, cmp::Ordering, ops::Range};
 
-use super::{MAX_DEPTH, Text, text::decode};
+use super::{
+    MAX_DEPTH, Text,
+    text::{decode, decode_bytes},
+};
 
 /// A value or key takes about so many bytes.
 const USUAL_LENGTH: usize = 6;
 
 /// Where the values of a document stand, in the order of their beginnings; before each member's value its key.
+#[derive(Debug, PartialEq, Eq)]
 pub struct Index(pub(super) Vec<Place>);
 
 /// Where one value or key stands in the text.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) start: usize,
     pub(super) end: usize,
@@ -21,7 +25,7 @@ pub(super) struct Place {
     pub(super) next: usize,
     pub(super) is_key: bool,
     /// Of a string: whether there is a backslash in it. Without one it is what it looks like.
-    is_escaped: bool,
+    pub(super) is_escaped: bool,
 }
 
 impl Place {
@@ -33,6 +37,24 @@ impl Place {
         document.as_bytes()[self.start + 1..self.end - 1] == *characters.as_bytes()
     }
 
+    /// The order of two strings or keys of this document, by their bytes.
+    pub(super) fn compare(self, other: Self, document: &str) -> Ordering {
+        if self.is_escaped || other.is_escaped {
+            return self.bytes(document).cmp(&other.bytes(document));
+        }
+        let between_quotes = |place: Self| &document.as_bytes()[place.start + 1..place.end - 1];
+        between_quotes(self).cmp(between_quotes(other))
+    }
+
+    /// The characters of a string or key of this document, a lone surrogate as the three bytes that UTF-8 would have for
+    /// it: of two different strings they are never the same.
+    pub(super) fn bytes(self, document: &str) -> Cow<'_, [u8]> {
+        if self.is_escaped {
+            return decode_bytes(&document[self.start..self.end]);
+        }
+        Cow::Borrowed(&document.as_bytes()[self.start + 1..self.end - 1])
+    }
+
     /// The characters of a string or key of this document.
     pub(super) fn text(self, document: &str) -> Text<'_> {
         if self.is_escaped {
@@ -42,7 +64,29 @@ impl Place {
     }
 }
 
+/// A key, string, number or literal of a document.
+pub(crate) struct Leaf {
+    /// Its position in the index.
+    pub(crate) position: usize,
+    /// Where it stands in the text: of a string or key what is between the quotes.
+    pub(crate) range: Range<usize>,
+    pub(crate) is_string: bool,
+    /// Of a string or key: whether there is a backslash in it.
+    pub(crate) is_escaped: bool,
+}
+
 impl Index {
+    /// The keys, strings, numbers and literals of the document whose text this is, in their order.
+    pub(crate) fn leaves(&self, text: &str) -> impl Iterator<Item = Leaf> {
+        self.0.iter().enumerate().filter_map(|(position, place)| {
+            let Place { start, end, is_escaped, .. } = *place;
+            let first = text.as_bytes()[start];
+            let is_string = first == b'"';
+            let range = if is_string { start + 1..end - 1 } else { start..end };
+            (!matches!(first, b'{' | b'[')).then_some(Leaf { position, range, is_string, is_escaped })
+        })
+    }
+
     /// Of a text that is known to be JSON; `None` when it is nested too deep.
     pub(crate) fn of(text: &str) -> Option<Self> {
         let bytes = text.as_bytes();

@@ -14,35 +14,43 @@ pub struct Text<'a> {
 
 /// Decodes a string's text, quotes included.
 pub(super) fn decode(quoted: &str) -> Text<'_> {
-    let Decoded(text) = serde_json::from_str(quoted).expect("the text is a valid JSON string");
-    text
+    match decode_bytes(quoted) {
+        Cow::Borrowed(bytes) => match std::str::from_utf8(bytes) {
+            Ok(text) => Text { value: Cow::Borrowed(text), repaired: false },
+            Err(_) => replaced(bytes),
+        },
+        Cow::Owned(bytes) => match String::from_utf8(bytes) {
+            Ok(text) => Text { value: Cow::Owned(text), repaired: false },
+            Err(error) => replaced(error.as_bytes()),
+        },
+    }
 }
 
-/// A string read as bytes, which is how `serde_json` lets lone surrogates through (as three bytes that are no UTF-8).
-struct Decoded<'a>(Text<'a>);
+/// Decodes a string's text, quotes included: to UTF-8, and every lone surrogate to three bytes that are none.
+pub(super) fn decode_bytes(quoted: &str) -> Cow<'_, [u8]> {
+    let Decoded(bytes) = serde_json::from_str(quoted).expect("the text is a valid JSON string");
+    bytes
+}
+
+/// A string read as bytes, which is how `serde_json` lets lone surrogates through.
+struct Decoded<'a>(Cow<'a, [u8]>);
 
 impl<'de> Deserialize<'de> for Decoded<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Characters;
-        impl<'de> Visitor<'de> for Characters {
-            type Value = Text<'de>;
+        struct Bytes;
+        impl<'de> Visitor<'de> for Bytes {
+            type Value = Cow<'de, [u8]>;
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 formatter.write_str("a string")
             }
-            fn visit_borrowed_bytes<E: de::Error>(self, bytes: &'de [u8]) -> Result<Text<'de>, E> {
-                Ok(match std::str::from_utf8(bytes) {
-                    Ok(text) => Text { value: Cow::Borrowed(text), repaired: false },
-                    Err(_) => replaced(bytes),
-                })
+            fn visit_borrowed_bytes<E: de::Error>(self, bytes: &'de [u8]) -> Result<Self::Value, E> {
+                Ok(Cow::Borrowed(bytes))
             }
-            fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Text<'de>, E> {
-                Ok(match std::str::from_utf8(bytes) {
-                    Ok(text) => Text { value: Cow::Owned(text.to_owned()), repaired: false },
-                    Err(_) => replaced(bytes),
-                })
+            fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Self::Value, E> {
+                Ok(Cow::Owned(bytes.to_owned()))
             }
         }
-        deserializer.deserialize_bytes(Characters).map(Decoded)
+        deserializer.deserialize_bytes(Bytes).map(Decoded)
     }
 }
 

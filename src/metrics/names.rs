@@ -16,6 +16,7 @@ pub(super) const CONFLICTS: &str = "ticket_webhooks_conflicts_total";
 pub(super) const WARNINGS: &str = "ticket_webhooks_warnings_total";
 pub(super) const UNPROCESSED: &str = "ticket_webhooks_unprocessed_total";
 pub(super) const AUTHENTICATION_FAILURES: &str = "ticket_webhooks_authentication_failures_total";
+pub(super) const UNROUTED: &str = "ticket_webhooks_unrouted_requests_total";
 pub(super) const SPOOL_ENABLED: &str = "ticket_webhooks_spool_enabled";
 pub(super) const SPOOL_RECORDS: &str = "ticket_webhooks_spool_records";
 pub(super) const SPOOL_BYTES: &str = "ticket_webhooks_spool_bytes";
@@ -40,7 +41,8 @@ const COUNTERS: &[(&str, &str)] = &[
     (REVISIONS, "Revisions recorded in Postgres, directly or out of the spool."),
     (
         CONFLICTS,
-        "Revisions that changed a final status to another final one; final are ticketed, failed, aborted and cancelled.",
+        "Revisions that changed a final status, also to one that is not final; final are ticketed, failed, aborted and \
+         cancelled.",
     ),
     (WARNINGS, "Warnings on recorded revisions: fields that were missing or odd."),
     (
@@ -52,6 +54,7 @@ const COUNTERS: &[(&str, &str)] = &[
         AUTHENTICATION_FAILURES,
         "Deliveries with a missing, malformed or wrong credential, or from a network that is not allowed.",
     ),
+    (UNROUTED, "POST requests to the public listener at a path that is no provider's: one may have a wrong URL."),
     (SPOOL_SPOOLED, "Deliveries synced to the spool because Postgres did not take them."),
     (SPOOL_DRAINED, "Deliveries moved from the spool to Postgres."),
 ];

@@ -35,6 +35,8 @@ pub enum Fate {
     Unauthenticated,
     /// It is no JSON, or did not arrive whole, before it could be authenticated.
     Malformed,
+    /// It has another `Content-Encoding` than gzip, and could not be authenticated.
+    UnsupportedEncoding,
     /// It is larger than the limit.
     TooLarge,
     /// It did not arrive in time.
@@ -42,7 +44,7 @@ pub enum Fate {
 }
 
 impl Fate {
-    const COUNT: usize = 11;
+    const COUNT: usize = 12;
 
     /// Of deliveries that were handed in to be made durable.
     const HANDED_IN: &[Self] = &[
@@ -56,8 +58,14 @@ impl Fate {
     ];
 
     /// Of those that were not.
-    const NOT_HANDED_IN: &[Self] =
-        &[Self::NotDurable, Self::Unauthenticated, Self::Malformed, Self::TooLarge, Self::TimedOut];
+    const NOT_HANDED_IN: &[Self] = &[
+        Self::NotDurable,
+        Self::Unauthenticated,
+        Self::Malformed,
+        Self::UnsupportedEncoding,
+        Self::TooLarge,
+        Self::TimedOut,
+    ];
 
     /// The word.
     pub const fn as_str(self) -> &'static str {
@@ -71,6 +79,7 @@ impl Fate {
             Self::NotDurable => "not_durable",
             Self::Unauthenticated => "unauthenticated",
             Self::Malformed => "malformed",
+            Self::UnsupportedEncoding => "unsupported_encoding",
             Self::TooLarge => "too_large",
             Self::TimedOut => "timed_out",
         }
@@ -82,6 +91,7 @@ impl From<&Outcome> for Fate {
     fn from(outcome: &Outcome) -> Self {
         match outcome {
             Outcome::Unauthenticated | Outcome::TooManyFailures(_) => Self::Unauthenticated,
+            Outcome::UnsupportedEncoding => Self::UnsupportedEncoding,
             Outcome::TooLarge(_) => Self::TooLarge,
             Outcome::TimedOut => Self::TimedOut,
             Outcome::Unavailable => Self::NotDurable,
@@ -155,9 +165,11 @@ impl ProviderMetrics {
             None => 2,
         };
         self.deliveries[environment][outcome as usize].increment(1);
-        if outcome == Fate::Unauthenticated {
-            self.authentication_failures.increment(1);
-        }
+    }
+
+    /// A delivery has not proved who sent it.
+    pub fn authentication_failed(&self) {
+        self.authentication_failures.increment(1);
     }
 
     /// Seconds since the last authenticated delivery, so long after the start. `None` when it never was routed, and 0

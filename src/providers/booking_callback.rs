@@ -3,19 +3,19 @@
 //! Its document gives the meaning of each status, says that a refund can be processed on `Failed` and `Aborted`, and
 //! answers in an `Error` object whose `ErrorCode` is 0 on success.
 
-use http::HeaderMap;
 use serde_json::json;
+use time::Date;
 
-use super::{Answer, Credential, Outcome, Provider, Rejection, Sample, normalize};
+use super::{Answer, Credential, Outcome, Provider, Rejection, Sample, normalize, tickets};
 use crate::{
-    credentials::Presented,
-    json::Value,
     payload::{Fields, Findings, Payload, Problem},
-    ticket_event::{Booking, Passenger, Status, upper_case},
+    ticket_event::{Booking, Passenger, Status},
 };
 
 /// See the module.
 pub struct BookingCallback;
+
+const PASSENGERS: &str = "Passengers";
 
 const SUCCESS: &str = r#"{"Error":{"ErrorCode":0,"ErrorMessage":""}}"#;
 
@@ -32,37 +32,48 @@ impl Provider for BookingCallback {
         ]
     }
 
-    fn presented<'a>(&self, _headers: &'a HeaderMap, body: Option<Value<'a>>) -> Option<Presented<'a>> {
-        ["ClientId", "UserName", "Password"]
-            .into_iter()
-            .map(|key| Some(body?.member(key)?.value.text()?.value))
-            .collect()
+    fn volatile_members(&self) -> &'static [&'static str] {
+        &["TraceId", "EndUserIp"]
     }
 
-    fn normalize(&self, payload: &Payload) -> Result<Booking, Rejection> {
+    fn containers(&self) -> &'static [&'static str] {
+        &["Passengers", "TicketNumber"]
+    }
+
+    fn normalize(&self, payload: &Payload, _received_on: Date) -> Result<Booking, Rejection> {
         let mut findings = Findings::default();
-        let fields = payload.fields();
+        let fields = payload.fields()?;
         let booking_ref = fields.booking_ref("BookingId", &mut findings);
         let status = status(&fields, &mut findings);
-        let passengers = fields.passengers("Passengers", &mut findings);
-        let (Some(booking_ref), Some(status), Some(passengers)) = (booking_ref, status, passengers) else {
+        // a booking that came to nothing, or to nothing yet, may have no passengers and has no PNR
+        let is_success = matches!(status, None | Some(BookingStatus::Success));
+        let passengers = match is_success {
+            true => fields.required_passengers(PASSENGERS, &mut findings),
+            false => fields.expected_passengers(PASSENGERS, &mut findings),
+        };
+        let passengers = passengers.unwrap_or_default();
+        let passengers: Vec<_> = passengers.iter().map(|fields| passenger(fields, &mut findings)).collect();
+        tickets::check_all(&passengers, &fields, PASSENGERS, &mut findings);
+        let (Some(booking_ref), Some(status), true) = (booking_ref, status, findings.errors.is_empty()) else {
             return Err(Rejection::Invalid(findings.errors));
         };
-        let passengers: Vec<_> = passengers.iter().map(|fields| passenger(fields, &mut findings)).collect();
         fields.expect("EndUserIp", &mut findings);
-        // a booking that came to nothing, or to nothing yet, has no PNR
-        let (status, pnr) = match status {
-            BookingStatus::Success => {
-                (normalize::status_of_success(&passengers), fields.expected("PNR", &mut findings))
-            }
-            BookingStatus::Other(status) => (status, fields.optional("PNR", &mut findings)),
+        let pnr = match is_success {
+            true => fields.expected("PNR", &mut findings),
+            false => fields.optional("PNR", &mut findings),
         };
+        let (pnr, airline_pnrs) = normalize::own_record_locator(pnr, &fields, "PNR", &mut findings);
+        let gds_pnr = fields.optional("GdsPNR", &mut findings);
+        let (gds_pnr, _) = normalize::own_record_locator(gds_pnr, &fields, "GdsPNR", &mut findings);
         Ok(Booking {
             booking_ref,
-            status,
-            pnr: pnr.map(upper_case),
-            gds_pnr: fields.optional("GdsPNR", &mut findings).map(upper_case),
-            airline_pnrs: Vec::new(),
+            status: match status {
+                BookingStatus::Success => normalize::status_of_success(&passengers),
+                BookingStatus::Other(status) => status,
+            },
+            pnr,
+            gds_pnr,
+            airline_pnrs,
             booking_number: None,
             trace_id: fields.expected("TraceId", &mut findings),
             provider_status: None,
@@ -128,11 +139,12 @@ fn status(fields: &Fields<'_>, findings: &mut Findings) -> Option<BookingStatus>
 }
 
 fn passenger(fields: &Fields<'_>, findings: &mut Findings) -> Passenger {
+    let tickets = fields.list_in_string("TicketNumber", findings).unwrap_or_default();
     Passenger {
         title: fields.expected("Title", findings),
-        first_name: fields.expected("FirstName", findings),
-        last_name: fields.expected("LastName", findings),
-        tickets: normalize::tickets(fields.list("TicketNumber", findings)),
+        first_name: fields.name("FirstName", findings),
+        last_name: fields.name("LastName", findings),
+        tickets: tickets::tickets(&tickets, fields, "TicketNumber", findings),
         ..Passenger::default()
     }
 }

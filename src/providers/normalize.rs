@@ -2,22 +2,68 @@
 
 use compact_str::CompactString;
 
-use crate::ticket_event::{Passenger, Status, Ticket, each_once, upper_case};
+use crate::{
+    payload::{Fields, Findings},
+    ticket_event::{Passenger, Status, each_once, upper_case},
+};
 
-/// A list of record locators, apart at commas, semicolons, bars and white space: upper case, each once, in their order.
-pub fn record_locators<'a>(texts: impl IntoIterator<Item = &'a CompactString>) -> Vec<CompactString> {
-    let is_separator = |character: char| matches!(character, ',' | ';' | '|') || character.is_whitespace();
-    let words = texts.into_iter().flat_map(|text| text.split(is_separator)).filter(|word| !word.is_empty());
-    each_once(words.map(|word| upper_case(word.into())).collect(), CompactString::as_str)
+/// What providers write where there is nothing.
+const NONE: [&str; 10] = ["0", "NA", "N/A", "NULL", "NONE", "NIL", "PENDING", "TBA", "-", "."];
+
+/// In bytes.
+const LONGEST_NONE: usize = 7;
+
+/// Whether a word stands for "none", in any case.
+pub(super) fn is_none(word: &str) -> bool {
+    word.len() <= LONGEST_NONE && NONE.iter().any(|none| none.eq_ignore_ascii_case(word))
 }
 
-/// Tickets, each number once, in their order. Texts in which nothing but white space and `-` stands are left out.
-pub fn tickets(raw: Vec<CompactString>) -> Vec<Ticket> {
-    each_once(raw.into_iter().filter_map(Ticket::new).collect(), |ticket| &ticket.number)
+/// Whether a text has only letters and digits of ASCII, as nearly all record locators and ticket numbers do.
+pub(super) fn is_plain(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+/// The record locators of these texts, apart at commas, semicolons, bars and white space: upper case, each once, in their
+/// order. `fields` and `key` say where they stand.
+pub(super) fn record_locators(
+    texts: &[CompactString],
+    fields: &Fields<'_>,
+    key: &str,
+    findings: &mut Findings,
+) -> Vec<CompactString> {
+    let is_separator = |character: char| matches!(character, ',' | ';' | '|') || character.is_whitespace();
+    let mut locators = Vec::new();
+    for word in texts.iter().flat_map(|text| text.split(is_separator)).filter(|word| !word.is_empty()) {
+        if is_none(word) || !word.contains(char::is_alphanumeric) {
+            fields.warn(key, "holds a word for none", findings);
+        } else {
+            locators.push(upper_case(word.into()));
+        }
+    }
+    each_once(locators, CompactString::as_str)
+}
+
+/// The record locator of the booking itself. Where several stand in its place the first is it, and all are returned.
+pub(super) fn own_record_locator(
+    text: Option<CompactString>,
+    fields: &Fields<'_>,
+    key: &str,
+    findings: &mut Findings,
+) -> (Option<CompactString>, Vec<CompactString>) {
+    let Some(text) = text else { return (None, Vec::new()) };
+    if is_plain(&text) && !is_none(&text) {
+        return (Some(upper_case(text)), Vec::new());
+    }
+    let locators = record_locators(&[text], fields, key, findings);
+    if locators.len() < 2 {
+        return (locators.into_iter().next(), Vec::new());
+    }
+    fields.warn(key, "holds several record locators; the first counts", findings);
+    (locators.first().cloned(), locators)
 }
 
 /// What a success means for these passengers: all, some or none of them have a ticket.
-pub fn status_of_success(passengers: &[Passenger]) -> Status {
+pub(super) fn status_of_success(passengers: &[Passenger]) -> Status {
     match passengers.iter().filter(|passenger| !passenger.tickets.is_empty()).count() {
         0 => Status::Confirmed,
         with_ticket if with_ticket == passengers.len() => Status::Ticketed,

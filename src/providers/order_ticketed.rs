@@ -4,19 +4,19 @@
 //! its other notification types there too. Its document answers nothing; its own API answers `{"status":0,"msg":…}`.
 
 use compact_str::CompactString;
-use http::HeaderMap;
 use serde_json::json;
+use time::Date;
 
-use super::{Answer, Credential, Outcome, Provider, Rejection, Sample, normalize};
+use super::{Answer, Credential, Outcome, Provider, Rejection, Sample, normalize, tickets};
 use crate::{
-    credentials::Presented,
-    json::Value,
     payload::{Fields, Findings, Payload, Problem},
-    ticket_event::{Booking, Document, Passenger, PassengerType, Status},
+    ticket_event::{AsSent, Booking, Document, Passenger, PassengerType, Status, each_once, upper_case},
 };
 
 /// See the module.
 pub struct OrderTicketed;
+
+const PASSENGERS: &str = "paxTicketInfos";
 
 const SUCCESS: &str = r#"{"status":0,"msg":"success"}"#;
 
@@ -29,13 +29,17 @@ impl Provider for OrderTicketed {
         &[Credential { key: "cid", member: Some("cid"), is_secret: true }]
     }
 
-    fn presented<'a>(&self, _headers: &'a HeaderMap, body: Option<Value<'a>>) -> Option<Presented<'a>> {
-        Some(vec![body?.member("cid")?.value.text()?.value])
+    fn volatile_members(&self) -> &'static [&'static str] {
+        &["status"]
     }
 
-    fn normalize(&self, payload: &Payload) -> Result<Booking, Rejection> {
+    fn containers(&self) -> &'static [&'static str] {
+        &["data", "paxTicketInfos", "ticketNos", "airlinePNRs"]
+    }
+
+    fn normalize(&self, payload: &Payload, received_on: Date) -> Result<Booking, Rejection> {
         let mut findings = Findings::default();
-        let fields = payload.fields();
+        let fields = payload.fields()?;
         let notification = fields.required("type", &mut findings);
         if notification.is_some_and(|notification| !notification.eq_ignore_ascii_case("order.ticketed")) {
             return Err(Rejection::UnsupportedType);
@@ -43,21 +47,14 @@ impl Provider for OrderTicketed {
         let data = fields.inner("data", &mut findings);
         let booking_ref = data.booking_ref("orderNo", &mut findings);
         let status = status(&data, &mut findings);
-        let passengers = data.passengers("paxTicketInfos", &mut findings);
-        let (Some(booking_ref), Some(status), Some(passengers), true) =
-            (booking_ref, status, passengers, findings.errors.is_empty())
-        else {
+        let passengers = data.required_passengers(PASSENGERS, &mut findings).unwrap_or_default();
+        let passengers: Vec<_> =
+            passengers.iter().map(|fields| passenger(fields, received_on, &mut findings)).collect();
+        tickets::check_all(&passengers, &data, PASSENGERS, &mut findings);
+        let (Some(booking_ref), Some(status), true) = (booking_ref, status, findings.errors.is_empty()) else {
             return Err(Rejection::Invalid(findings.errors));
         };
-        let mut airline_pnrs = Vec::new();
-        let passengers: Vec<_> = passengers
-            .iter()
-            .map(|fields| {
-                fields.expect("airlinePNRs", &mut findings);
-                airline_pnrs.extend(fields.list("airlinePNRs", &mut findings));
-                passenger(fields, &mut findings)
-            })
-            .collect();
+        let airline_pnrs = passengers.iter().filter_map(|passenger| passenger.airline_pnrs.as_ref()).flatten();
         Ok(Booking {
             booking_ref,
             status: match status {
@@ -66,7 +63,7 @@ impl Provider for OrderTicketed {
             },
             pnr: None,
             gds_pnr: None,
-            airline_pnrs: normalize::record_locators(&airline_pnrs),
+            airline_pnrs: each_once(airline_pnrs.cloned().collect(), CompactString::as_str),
             booking_number: None,
             trace_id: None,
             provider_status: fields.expected("status", &mut findings),
@@ -126,48 +123,84 @@ enum OrderStatus {
 }
 
 fn status(data: &Fields<'_>, findings: &mut Findings) -> Option<OrderStatus> {
-    let number = data.required("orderStatus", findings)?;
-    let status = match number.parse::<i64>() {
-        Ok(2) => OrderStatus::Ticketed,
-        Ok(0 | 1) => OrderStatus::Other(Status::Pending),
-        Ok(-3) => OrderStatus::Other(Status::Cancelled),
+    let must_be = "one of the integers 2, 1, 0, -3";
+    match data.required_integer("orderStatus", must_be, findings)? {
+        2 => Some(OrderStatus::Ticketed),
+        0 | 1 => Some(OrderStatus::Other(Status::Pending)),
+        -3 => Some(OrderStatus::Other(Status::Cancelled)),
         _ => {
-            data.refuse("orderStatus", Problem::MustBe("one of the integers 2, 1, 0, -3".to_owned()), findings);
-            return None;
+            data.refuse("orderStatus", Problem::MustBe(must_be.to_owned()), findings);
+            None
         }
-    };
-    Some(status)
+    }
 }
 
-fn passenger(fields: &Fields<'_>, findings: &mut Findings) -> Passenger {
-    let name = fields.expected("name", findings).unwrap_or_default();
+fn passenger(fields: &Fields<'_>, received_on: Date, findings: &mut Findings) -> Passenger {
+    let name = fields.name("name", findings).unwrap_or_default();
     let (last, given) = name.split_once('/').unwrap_or((&name, ""));
     let (first, middle) = given.trim().split_once(char::is_whitespace).unwrap_or((given.trim(), ""));
     let part = |text: &str| Some(CompactString::from(text.trim())).filter(|text| !text.is_empty());
-    let r#type = fields.expected_integer("passengerType", findings).map(|number| match number {
-        0 => PassengerType::Adult,
-        1 => PassengerType::Child,
-        2 => PassengerType::Infant,
-        _ => PassengerType::Unknown,
-    });
     let document = Document {
         r#type: fields.expected("cardType", findings),
         number: fields.expected("cardNum", findings),
         issued_by: fields.expected("cardIssuePlace", findings),
         expires_on: fields.date("cardExpired", findings),
     };
-    fields.expect("ancillaries", findings);
-    fields.expect("ticketNos", findings);
     Passenger {
         title: None,
         first_name: part(first),
         middle_name: part(middle),
         last_name: part(last),
-        r#type,
-        gender: fields.expected("gender", findings),
-        birth_date: fields.date("birthday", findings),
-        nationality: fields.expected("nationality", findings),
+        r#type: passenger_type(fields, findings),
+        gender: gender(fields, findings),
+        birth_date: fields.past_date("birthday", received_on, findings),
+        nationality: nationality(fields, findings),
         document: Some(document).filter(|document| *document != Document::default()),
-        tickets: normalize::tickets(fields.list("ticketNos", findings)),
+        tickets: {
+            let texts = fields.expected_list("ticketNos", findings).unwrap_or_default();
+            tickets::tickets(&texts, fields, "ticketNos", findings)
+        },
+        airline_pnrs: fields
+            .expected_list("airlinePNRs", findings)
+            .map(|texts| normalize::record_locators(&texts, fields, "airlinePNRs", findings)),
+        ancillaries: fields.as_sent("ancillaries", findings).map(AsSent::new),
     }
+}
+
+/// Its document has numbers; the codes and words of the trade are read, too.
+fn passenger_type(fields: &Fields<'_>, findings: &mut Findings) -> Option<PassengerType> {
+    let text = fields.expected("passengerType", findings)?;
+    let known = match text.to_ascii_uppercase().as_str() {
+        "0" => return Some(PassengerType::Adult),
+        "1" => return Some(PassengerType::Child),
+        "2" => return Some(PassengerType::Infant),
+        "ADT" | "ADULT" => PassengerType::Adult,
+        "CHD" | "CNN" | "CHILD" => PassengerType::Child,
+        "INF" | "INS" | "INFANT" => PassengerType::Infant,
+        _ => PassengerType::Unknown,
+    };
+    fields.warn("passengerType", "is none of 0, 1, 2", findings);
+    Some(known)
+}
+
+fn gender(fields: &Fields<'_>, findings: &mut Findings) -> Option<CompactString> {
+    let text = fields.expected("gender", findings)?;
+    match text.to_ascii_uppercase().as_str() {
+        "F" | "FEMALE" => Some("F".into()),
+        "M" | "MALE" => Some("M".into()),
+        _ => {
+            fields.warn("gender", "is neither F nor M", findings);
+            Some(text)
+        }
+    }
+}
+
+/// Codes have two letters, or three in passports.
+fn nationality(fields: &Fields<'_>, findings: &mut Findings) -> Option<CompactString> {
+    let text = fields.expected("nationality", findings)?;
+    if matches!(text.len(), 2 | 3) && text.bytes().all(|byte| byte.is_ascii_alphabetic()) {
+        return Some(upper_case(text));
+    }
+    fields.warn("nationality", "is no country code", findings);
+    Some(text)
 }

@@ -3,15 +3,16 @@
 //! Its document shows one payload and calls only the booking's transaction reference required. The document's table
 //! says that a success is told in `message`, its sample says `msg`: both are sent.
 
+use compact_str::CompactString;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::json;
+use time::Date;
 
-use super::{Answer, Credential, Outcome, Provider, Rejection, Sample, normalize};
+use super::{Answer, Credential, Outcome, Provider, Rejection, Sample, normalize, tickets};
 use crate::{
-    credentials::Presented,
-    json::Value,
+    credentials::{AuthenticationFailure, Presented},
     payload::{FieldError, Fields, Findings, Payload, Problem},
-    ticket_event::{Booking, Document, Passenger, Status, upper_case},
+    ticket_event::{Booking, Document, Passenger, Status, each_once},
 };
 
 /// See the module.
@@ -32,33 +33,46 @@ impl Provider for TicketStatusUpdate {
         &[Credential { key: "api_key", member: None, is_secret: true }]
     }
 
-    fn presented<'a>(&self, headers: &'a HeaderMap, _body: Option<Value<'a>>) -> Option<Presented<'a>> {
+    fn presented_in_header<'a>(&self, headers: &'a HeaderMap) -> Result<Presented<'a>, AuthenticationFailure> {
         let mut values = headers.get_all(header::AUTHORIZATION).iter();
-        let value = values.next().filter(|_| values.next().is_none())?;
-        let (scheme, token) = std::str::from_utf8(value.as_bytes()).ok()?.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then(|| vec![token.trim().into()])
+        let value = values.next().ok_or(AuthenticationFailure::Missing)?;
+        let text = std::str::from_utf8(value.as_bytes()).ok().filter(|_| values.next().is_none());
+        let (scheme, token) = text.and_then(|text| text.split_once(' ')).ok_or(AuthenticationFailure::Malformed)?;
+        match scheme.eq_ignore_ascii_case("bearer") {
+            true => Ok(vec![token.trim().into()]),
+            false => Err(AuthenticationFailure::Malformed),
+        }
     }
 
-    fn normalize(&self, payload: &Payload) -> Result<Booking, Rejection> {
+    fn containers(&self) -> &'static [&'static str] {
+        &["TicketInfoes", "PassengerInfo", "NameElement", "DocumentInfo", "TicketNumbers"]
+    }
+
+    fn normalize(&self, payload: &Payload, _received_on: Date) -> Result<Booking, Rejection> {
         let mut findings = Findings::default();
-        let fields = payload.fields();
+        let fields = payload.fields()?;
         let booking_ref = fields.booking_ref(BOOKING_REF, &mut findings);
-        let passengers = fields.passengers(TICKETS, &mut findings);
-        let (Some(booking_ref), Some(passengers)) = (booking_ref, passengers) else {
+        let passengers = fields.required_passengers(TICKETS, &mut findings).unwrap_or_default();
+        let passengers: Vec<_> = passengers.iter().map(|fields| passenger(fields, &mut findings)).collect();
+        tickets::check_all(&passengers, &fields, TICKETS, &mut findings);
+        let (Some(booking_ref), true) = (booking_ref, findings.errors.is_empty()) else {
             return Err(Rejection::Invalid(findings.errors));
         };
-        let passengers: Vec<_> = passengers.iter().map(|fields| passenger(fields, &mut findings)).collect();
         let status = match normalize::status_of_success(&passengers) {
             Status::Confirmed => return Err(Rejection::NoTicket),
             status => status,
         };
+        let pnr = fields.expected("PNR", &mut findings);
+        let (pnr, mut airline_pnrs) = normalize::own_record_locator(pnr, &fields, "PNR", &mut findings);
+        let texts = fields.list_in_string("AirlinesPNR", &mut findings).unwrap_or_default();
+        airline_pnrs.extend(normalize::record_locators(&texts, &fields, "AirlinesPNR", &mut findings));
         Ok(Booking {
             booking_ref,
             status,
-            pnr: fields.expected("PNR", &mut findings).map(upper_case),
+            pnr,
             gds_pnr: None,
-            airline_pnrs: normalize::record_locators(&fields.list("AirlinesPNR", &mut findings)),
-            booking_number: fields.optional("BookingRefNumber", &mut findings),
+            airline_pnrs: each_once(airline_pnrs, CompactString::as_str),
+            booking_number: fields.expected("BookingRefNumber", &mut findings),
             trace_id: None,
             provider_status: None,
             remark: None,
@@ -117,16 +131,18 @@ fn passenger(fields: &Fields<'_>, findings: &mut Findings) -> Passenger {
     let info = fields.inner("PassengerInfo", findings);
     let name = info.inner("NameElement", findings);
     // documented in NameElement, seen in DocumentInfo
-    let number = name
-        .optional("DocumentNumber", findings)
-        .or_else(|| info.inner("DocumentInfo", findings).optional("DocumentNumber", findings));
+    let number = match name.optional("DocumentNumber", findings) {
+        None => info.inner("DocumentInfo", findings).expected("DocumentNumber", findings),
+        number => number,
+    };
+    let tickets = fields.expected_list("TicketNumbers", findings).unwrap_or_default();
     Passenger {
         title: name.optional("Title", findings),
-        first_name: name.expected("FirstName", findings),
+        first_name: name.name("FirstName", findings),
         middle_name: name.optional("MiddleName", findings),
-        last_name: name.expected("LastName", findings),
+        last_name: name.name("LastName", findings),
         document: number.map(|number| Document { number: Some(number), ..Document::default() }),
-        tickets: normalize::tickets(fields.list("TicketNumbers", findings)),
+        tickets: tickets::tickets(&tickets, fields, "TicketNumbers", findings),
         ..Passenger::default()
     }
 }

@@ -9,90 +9,65 @@
 //! It also keeps strangers from flooding the log: beyond the limit there is one line a minute for each address with the
 //! number of those that have none of their own, and there is a limit for all addresses together.
 //!
-//! The memory is bounded whatever the number of addresses: they share a table of fixed size. Two addresses that happen
-//! to share a place in it are counted as one, which no valid delivery notices. Which ones do is different in every
-//! process, so nobody can choose a neighbour.
+//! The memory is bounded: see [`ClientLimiter`]. That two addresses may be counted as one is noticed by no valid delivery.
 
 use std::{
-    hash::{BuildHasher, RandomState},
     net::IpAddr,
     num::NonZeroU32,
     sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
 };
 
-use governor::{
-    DefaultDirectRateLimiter, Quota, RateLimiter,
-    clock::{Clock, DefaultClock},
-    nanos::Nanos,
-    state::{InMemoryState, NotKeyed, StateStore},
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+
+use crate::{
+    addresses::{Block, ClientLimiter, SLOTS},
+    telemetry::OnceAMinute,
 };
-
-use crate::{addresses::Block, providers::Outcome, telemetry::OnceAMinute};
-
-/// Places in the table. With the 28 bytes of each it takes 224 KiB.
-const PLACES: usize = 8192;
 
 /// Lines in the log about all that was not taken in, a minute.
 const LINES: NonZeroU32 = NonZeroU32::new(600).expect("it is not 0");
 
-type Limiter = RateLimiter<usize, Table, DefaultClock>;
-
 /// Who failed how often.
 pub struct Failures {
-    places: RandomState,
-    answers: Limiter,
-    lines: Limiter,
+    answers: ClientLimiter,
+    lines: ClientLimiter,
     /// Of those that have no line of their own.
-    reminders: Limiter,
+    reminders: ClientLimiter,
+    /// By the slots of `reminders`.
     unlogged: Box<[AtomicU32]>,
     all_lines: DefaultDirectRateLimiter,
     beyond: OnceAMinute,
 }
 
-/// A limiter's state for each place.
-struct Table(Box<[InMemoryState]>);
-
 impl Failures {
     /// With so many failures a minute for each address.
     pub fn new(per_minute: NonZeroU32) -> Self {
-        let limiter = |quota| {
-            let table = Table((0..PLACES).map(|_| InMemoryState::default()).collect());
-            Limiter::new(quota, table, DefaultClock::default())
-        };
         Self {
-            places: RandomState::new(),
-            answers: limiter(Quota::per_minute(per_minute)),
-            lines: limiter(Quota::per_minute(per_minute)),
-            reminders: limiter(Quota::per_minute(NonZeroU32::MIN)),
-            unlogged: (0..PLACES).map(|_| AtomicU32::new(0)).collect(),
+            answers: ClientLimiter::new(Quota::per_minute(per_minute)),
+            lines: ClientLimiter::new(Quota::per_minute(per_minute)),
+            reminders: ClientLimiter::new(Quota::per_minute(NonZeroU32::MIN)),
+            unlogged: (0..SLOTS).map(|_| AtomicU32::new(0)).collect(),
             all_lines: RateLimiter::direct(Quota::per_minute(LINES)),
             beyond: OnceAMinute::default(),
         }
     }
 
-    fn place(&self, client: IpAddr) -> usize {
-        let hash = self.places.hash_one(Block::of(client));
-        usize::try_from(hash % PLACES as u64).expect("it is a small number")
-    }
-
-    /// Counts a failure of an address and says what it is answered.
-    pub(super) fn answer(&self, client: IpAddr) -> Outcome {
-        match self.answers.check_key(&self.place(client)) {
-            Ok(()) => Outcome::Unauthenticated,
-            Err(not_until) => Outcome::TooManyFailures(not_until.wait_time_from(self.answers.clock().now())),
-        }
+    /// Counts a failure of an address. Where there were too many of them, it says when another one is heard.
+    pub(super) fn count(&self, client: IpAddr) -> Option<Duration> {
+        self.answers.check(client).err()
     }
 
     /// Logs a delivery of which nothing is kept: with the line of its own, together with others, or with all others.
     pub(super) fn log(&self, client: IpAddr, line: impl FnOnce()) {
-        let place = self.place(client);
-        if self.lines.check_key(&place).is_ok() {
+        if self.lines.check(client).is_ok() {
             self.write(line);
             return;
         }
-        self.unlogged[place].fetch_add(1, Ordering::Relaxed);
-        if self.reminders.check_key(&place).is_ok() {
-            let unlogged = self.unlogged[place].swap(0, Ordering::Relaxed);
+        let unlogged = &self.unlogged[self.reminders.slot(client)];
+        unlogged.fetch_add(1, Ordering::Relaxed);
+        if self.reminders.check(client).is_ok() {
+            let unlogged = unlogged.swap(0, Ordering::Relaxed);
             let block = Block::of(client);
             self.write(|| tracing::warn!(client.address = %block, unlogged, "many deliveries not taken in"));
         }
@@ -107,21 +82,8 @@ impl Failures {
     }
 }
 
-impl StateStore for Table {
-    type Key = usize;
-
-    fn measure_and_replace<T, F, E>(&self, place: &usize, measure: F) -> Result<T, E>
-    where
-        F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
-    {
-        self.0[*place].measure_and_replace(&NotKeyed::NonKey, measure)
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn address(n: u32) -> IpAddr {
@@ -129,7 +91,7 @@ mod tests {
     }
 
     fn is_too_often(failures: &Failures, client: IpAddr) -> bool {
-        matches!(failures.answer(client), Outcome::TooManyFailures(_))
+        failures.count(client).is_some()
     }
 
     #[test]
@@ -140,7 +102,7 @@ mod tests {
         }
         assert!(is_too_often(&failures, "2001:db8::2".parse().unwrap()));
         assert!(!is_too_often(&failures, "2001:db8:0:1::2".parse().unwrap()));
-        let Outcome::TooManyFailures(wait) = failures.answer(address(0xc000_0201)) else { panic!() };
+        let wait = failures.count(address(0xc000_0201)).unwrap();
         assert!(wait > Duration::from_secs(15) && wait <= Duration::from_secs(20), "{wait:?}");
     }
 
@@ -149,7 +111,7 @@ mod tests {
         let failures = Failures::new(NonZeroU32::new(10).unwrap());
         let mut lines = 0;
         for n in 0..300_000 {
-            failures.answer(address(n));
+            failures.count(address(n));
             failures.log(address(n), || lines += 1);
         }
         // the limit, and what it grows by in the seconds that this takes

@@ -9,18 +9,25 @@ use compact_str::CompactString;
 use tracing::Value;
 use uuid::Uuid;
 
-use super::Origin;
+use super::{NotTaken, Origin};
 use crate::{
-    delivery::{Delivery, Receipt, UnprocessedDelivery},
+    credentials::AuthenticationFailure,
+    delivery::{Delivery, Reason, Receipt, UnprocessedDelivery},
     metrics::Fate,
-    providers::{Outcome, Provider},
+    providers::Provider,
     telemetry::{Trace, Traces},
-    ticket_event::{Environment, TicketEvent},
+    ticket_event::{Environment, Status, TicketEvent},
 };
 
 /// About a delivery of which nothing is kept.
-pub(super) fn not_taken_in(provider: &dyn Provider, origin: &Origin, outcome: &Outcome, fate: Fate, traces: &Traces) {
-    write(provider, origin, Err(outcome), fate, Instant::now(), traces);
+pub(super) fn not_taken_in(
+    provider: &dyn Provider,
+    origin: &Origin,
+    not_taken: &NotTaken,
+    fate: Fate,
+    traces: &Traces,
+) {
+    write(provider, origin, Err(not_taken), fate, Instant::now(), traces);
 }
 
 /// What is said about a delivery that was handed in: copies, as it is handed on.
@@ -28,27 +35,47 @@ pub(super) struct Line {
     id: Uuid,
     account: CompactString,
     environment: Environment,
-    booking_ref: Option<CompactString>,
-    /// The status of the booking, or the reason why it is unprocessed.
-    says: &'static str,
+    content: Content,
     authenticated: Instant,
     normalized: Instant,
 }
 
+/// What it says, or why nobody knows.
+enum Content {
+    Booking { reference: CompactString, status: Status },
+    Unprocessed { reason: Reason, detail: String },
+}
+
 impl Line {
     pub(super) fn of(delivery: &Delivery, authenticated: Instant, normalized: Instant) -> Self {
-        let (id, account, environment, booking_ref, says) = match delivery {
+        let (id, account, environment, content) = match delivery {
             Delivery::Event(event) => {
                 let TicketEvent { id, account, environment, booking, .. } = event;
-                (id, account, environment, Some(booking.booking_ref.clone()), booking.status.as_str())
+                let content = Content::Booking { reference: booking.booking_ref.clone(), status: booking.status };
+                (id, account, environment, content)
             }
             Delivery::Unprocessed(delivery) => {
-                let UnprocessedDelivery { id, account, environment, reason, .. } = delivery;
-                (id, account, environment, None, reason.as_str())
+                let UnprocessedDelivery { id, account, environment, reason, detail, .. } = delivery;
+                (id, account, environment, Content::Unprocessed { reason: *reason, detail: detail.clone() })
             }
         };
         let (id, account, environment) = (*id, account.clone(), *environment);
-        Self { id, account, environment, booking_ref, says, authenticated, normalized }
+        Self { id, account, environment, content, authenticated, normalized }
+    }
+
+    fn booking(&self) -> Option<(&str, Status)> {
+        match &self.content {
+            Content::Booking { reference, status } => Some((reference, *status)),
+            Content::Unprocessed { .. } => None,
+        }
+    }
+
+    /// Why it is no booking: in a word, and in words that name the fields or the place.
+    fn reason(&self) -> Option<(&'static str, &str)> {
+        match &self.content {
+            Content::Booking { .. } => None,
+            Content::Unprocessed { reason, detail } => Some((reason.as_str(), detail)),
+        }
     }
 
     pub(super) fn environment(&self) -> Environment {
@@ -73,14 +100,20 @@ impl Line {
 fn write(
     provider: &dyn Provider,
     origin: &Origin,
-    delivery: Result<(&Line, Option<&Receipt>), &Outcome>,
+    delivery: Result<(&Line, Option<&Receipt>), &NotTaken>,
     fate: Fate,
     end: Instant,
     traces: &Traces,
 ) {
     let line = delivery.as_ref().ok().map(|(line, _)| *line);
     let account = line.map(|line| (line.account.as_str(), line.environment));
-    let booking_ref = line.and_then(|line| line.booking_ref.as_deref());
+    let booking = line.and_then(Line::booking);
+    let not_taken = delivery.err();
+    let message = not_taken.map(|not_taken| not_taken.outcome.message());
+    let (reason, detail) = match not_taken {
+        Some(not_taken) => (not_taken.failure.map(AuthenticationFailure::as_str), message.as_deref()),
+        None => line.and_then(Line::reason).unzip(),
+    };
     let event = match delivery {
         Ok((line, Some(Receipt::Recorded { revision, .. }))) => Some((line.id, *revision)),
         Ok((_, Some(Receipt::Duplicate { event_id, revision }))) => Some((*event_id, *revision)),
@@ -92,7 +125,7 @@ fn write(
         parent: origin.trace,
         provider: provider.name(),
         account,
-        booking_ref,
+        booking_ref: booking.map(|(reference, _)| reference),
         event,
         outcome: fate.as_str(),
         request_id: &origin.id,
@@ -111,10 +144,12 @@ fn write(
                 account = account.map(|(name, _)| name),
                 environment = account.map(|(_, environment)| environment.as_str()),
                 delivery.id = id,
-                booking.reference = booking_ref,
-                says = line.map(|line| line.says),
+                booking.reference = booking.map(|(reference, _)| reference),
+                booking.status = booking.map(|(_, status)| status.as_str()),
+                reason,
+                detail,
                 outcome = fate.as_str(),
-                status = delivery.err().map(|outcome| outcome.status().as_u16()),
+                status = not_taken.map(|not_taken| not_taken.outcome.status().as_u16()),
                 event.id = event_id,
                 event.revision = event.map(|(_, revision)| revision),
                 duration_ms = milliseconds(end - origin.start),

@@ -8,6 +8,9 @@ use std::{
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition};
 use time::OffsetDateTime;
 
+use super::record;
+use crate::clock;
+
 const DELIVERIES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("deliveries");
 
 const NAME: &str = "deliveries.redb";
@@ -64,6 +67,8 @@ pub(super) struct File {
     path: PathBuf,
     pub(super) records: u64,
     pub(super) bytes: u64,
+    /// When the newest delivery was received that was in it when it was opened.
+    pub(super) newest: Option<OffsetDateTime>,
     next_key: u64,
 }
 
@@ -99,15 +104,16 @@ impl File {
             Err(error) => return Err(error.into()),
         };
         let transaction = database.begin_write()?;
-        let (mut records, mut bytes, mut next_key) = (0, 0, 0);
+        let (mut records, mut bytes, mut newest, mut next_key) = (0, 0, None, 0);
         for record in transaction.open_table(DELIVERIES)?.iter()? {
             let (key, value) = record?;
             records += 1;
             bytes += cost(value.value());
+            newest = newest.max(record::received_at(value.value()));
             next_key = key.value() + 1;
         }
         transaction.commit()?;
-        Ok(Self { database, path: path.to_owned(), records, bytes, next_key })
+        Ok(Self { database, path: path.to_owned(), records, bytes, newest, next_key })
     }
 
     /// Adds records, synced when it returns; with none of them it only tries whether the disk works.
@@ -181,7 +187,7 @@ fn is_damage(error: &redb::Error) -> bool {
 }
 
 fn set_aside(path: &Path) -> Result<PathBuf, SpoolError> {
-    let aside = path.with_extension(format!("redb.damaged-{}", OffsetDateTime::now_utc().unix_timestamp()));
+    let aside = path.with_extension(format!("redb.damaged-{}", clock::now().unix_timestamp()));
     fs::rename(path, &aside).map_err(|error| SpoolError::Directory(path.to_owned(), error))?;
     Ok(aside)
 }

@@ -1,7 +1,10 @@
 //! A delivery as bytes: one line of JSON about it, then its body.
 //!
 //! Only what was sent is kept of an event, less the credentials. It is normalized again when it comes out, so that the
-//! format does not depend on the model, and a spool survives an upgrade.
+//! format does not depend on the model, and a spool survives an upgrade. Where that would not give the same booking, the
+//! booking is kept too.
+
+use std::borrow::Cow;
 
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
@@ -9,14 +12,15 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::{
+    clock,
     delivery::{Delivery, Reason, UnprocessedDelivery},
-    payload::Payload,
+    payload::KeptPayload,
     providers::{self, Rejection},
-    ticket_event::{Environment, TicketEvent},
+    ticket_event::{Booking, Environment, TicketEvent},
 };
 
 #[derive(Serialize, Deserialize)]
-struct Head {
+struct Head<'a> {
     id: Uuid,
     provider: String,
     account: CompactString,
@@ -27,6 +31,9 @@ struct Head {
     reason: Option<Reason>,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     detail: String,
+    /// Of an event whose payload alone does not say it again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    booking: Option<Cow<'a, Booking>>,
 }
 
 /// The record of a delivery.
@@ -41,6 +48,7 @@ pub fn encode(delivery: &Delivery) -> Vec<u8> {
                 received_at_unix_nanos: event.received_at.unix_timestamp_nanos(),
                 reason: None,
                 detail: String::new(),
+                booking: (!event.is_restorable).then_some(Cow::Borrowed(&event.booking)),
             },
             event.payload.as_bytes(),
         ),
@@ -53,6 +61,7 @@ pub fn encode(delivery: &Delivery) -> Vec<u8> {
                 received_at_unix_nanos: delivery.received_at.unix_timestamp_nanos(),
                 reason: Some(delivery.reason),
                 detail: delivery.detail.clone(),
+                booking: None,
             },
             delivery.body.as_slice(),
         ),
@@ -66,7 +75,7 @@ pub fn encode(delivery: &Delivery) -> Vec<u8> {
 /// When a delivery was received, as far as its record can be read.
 pub(super) fn received_at(record: &[u8]) -> Option<OffsetDateTime> {
     let head = record.split(|byte| *byte == b'\n').next()?;
-    let head: Head = serde_json::from_slice(head).ok()?;
+    let head: Head<'_> = serde_json::from_slice(head).ok()?;
     OffsetDateTime::from_unix_timestamp_nanos(head.received_at_unix_nanos).ok()
 }
 
@@ -74,55 +83,64 @@ pub(super) fn received_at(record: &[u8]) -> Option<OffsetDateTime> {
 /// blocks what is behind it.
 pub fn decode(record: &[u8]) -> Delivery {
     let split = record.iter().position(|byte| *byte == b'\n');
-    let parts = split.map(|at| (serde_json::from_slice::<Head>(&record[..at]), &record[at + 1..]));
+    let parts = split.map(|at| (serde_json::from_slice::<Head<'_>>(&record[..at]), &record[at + 1..]));
     match parts {
         Some((Ok(head), body)) => restore(head, body),
         _ => Delivery::Unprocessed(UnprocessedDelivery {
-            id: Uuid::now_v7(),
+            id: clock::new_id(),
             provider: "unknown".to_owned(),
             account: CompactString::default(),
             environment: Environment::Live,
             reason: Reason::Malformed,
             detail: "a record of the spool cannot be read".to_owned(),
             body: record.to_vec(),
-            received_at: OffsetDateTime::now_utc(),
+            received_at: clock::now(),
         }),
     }
 }
 
-fn restore(head: Head, body: &[u8]) -> Delivery {
-    let Head { id, provider, account, environment, received_at_unix_nanos, reason, detail } = head;
+fn restore(mut head: Head<'_>, body: &[u8]) -> Delivery {
     let received_at =
-        OffsetDateTime::from_unix_timestamp_nanos(received_at_unix_nanos).unwrap_or_else(|_| OffsetDateTime::now_utc());
-    let unprocessed = |provider: String, account, reason, detail| {
-        let body = body.to_vec();
+        OffsetDateTime::from_unix_timestamp_nanos(head.received_at_unix_nanos).unwrap_or_else(|_| clock::now());
+    let unprocessed = |head: Head<'_>, reason, detail| {
         Delivery::Unprocessed(UnprocessedDelivery {
-            id,
-            provider,
-            account,
-            environment,
+            id: head.id,
+            provider: head.provider,
+            account: head.account,
+            environment: head.environment,
             reason,
             detail,
-            body,
+            body: body.to_vec(),
             received_at,
         })
     };
-    if let Some(reason) = reason {
-        return unprocessed(provider, account, reason, detail);
+    if let Some(reason) = head.reason {
+        let detail = head.detail.clone();
+        return unprocessed(head, reason, detail);
     }
-    let payload = std::str::from_utf8(body).ok().and_then(Payload::restore);
-    match (providers::by_name(&provider), payload) {
-        (Some(known), Some(payload)) => match known.normalize(&payload) {
-            Ok(booking) => {
-                let payload = payload.into_string();
-                let provider = known.name();
-                Delivery::Event(TicketEvent { id, provider, account, environment, booking, payload, received_at })
-            }
-            Err(rejection) => {
-                unprocessed(provider, account, reason_of(&rejection), "refused by a later version".to_owned())
-            }
-        },
-        _ => unprocessed(provider, account, Reason::Malformed, "of a provider that is not known any more".to_owned()),
+    let payload = std::str::from_utf8(body).ok().and_then(KeptPayload::restore);
+    let (Some(provider), Some(payload)) = (providers::by_name(&head.provider), payload) else {
+        let detail = "of a provider that is not known any more".to_owned();
+        return unprocessed(head, Reason::Malformed, detail);
+    };
+    let is_restorable = head.booking.is_none();
+    let booking = match head.booking.take() {
+        Some(booking) => Ok(booking.into_owned()),
+        None => provider.normalize(payload.payload(), received_at.date()),
+    };
+    match booking {
+        Ok(booking) => Delivery::Event(TicketEvent {
+            id: head.id,
+            provider: provider.name(),
+            account: head.account,
+            environment: head.environment,
+            booking,
+            content_hash: payload.content_hash(provider.volatile_members()),
+            payload: payload.into_string(),
+            is_restorable,
+            received_at,
+        }),
+        Err(rejection) => unprocessed(head, reason_of(&rejection), "refused by a later version".to_owned()),
     }
 }
 

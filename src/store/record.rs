@@ -25,7 +25,7 @@ pub(super) enum Decision {
     Recorded {
         /// Its number.
         revision: i32,
-        /// Whether it changes a final status to another final one.
+        /// Whether it changes a final status.
         is_conflict: bool,
     },
     /// It says what the newest revision says.
@@ -108,8 +108,7 @@ pub(super) async fn record(
     known_bookings_only: &[&str],
 ) -> Result<Vec<Decision>, StoreError> {
     let mut decisions: Vec<Option<Decision>> = vec![None; events.len()];
-    let mut undecided: Vec<(usize, [u8; 32])> =
-        events.iter().map(|event| event.booking.content_hash()).enumerate().collect();
+    let mut undecided: Vec<(usize, [u8; 32])> = events.iter().map(|event| event.content_hash).enumerate().collect();
     while !undecided.is_empty() {
         let (mut runs, mut next_round) = first_runs(events, undecided);
         // the same order in every replica, so that two of them cannot wait for each other

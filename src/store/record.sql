@@ -118,10 +118,10 @@ select
     compared.found_id,
     compared.counted_until,
     coalesce(inserted.revision, compared.found_revision) as revision,
-    -- one final status after another
+    -- any change away from a final status
     coalesce(
         inserted.id is not null and compared.previous_status <> compared.status
-        and array[compared.previous_status, compared.status] <@ '{ticketed,failed,aborted,cancelled}',
+        and compared.previous_status = any ('{ticketed,failed,aborted,cancelled}'),
         false
     ) as is_conflict
 from compared

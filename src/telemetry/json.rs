@@ -15,6 +15,8 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
+use crate::clock;
+
 /// As long as the line about a delivery.
 const USUAL_LENGTH: usize = 768;
 
@@ -28,7 +30,7 @@ where
     fn format_event(&self, _: &FmtContext<'_, S, N>, mut out: format::Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let mut line = Line(String::with_capacity(USUAL_LENGTH));
         line.0.push_str("{\"timestamp\":\"");
-        line.time(OffsetDateTime::now_utc());
+        line.time(clock::now());
         line.0.push_str("\",\"level\":\"");
         line.0.push_str(event.metadata().level().as_str());
         line.0.push('"');

@@ -8,7 +8,7 @@ use std::{
     env,
     future::{Future, ready},
     pin::Pin,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -26,7 +26,7 @@ use opentelemetry_sdk::{
 };
 
 use super::{Trace, TraceContext};
-use crate::metrics::Fate;
+use crate::{clock, metrics::Fate};
 
 /// The only outcome that is this service's fault.
 const NOT_DURABLE: &str = Fate::NotDurable.as_str();
@@ -64,7 +64,7 @@ impl Traces {
     /// Exports a delivery that is over, and returns the id of its trace.
     pub fn export(&self, trace: &Trace<'_>) -> Option<u128> {
         let (_, tracer) = self.0.as_ref()?;
-        let (now, instant) = (SystemTime::now(), Instant::now());
+        let (now, instant) = (clock::system_time(), Instant::now());
         let wall = |moment: Instant| now - instant.saturating_duration_since(moment);
         let parent = trace.parent.map(remote).unwrap_or_default();
         let span = tracer

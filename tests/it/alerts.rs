@@ -46,6 +46,10 @@ async fn every_alert_fires_when_it_is_caused_and_every_panel_shows_something() {
     }
     prometheus.fires("TicketWebhooksAuthenticationFailures").await;
 
+    let nowhere = with_spool.request("POST", "/webhooks/order-tickted").body("{}").send().await.unwrap();
+    assert_eq!(nowhere.status(), 404);
+    prometheus.fires("TicketWebhooksUnroutedRequests").await;
+
     let mut delivery = (callbacks.delivery)("main", "odd");
     delivery["Status"] = "Postponed".into();
     assert_eq!(with_spool.post(callbacks, delivery.to_string()).await.status, 422);

@@ -171,7 +171,6 @@ async fn all_three_credentials_of_a_callback_are_needed_to_the_letter() {
     for body in [
         (provider.delivery)("main", "B1").to_string().replace("\"Password\"", "\"password\""),
         json!({"Credentials": (provider.delivery)("main", "B1")}).to_string(),
-        json!([(provider.delivery)("main", "B1")]).to_string(),
     ] {
         let answer = post(&service, provider, &[], &body).await;
         assert_eq!((answer.status, &answer.body), (401, &expected), "{body}");

@@ -26,7 +26,7 @@ async fn stored(database: &Database) -> Value {
                   ticket_numbers, warnings, encode(content_hash, 'hex') as content_hash, delivery_count, \
                   payload::text as payload from ticket_events";
     let unprocessed = "select provider, account, environment, reason, detail, reprocessed_at, event_id, \
-                       convert_from(body, 'UTF8') as body from unprocessed_deliveries";
+                       encode(body, 'escape') as body from unprocessed_deliveries";
     let mut stored = json!({});
     for (table, query, text) in [("event", events, "payload"), ("unprocessed", unprocessed, "body")] {
         for mut row in database.rows(query).await {

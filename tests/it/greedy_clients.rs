@@ -212,7 +212,7 @@ async fn a_head_has_so_many_headers_and_bytes() {
 #[tokio::test]
 async fn requests_in_a_row_are_answered_in_that_order() {
     let database = Database::new().await;
-    let service = Service::start(&database, &[]).await;
+    let service = Service::start(&database, &[("TICKET_WEBHOOKS__SERVER__TRUSTED_PROXIES", "127.0.0.0/8")]).await;
     let mut wire = Wire::to(&service);
     let mut requests = String::new();
     for n in 0..50 {

@@ -55,7 +55,7 @@ async fn one_line_says_everything_about_a_delivery() {
             "account": "main",
             "environment": "live",
             "booking.reference": "B1",
-            "says": "ticketed",
+            "booking.status": "ticketed",
             "outcome": outcome,
             "event.id": event["id"],
             "event.revision": 1,
@@ -71,7 +71,7 @@ async fn one_line_says_everything_about_a_delivery() {
 #[tokio::test]
 async fn a_delivery_that_is_not_recorded_says_why_and_where_it_came_from() {
     let database = Database::new().await;
-    let service = Service::start(&database, &[]).await;
+    let service = Service::start(&database, &[("TICKET_WEBHOOKS__SERVER__TRUSTED_PROXIES", "127.0.0.0/8")]).await;
     let provider = provider("booking_callback");
     let unprocessed = (provider.delivery)("main", "B1").to_string().replace("Success", "No such status");
     for (body, status) in [("{", 400), ("{}", 401), (unprocessed.as_str(), 422)] {
@@ -172,17 +172,80 @@ async fn the_format_can_be_chosen_and_is_json_where_there_is_no_terminal() {
 }
 
 #[tokio::test]
-async fn a_request_to_nowhere_leaves_a_line_at_debug() {
+async fn the_line_of_what_was_refused_says_why() {
     let database = Database::new().await;
-    let service = Service::start(&database, &[("RUST_LOG", "ticket_webhooks=debug")]).await;
-    for path in ["/webhooks/order-tickted?pnr=ABC123", "/a%20b/Jane%20Smith"] {
-        let request = service.request("POST", path).header("x-request-id", "lost-1").body("{}");
-        assert_eq!(request.send().await.unwrap().status(), 404);
+    let service = Service::start(&database, &[("TICKET_WEBHOOKS__SERVER__TRUSTED_PROXIES", "127.0.0.0/8")]).await;
+    let (status_update, callback) = (provider("ticket_status_update"), provider("booking_callback"));
+    let with = |member: &str, value: Value| {
+        let mut delivery = (callback.delivery)("main", "B1");
+        delivery[member] = value;
+        delivery.to_string()
+    };
+    let whole = (callback.delivery)("main", "B1").to_string();
+    let no_json = "the body is not valid JSON";
+    let wrong = "the credentials are missing or wrong";
+    let cases: [(&str, String, u16, Value, String); 7] = [
+        ("", with("Password", json!(null)), 401, json!("malformed"), wrong.to_owned()),
+        ("", with("Password", json!("another")), 401, json!("wrong"), wrong.to_owned()),
+        ("", "{}".to_owned(), 401, json!("missing"), wrong.to_owned()),
+        ("", "{\n \"a\":}".to_owned(), 400, json!("missing"), format!("{no_json} (line 2, column 6)")),
+        ("", with("Password", json!("another")) + ",", 401, json!("wrong"), wrong.to_owned()),
+        ("", whole + ",", 400, json!("malformed"), format!("{no_json} (line 1, column 311)")),
+        ("", with("BookingId", json!([])), 422, json!("invalid"), "BookingId must be a string".to_owned()),
+    ];
+    for (n, (_, body, status, _, _)) in cases.iter().enumerate() {
+        let request = service.request("POST", callback.path).header("x-request-id", format!("case-{n}"));
+        assert_eq!(request.body(body.clone()).send().await.unwrap().status(), *status, "{body}");
+    }
+    let headers = [
+        ("missing", None),
+        ("malformed", Some("Basic abc")),
+        ("malformed", Some("Bearer")),
+        ("wrong", Some("bearer abc")),
+    ];
+    for (n, (_, header)) in headers.iter().enumerate() {
+        let mut request = service.request("POST", status_update.path).header("x-request-id", format!("header-{n}"));
+        if let Some(header) = header {
+            request = request.header("authorization", *header);
+        }
+        assert_eq!(request.body("{}").send().await.unwrap().status(), 401);
     }
     let log = service.stop().await;
-    let lines = lines(&log, "nothing at this path");
+    let line = |id: String| {
+        let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines.into_iter().find(|line| line["request.id"] == id.as_str()).unwrap()
+    };
+    for (n, (_, _, _, reason, detail)) in cases.iter().enumerate() {
+        let line = line(format!("case-{n}"));
+        assert_eq!((&line["reason"], &line["detail"]), (reason, &json!(detail)), "{line}");
+    }
+    for (n, (reason, _)) in headers.iter().enumerate() {
+        assert_eq!(line(format!("header-{n}"))["reason"], *reason);
+    }
+}
+
+#[tokio::test]
+async fn a_post_to_nowhere_is_counted_and_leaves_a_line_a_minute_for_each_address() {
+    let database = Database::new().await;
+    let service = Service::start(&database, &[("TICKET_WEBHOOKS__SERVER__TRUSTED_PROXIES", "127.0.0.0/8")]).await;
+    let send = async |method: &str, path: &str, client: &str| {
+        let request = service.request(method, path).header("x-request-id", "lost-1").header("x-forwarded-for", client);
+        assert_eq!(request.body("{}").send().await.unwrap().status(), 404);
+    };
+    for _ in 0..5 {
+        send("POST", "/webhooks/order-tickted?pnr=ABC123", "198.51.100.7").await;
+    }
+    send("POST", "/a%20b/Jane%20Smith", "198.51.100.8").await;
+    send("GET", "/webhooks", "198.51.100.9").await;
+    let page = reqwest::get(format!("{}/metrics", service.admin)).await.unwrap().text().await.unwrap();
+    assert!(page.contains("\nticket_webhooks_unrouted_requests_total 6\n"), "{page}");
+    let log = service.stop().await;
+    let lines = lines(&log, "nothing at this path: a provider may have a wrong URL");
     let said = lines.iter().map(|line| ["level", "path", "request.id", "client.address"].map(|key| line[key].clone()));
-    let expected = ["/webhooks/order-tickted", "[redacted]"].map(|path| ["DEBUG", path, "lost-1", "127.0.0.1"]);
+    let expected = [
+        ["WARN", "/webhooks/order-tickted", "lost-1", "198.51.100.7"],
+        ["WARN", "[redacted]", "lost-1", "198.51.100.8"],
+    ];
     assert_eq!(said.collect::<Vec<_>>(), expected);
     assert!(!log.contains("ABC123") && !log.contains("Jane"), "{log}");
 }

@@ -7,6 +7,7 @@ mod admin;
 mod alerts;
 mod answers;
 mod authentication;
+mod clock;
 mod commands;
 mod configuration;
 mod containers;

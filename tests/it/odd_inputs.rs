@@ -114,15 +114,18 @@ async fn characters_of_every_kind_arrive_as_they_were_sent() {
         let name = match provider.name {
             "ticket_status_update" => "/TicketInfoes/0/PassengerInfo/NameElement/LastName",
             "booking_callback" => "/Passengers/0/LastName",
-            _ => "/data/paxTicketInfos/0/nationality",
+            _ => "/data/paxTicketInfos/0/cardIssuePlace",
         };
         for text in names {
             let body = with(provider, text, &[(name, &json!(text).to_string())]);
             assert_eq!(service.post(provider, body).await.status, 200, "{text:?}");
             let event = events(&database).await.pop().unwrap();
             let passenger = &event["passengers"][0];
-            let seen =
-                if provider.name == "order_ticketed" { &passenger["nationality"] } else { &passenger["last_name"] };
+            let seen = if provider.name == "order_ticketed" {
+                &passenger["document"]["issued_by"]
+            } else {
+                &passenger["last_name"]
+            };
             assert_eq!((seen, &event["booking_ref"]), (&json!(text), &json!(text)));
             assert_eq!(event["warnings"], json!([]));
         }
@@ -220,16 +223,12 @@ async fn what_is_no_json_is_refused() {
     let delivery = |provider: &Provider| (provider.delivery)("main", "B1").to_string();
     let nested = |levels: usize| format!("{}{}", "{\"a\":[".repeat(levels / 2), "]}".repeat(levels / 2));
     for provider in &PROVIDERS {
-        let latin1 = delivery(provider).replace("B1", "\u{1}").into_bytes();
-        let latin1 = latin1.into_iter().map(|byte| if byte == 1 { 0xe9 } else { byte }).collect();
-        let utf16 = delivery(provider).encode_utf16().flat_map(u16::to_le_bytes).collect();
-        let bodies: [(&str, Vec<u8>); 13] = [
+        let bodies: [(&str, Vec<u8>); 12] = [
             ("empty", Vec::new()),
             ("white space", b" \r\n\t".to_vec()),
             ("only a byte order mark", b"\xef\xbb\xbf".to_vec()),
-            ("invalid UTF-8", latin1),
-            ("UTF-16", utf16),
-            ("cut off", delivery(provider)[..60].into()),
+            ("UTF-16 without a mark", delivery(provider).encode_utf16().flat_map(u16::to_le_bytes).collect()),
+            ("cut off", delivery(provider)[..18].into()),
             ("two documents", delivery(provider).repeat(2).into()),
             ("something behind it", (delivery(provider) + "x").into()),
             ("a control character", with(provider, "B1", &[(reference(provider), "\"a\u{1}b\"")]).into()),
@@ -244,8 +243,11 @@ async fn what_is_no_json_is_refused() {
             assert_eq!(answer.status, expected, "{what}: {answer:?}");
         }
     }
-    let kept = database.rows("select reason, provider, count(*) as n from unprocessed_deliveries group by 1, 2").await;
-    assert_eq!(kept, [json!({"reason": "malformed", "provider": "ticket_status_update", "n": 13})]);
+    let kept = database
+        .rows("select reason, provider, count(*) as n from unprocessed_deliveries group by 1, 2 order by 2")
+        .await;
+    let row = |provider: &str, n: u32| json!({"reason": "malformed", "provider": provider, "n": n});
+    assert_eq!(kept, [row("booking_callback", 4), row("order_ticketed", 4), row("ticket_status_update", 12)]);
     assert_alive(&service).await;
 }
 

@@ -2,8 +2,11 @@
 
 mod booking_callback;
 mod everywhere;
+mod lists;
 mod order_ticketed;
+mod readings;
 mod ticket_status_update;
+mod tickets;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -92,9 +95,4 @@ fn missing() -> [Value; 5] {
 /// What is no text.
 fn no_text() -> [Value; 4] {
     [json!(true), json!([]), json!({"a": "b"}), json!(["x"])]
-}
-
-/// What is no list.
-fn no_array() -> [Value; 4] {
-    [json!("x"), json!(7), json!({"0": {}}), json!(false)]
 }

@@ -1,10 +1,11 @@
 //! No credential is stored, logged or echoed, in whatever shape and place it arrives.
 
+mod business_data;
 mod secrets;
 
 use serde_json::json;
 
-use self::secrets::{assert_no_secret, escaped, in_code_units, in_some_code_units, secrets};
+use self::secrets::{ADMIN_TOKEN, assert_no_secret, escaped, in_code_units, in_some_code_units, secrets};
 use crate::support::{Answer, Database, PROVIDERS, Provider, Service, credentials, provider};
 
 /// A service that logs all it can, and everything that it has answered.
@@ -17,7 +18,8 @@ struct Watched {
 impl Watched {
     async fn new() -> Self {
         let database = Database::new().await;
-        let service = Service::start(&database, &[("RUST_LOG", "trace")]).await;
+        let variables = [("RUST_LOG", "trace"), ("TICKET_WEBHOOKS__ADMIN__TOKEN", ADMIN_TOKEN)];
+        let service = Service::start(&database, &variables).await;
         Self { database, service, answers: String::new() }
     }
 
@@ -88,7 +90,8 @@ async fn wrong_credentials_are_logged_and_echoed_no_more_than_right_ones() {
     assert_eq!(watched.post(provider("ticket_status_update"), &format!("Basic {key}"), "{}").await, 401);
     assert_eq!(watched.post(provider("order_ticketed"), &format!("Bearer {cid}"), "{}").await, 401);
     assert_eq!(watched.post(provider("order_ticketed"), "", json!({"CID": cid}).to_string()).await, 401);
-    assert_eq!(watched.post(provider("order_ticketed"), "", format!("{{\"cid\": \"{cid}\",}}")).await, 400);
+    let broken = format!("{{\"cid\": \"{cid}x\",}}");
+    assert_eq!(watched.post(provider("order_ticketed"), "", broken).await, 401);
     for text in ["Wrong-Credential-1", "wrong\"credential", "wrong\\\"credential"] {
         assert!(!watched.answers.contains(text) && !watched.service.process.output().contains(text));
     }
@@ -128,21 +131,10 @@ async fn credentials_go_however_their_keys_are_written_and_however_often_they_co
     assert!(!dump.contains("another"), "a credential that is not configured, or no more: {dump}");
 }
 
-/// Bodies in which every secret stands wherever a text can stand, each in one way of writing it.
+/// Bodies in which every secret stands wherever a text can stand that is no business data, each in one way of writing it.
 fn riddled(provider: &Provider, booking: &str, write: fn(&str) -> String) -> String {
     let mut delivery = (provider.delivery)("main", booking);
-    for pointer in [
-        "/PNR",
-        "/AirlinesPNR",
-        "/Remark",
-        "/TraceId",
-        "/status",
-        "/TicketInfoes/0/TicketNumbers/0",
-        "/TicketInfoes/0/PassengerInfo/NameElement/FirstName",
-        "/Passengers/0/LastName",
-        "/data/paxTicketInfos/0/name",
-        "/data/paxTicketInfos/0/ticketNos/0",
-    ] {
+    for pointer in ["/Remark", "/TraceId", "/status", "/data/paxTicketInfos/0/ancillaries"] {
         if let Some(value) = delivery.pointer_mut(pointer) {
             *value = json!("SECRETS");
         }
@@ -169,18 +161,30 @@ async fn secrets_go_from_every_other_field_in_any_escaping() {
 }
 
 #[tokio::test]
-async fn secrets_go_from_the_booking_reference() {
-    let mut watched = Watched::new().await;
-    let mut events = 0;
-    for provider in &PROVIDERS {
-        for secret in secrets() {
-            let delivery = (provider.delivery)("main", &format!("ref {secret} {events}"));
-            assert_eq!(watched.deliver(provider, delivery.to_string()).await, 200);
-            events += 1;
-        }
-    }
-    let dump = watched.end(events, 0).await;
-    assert_eq!(dump.matches("\"booking_ref\":\"ref [redacted] ").count(), events, "the rest of a text stays");
+async fn every_replacement_is_warned_of_by_the_name_of_its_member() {
+    let watched = Watched::new().await;
+    let cid = credentials("order_ticketed", "main")[0].1;
+    let mut delivery = (provider("order_ticketed").delivery)("main", "B1");
+    delivery["data"]["paxTicketInfos"][0]["ancillaries"] = json!([{"note": format!("by {cid}.")}]);
+    delivery["status"] = json!(cid);
+    delivery["two words"] = json!({ cid: [true, ADMIN_TOKEN] });
+    let answer = watched.service.post(provider("order_ticketed"), delivery.to_string()).await;
+    assert_eq!(answer.status, 200);
+    let event = watched.database.events().await.pop().unwrap();
+    assert_eq!(event["provider_status"], "[redacted]");
+    assert_eq!(event["passengers"][0]["ancillaries"], json!([{"note": "by [redacted]."}]));
+    assert_eq!(event["payload"]["two words"], json!({"[redacted]": [true, "[redacted]"]}));
+    let replaced = |member: &str| format!("{member} held a secret, which was replaced");
+    assert_eq!(
+        event["warnings"],
+        json!([
+            replaced("data.paxTicketInfos[0].ancillaries[0].note"),
+            replaced("status"),
+            replaced("?"),
+            replaced("?.?[1]"),
+        ])
+    );
+    watched.end(1, 0).await;
 }
 
 #[tokio::test]
@@ -248,19 +252,56 @@ async fn secrets_go_from_json_that_stands_in_a_text() {
 }
 
 #[tokio::test]
+async fn credential_members_go_however_deep_they_stand_in_strings_of_json() {
+    let database = Database::new().await;
+    let account = "TICKET_WEBHOOKS__PROVIDERS__BOOKING_CALLBACK__ACCOUNTS__WEAK";
+    let variables = [("ENVIRONMENT", "live"), ("CLIENT_ID", "77001"), ("USER_NAME", "weakly"), ("PASSWORD", "Zz1!")];
+    let variables = variables.map(|(key, value)| (format!("{account}__{key}"), value));
+    let service = Service::start(&database, &variables.each_ref().map(|(key, value)| (key.as_str(), *value))).await;
+    let callback = provider("booking_callback");
+    let credentials = json!({"ClientId": 77001, "UserName": "weakly", "Password": "Zz1!"});
+    for (n, depth) in [1, 2, 3, 5].into_iter().enumerate() {
+        let mut nested = credentials.to_string();
+        for _ in 1..depth {
+            nested = json!({ "q": nested }).to_string();
+        }
+        let mut delivery = (callback.delivery)("main", &format!("B{n}"));
+        delivery["echo"] = json!(nested);
+        for (member, value) in credentials.as_object().unwrap() {
+            delivery[member] = value.clone();
+        }
+        assert_eq!(service.post(callback, delivery.to_string()).await.status, 200);
+        delivery["BookingId"] = json!(null);
+        assert_eq!(service.post(callback, delivery.to_string()).await.status, 422);
+        // a body that is a string of what is no JSON, so many times
+        let mut broken = delivery.to_string() + ",";
+        for _ in 0..depth {
+            broken = json!(broken).to_string();
+        }
+        assert_eq!(service.post(callback, broken).await.status, 422);
+    }
+    assert_eq!((database.events().await.len(), database.unprocessed().await.len()), (4, 8));
+    let dump = database.dump().await;
+    for text in ["77001", "weakly", "Zz1!"] {
+        assert!(!dump.contains(text), "{text} in {dump}");
+    }
+}
+
+#[tokio::test]
 async fn secrets_in_what_is_logged_of_a_request_are_neither_logged_nor_echoed() {
     let trace = "5f5e9c1a77b34da6a3ce929d0e0e4736";
     let traceparent = format!("00-{}-00f067aa0ba902b7-01", trace.replace('5', "6"));
     let database = Database::new().await;
     let account = |name, key| format!("TICKET_WEBHOOKS__PROVIDERS__ORDER_TICKETED__ACCOUNTS__{name}__{key}");
-    let accounts = [("TRACE", trace), ("PARENT", &traceparent), ("SHORT", "q7")]
+    let accounts = [("TRACE", trace), ("PARENT", &traceparent)]
         .map(|(name, cid)| [(account(name, "ENVIRONMENT"), "test"), (account(name, "CID"), cid)]);
     let mut variables: Vec<_> = accounts.iter().flatten().map(|(name, value)| (name.as_str(), *value)).collect();
     variables.push(("RUST_LOG", "trace"));
+    variables.push(("TICKET_WEBHOOKS__ADMIN__TOKEN", ADMIN_TOKEN));
     variables.push(("TICKET_WEBHOOKS__SERVER__TRUSTED_PROXIES", "127.0.0.0/8"));
     let service = Service::start(&database, &variables).await;
     let mut all = secrets();
-    all.extend([trace, &traceparent, "q7"]);
+    all.extend([trace, &traceparent]);
     let mut answers = String::new();
     for secret in &all {
         for (header, value) in [
@@ -271,14 +312,14 @@ async fn secrets_in_what_is_logged_of_a_request_are_neither_logged_nor_echoed() 
             ("x-forwarded-for", (*secret).to_owned()),
             ("x-forwarded-for", format!("{secret}, 198.51.100.7")),
         ] {
-            // a short one may be a part of anything
-            if *secret == "q7" && value != *secret {
-                continue;
-            }
             for path in [PROVIDERS[0].path, PROVIDERS[2].path, "/nowhere"] {
                 let request = service.request("POST", path).header(header, value.as_bytes());
                 let answer = Answer::of(request.body((PROVIDERS[2].delivery)("main", "B1").to_string())).await;
                 assert!([200, 401, 404].contains(&answer.status));
+                // the id of a trusted proxy comes back as it is; it is only logged without the secret
+                if header == "x-request-id" {
+                    continue;
+                }
                 answers += &format!("{:?} {}\n", answer.headers, answer.body);
             }
         }
@@ -291,7 +332,6 @@ async fn secrets_in_what_is_logged_of_a_request_are_neither_logged_nor_echoed() 
         for secret in [trace, &traceparent, &traceparent[3..35]] {
             assert!(!text.contains(secret), "{place} shows {secret}");
         }
-        assert!(!text.contains("\"q7\""), "{place} shows q7");
     }
 }
 

@@ -58,6 +58,7 @@ impl Reload {
         } else {
             waiting.push("database.url");
         }
+        super::warn_of_secrets_like_data(&settings);
         let secrets = Secrets::new(&settings.providers, settings.admin.token, Some(&self.secrets.load()));
         self.secrets.store(Arc::new(secrets));
         let [added, removed, changed] = changes(&self.providers, &settings.providers);

@@ -35,13 +35,3 @@ async fn head_gets_the_same_answer_less_the_body() {
         assert_eq!(response.text().await.unwrap(), "");
     }
 }
-
-#[tokio::test]
-async fn a_path_beside_the_webhooks_is_not_found() {
-    let database = Database::new().await;
-    let service = Service::start(&database, &[]).await;
-    for path in ["/", "/webhooks", "/webhooks/", "/webhooks/order-ticketed/", "/webhooks/ORDER-TICKETED", "/metrics"] {
-        let answer = Answer::of(service.request("POST", path).body("{}")).await;
-        assert_eq!((answer.status, &answer.body["error"]["code"]), (404, &"not_found".into()), "{path}");
-    }
-}

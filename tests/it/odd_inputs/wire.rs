@@ -6,6 +6,7 @@ use flate2::{
     Compression,
     write::{DeflateEncoder, GzEncoder, ZlibEncoder},
 };
+use serde_json::json;
 use sqlx::Executor;
 
 use super::{assert_alive, post_with};
@@ -25,7 +26,7 @@ async fn gzip_is_taken_whatever_the_headers_say() {
         let delivery = (provider.delivery)("main", "B1").to_string().into_bytes();
         let (half, rest) = delivery.split_at(20);
         for body in [gzip(&delivery), [gzip(half), gzip(rest)].concat(), delivery.clone()] {
-            for encoding in [None, Some("gzip"), Some("GZIP"), Some("x-gzip"), Some("identity"), Some("br"), Some("")] {
+            for encoding in [None, Some("gzip"), Some("GZIP"), Some("x-gzip"), Some("identity"), Some("")] {
                 let headers: Vec<_> = encoding.map(|encoding| ("content-encoding", encoding)).into_iter().collect();
                 let answer = post_with(&service, provider, &headers, body.clone()).await;
                 assert_eq!(answer.status, 200, "{encoding:?}");
@@ -66,7 +67,10 @@ async fn damaged_gzip_and_other_compressions_are_no_json() {
             assert_eq!(answer.status, expected, "{body:?}");
         }
     }
-    assert_eq!(database.unprocessed().await.len(), 8);
+    // where the credentials stand in the body, those can be read of which that much can be decompressed
+    let kept = database.rows("select provider, count(*) as n from unprocessed_deliveries group by 1 order by 1").await;
+    let row = |provider: &str, n: u32| json!({"provider": provider, "n": n});
+    assert_eq!(kept, [row("booking_callback", 3), row("order_ticketed", 3), row("ticket_status_update", 8)]);
     assert!(database.events().await.is_empty());
     assert_alive(&service).await;
 }

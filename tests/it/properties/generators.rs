@@ -112,6 +112,36 @@ pub fn delivery(provider: &Provider) -> impl Strategy<Value = String> + use<> {
     })
 }
 
+/// A delivery of the booking `B1` with a change or two that a provider might make, its members in some order.
+pub fn variant(provider: &Provider) -> impl Strategy<Value = String> + use<> {
+    let delivery = (provider.delivery)("main", "B1");
+    let is_fixed = |pointer: &str| {
+        let key = pointer.rsplit('/').next().unwrap_or_default();
+        ["ClientId", "UserName", "Password", "cid", "BookingTransactionRef", "BookingId", "orderNo", "type"]
+            .contains(&key)
+    };
+    let pointers: Vec<_> = pointers(&delivery, "").into_iter().filter(|pointer| !is_fixed(pointer)).collect();
+    let values = ["", "Pending", "Failed", "ABC123", "abc123 ", "157-1234567890", "1571234567890", "n/a", "F", "f"];
+    let value = prop::sample::select(values.to_vec()).prop_map(Value::from);
+    let change = (prop::sample::select(pointers), prop_oneof![6 => value, 1 => Just(Value::Null), 1 => Just(0.into())]);
+    let member = prop_oneof![8 => Just(None), 1 => Just(Some("RefundAmount")), 1 => Just(Some("status "))];
+    (prop::collection::vec(change, 0..2), member, any::<bool>()).prop_map(move |(changes, member, is_reversed)| {
+        let mut delivery = delivery.clone();
+        for (pointer, value) in changes {
+            *delivery.pointer_mut(&pointer).unwrap() = value;
+        }
+        if let Some(member) = member {
+            delivery[member] = Value::from(7);
+        }
+        let members = delivery.as_object().unwrap().iter().map(|(key, value)| format!("\"{key}\" : {value}"));
+        let mut members: Vec<_> = members.collect();
+        if is_reversed {
+            members.reverse();
+        }
+        format!("{{{}}}", members.join(" , "))
+    })
+}
+
 /// Bytes: any, and documents and deliveries that lost or got some.
 pub fn bytes() -> impl Strategy<Value = Vec<u8>> {
     let deliveries: Vec<_> = PROVIDERS.iter().map(|provider| delivery(provider).boxed()).collect();

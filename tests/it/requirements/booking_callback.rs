@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Bench, missing, no_array, no_text};
+use super::{Bench, missing, no_text};
 use crate::support::{Provider, provider};
 
 fn this() -> &'static Provider {
@@ -29,11 +29,15 @@ async fn the_booking_id_is_a_string_or_a_number() {
 }
 
 #[tokio::test]
-async fn the_passengers_are_a_list() {
+async fn the_passengers_are_required_on_a_success_and_expected_on_anything_else() {
     let bench = Bench::new().await;
-    assert_eq!(bench.refusal(this(), &[("/Passengers", json!(null))]).await, "Passengers is required");
-    for value in no_array() {
-        assert_eq!(bench.refusal(this(), &[("/Passengers", value)]).await, "Passengers must be an array");
+    for missing in [json!(null), json!(""), json!("null")] {
+        assert_eq!(bench.refusal(this(), &[("/Passengers", missing)]).await, "Passengers is required");
+    }
+    for (status, kept) in [("Failed", "failed"), ("Aborted", "aborted"), ("On Hold", "pending")] {
+        let event = bench.event(this(), &[("/Status", json!(status)), ("/Passengers", json!(null))]).await;
+        assert_eq!((&event["status"], &event["passengers"]), (&json!(kept), &json!([])));
+        assert_eq!(event["warnings"], json!(["Passengers is missing"]));
     }
     assert_eq!(bench.event(this(), &[("/Passengers", json!([]))]).await["passengers"], json!([]));
 }
@@ -110,8 +114,7 @@ async fn everything_is_where_consumers_look_for_it() {
     assert_eq!(
         event["passengers"],
         json!([{
-            "title": "Mr", "first_name": "Arjun", "middle_name": null, "last_name": "Mehta",
-            "type": null, "gender": null, "birth_date": null, "nationality": null, "document": null,
+            "title": "Mr", "first_name": "Arjun", "last_name": "Mehta",
             "tickets": [{"raw": "098-2412345678", "number": "0982412345678"}]
         }])
     );

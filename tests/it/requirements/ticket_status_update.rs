@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Bench, missing, no_array, no_text};
+use super::{Bench, missing, no_text};
 use crate::support::{Provider, provider};
 
 const REF: &str = "/BookingTransactionRef";
@@ -40,10 +40,6 @@ async fn there_is_a_list_with_at_least_one_ticket() {
     let bench = Bench::new().await;
     let words = bench.refusal(this(), &[("/TicketInfoes", Value::Null)]).await;
     assert_eq!(words, r#"["The ticket infoes field is required."]"#);
-    for value in no_array() {
-        let words = bench.refusal(this(), &[("/TicketInfoes", value)]).await;
-        assert_eq!(words, r#"["The ticket infoes field must be an array."]"#);
-    }
     for value in [
         json!([]),
         json!([null]),
@@ -100,7 +96,7 @@ async fn the_document_number_stands_in_one_of_two_places() {
     let bench = Bench::new().await;
     let in_name = "/TicketInfoes/0/PassengerInfo/NameElement/DocumentNumber";
     let in_document = "/TicketInfoes/0/PassengerInfo/DocumentInfo";
-    let document = |number: &str| json!({"type": null, "number": number, "issued_by": null, "expires_on": null});
+    let document = |number: &str| json!({"number": number});
     for (name, info, kept) in [
         (json!("A1234567"), json!(null), document("A1234567")),
         (json!(null), json!({"DocumentNumber": "B7654321"}), document("B7654321")),
@@ -111,7 +107,8 @@ async fn the_document_number_stands_in_one_of_two_places() {
     ] {
         let event = bench.event(this(), &[(in_name, name), (in_document, info)]).await;
         assert_eq!(event["passengers"][0]["document"], kept);
-        assert_eq!(event["warnings"], json!([]));
+        let missing = json!(["passengers[0].DocumentNumber is missing"]);
+        assert_eq!(event["warnings"], if kept.is_null() { missing } else { json!([]) });
     }
 }
 
@@ -132,8 +129,7 @@ async fn everything_is_where_consumers_look_for_it() {
         event["passengers"],
         json!([{
             "title": "Ms", "first_name": "Jane", "middle_name": "Q", "last_name": "Smith",
-            "type": null, "gender": null, "birth_date": null, "nationality": null,
-            "document": {"type": null, "number": "A1", "issued_by": null, "expires_on": null},
+            "document": {"number": "A1"},
             "tickets": [
                 {"raw": "ETKT9876543210", "number": "ETKT9876543210"},
                 {"raw": "etkt-9876543211", "number": "ETKT9876543211"}
@@ -154,7 +150,13 @@ async fn nothing_else_is_required() {
     assert_eq!(event["status"], "ticketed");
     assert_eq!(
         event["warnings"],
-        json!(["passengers[0].FirstName is missing", "passengers[0].LastName is missing", "PNR is missing"])
+        json!([
+            "passengers[0].DocumentNumber is missing",
+            "passengers[0].FirstName is missing",
+            "passengers[0].LastName is missing",
+            "PNR is missing",
+            "BookingRefNumber is missing"
+        ])
     );
     let odd = r#"{"BookingTransactionRef": "odd", "PNR": [], "AirlinesPNR": {}, "BookingRefNumber": false,
                   "TicketInfoes": [{"PassengerInfo": 7, "TicketNumbers": ["1", true]}, 5]}"#;

@@ -2,14 +2,18 @@
 
 use crate::support::{PROVIDERS, credentials};
 
-/// Every configured credential, the client ids aside: of digits only, they occur in numbers of all kinds.
+/// Every configured secret; the names that go with them are none.
 pub fn secrets() -> Vec<&'static str> {
     let accounts = PROVIDERS.iter().flat_map(|provider| ["main", "other"].map(|account| (provider.name, account)));
     let all = accounts.flat_map(|(provider, account)| credentials(provider, account));
-    let secrets: Vec<_> = all.filter(|(key, _)| *key != "client_id").map(|(_, value)| value).collect();
-    assert_eq!(secrets.len(), 8);
+    let secrets = all.filter(|(key, _)| !["client_id", "user_name"].contains(key)).map(|(_, value)| value);
+    let secrets: Vec<_> = secrets.chain([ADMIN_TOKEN]).collect();
+    assert_eq!(secrets.len(), 7);
     secrets
 }
+
+/// What opens the admin listener is looked for, too.
+pub const ADMIN_TOKEN: &str = "admin-Token-88c1f0";
 
 /// A text as JSON has it, without the quotes.
 pub fn escaped(text: &str) -> String {

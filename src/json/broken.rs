@@ -1,0 +1,150 @@
+//! Members of a text that is no JSON.
+//!
+//! A body that was cut off, or has a comma too many, still says who sent it. A member is looked for by its quoted name
+//! and the colon behind it, wherever that stands: with quotes that do not match, nobody can say what is inside a string.
+//! JSON in a string has escapes of its own, and is looked into layer by layer: see [`super::layers`].
+
+use std::{borrow::Cow, ops::Range};
+
+use memchr::memchr;
+
+use super::layers::unescaped;
+
+/// A quoted name is not longer than this, in bytes.
+const MAX_NAME: usize = 128;
+
+/// A member that was found by its name.
+pub(crate) struct BrokenMember<'a> {
+    /// Its name among those that were looked for, in any case and with white space around it.
+    pub(crate) name: usize,
+    /// Whether it is spelled exactly like that.
+    pub(crate) is_exact: bool,
+    /// Where its value stands: of a string what is between the quotes. Without an end, as far as the text goes.
+    pub(crate) range: Range<usize>,
+    /// The characters of a string, number or literal that is whole.
+    pub(crate) scalar: Option<Cow<'a, str>>,
+}
+
+/// All members of these names, in their order.
+pub(crate) fn broken_members<'a>(text: &'a str, names: &[&str]) -> Vec<BrokenMember<'a>> {
+    let mut found = Vec::new();
+    if names.is_empty() {
+        return found;
+    }
+    // what stands in a value that was found is part of it, and is not looked at again
+    let mut behind_value = 0;
+    for at in memchr::memchr2_iter(b'"', b'\'', text.as_bytes()) {
+        if at < behind_value {
+            continue;
+        }
+        let Some((key, behind)) = key_at(text, at) else { continue };
+        if let Some(name) = names.iter().position(|name| key.trim().eq_ignore_ascii_case(name)) {
+            let (range, scalar) = value_at(text, behind);
+            behind_value = range.end;
+            found.push(BrokenMember { name, is_exact: key == names[name], range, scalar });
+        }
+    }
+    found
+}
+
+/// The key whose opening quote stands here, and where its value begins.
+fn key_at(text: &str, at: usize) -> Option<(Cow<'_, str>, usize)> {
+    let bytes = text.as_bytes();
+    let start = at + 1;
+    let window = &bytes[start..bytes.len().min(start + MAX_NAME)];
+    let end = start + memchr(bytes[at], window)?;
+    let key = &text[start..end];
+    let rest = text[end + 1..].trim_ascii_start();
+    let rest = rest.strip_prefix(':').or_else(|| rest.strip_prefix("=>"))?;
+    Some((decoded(key), text.len() - rest.trim_ascii_start().len()))
+}
+
+fn decoded(text: &str) -> Cow<'_, str> {
+    if text.contains('\\') { Cow::Owned(unescaped(text).0) } else { Cow::Borrowed(text) }
+}
+
+/// Where the value stands that begins here, and its characters if it is a scalar.
+fn value_at(text: &str, start: usize) -> (Range<usize>, Option<Cow<'_, str>>) {
+    let rest = &text[start..];
+    let bytes = rest.as_bytes();
+    match bytes {
+        [quote @ (b'"' | b'\''), ..] => match end_of_string(rest, *quote) {
+            Some(end) => (start + 1..start + end, Some(decoded(&rest[1..end]))),
+            None => (start + 1..text.len(), None),
+        },
+        [b'{' | b'[', ..] => (start..start + end_of_container(bytes), None),
+        _ => {
+            let ends = |character: char| matches!(character, ',' | '}' | ']' | '"' | '\\') || character.is_whitespace();
+            let length = rest.find(ends).unwrap_or(rest.len());
+            (start..start + length, (length > 0).then(|| Cow::Borrowed(&rest[..length])))
+        }
+    }
+}
+
+/// Where the closing quote stands.
+fn end_of_string(text: &str, quote: u8) -> Option<usize> {
+    let bytes = text.as_bytes();
+    let mut at = 1;
+    loop {
+        let found = at + memchr::memchr2(quote, b'\\', bytes.get(at..)?)?;
+        if bytes[found] == quote {
+            return Some(found);
+        }
+        at = found + 2;
+    }
+}
+
+/// Behind the bracket that closes the first one, whatever stands in strings; the end where there is none.
+fn end_of_container(bytes: &[u8]) -> usize {
+    let mut depth = 0_usize;
+    for (at, byte) in bytes.iter().enumerate() {
+        match byte {
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth -= 1,
+            _ => continue,
+        }
+        if depth == 0 {
+            return at + 1;
+        }
+    }
+    bytes.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scalars(text: &str) -> Vec<(usize, bool, Option<String>)> {
+        let found = broken_members(text, &["ClientId", "cid"]);
+        found.into_iter().map(|member| (member.name, member.is_exact, member.scalar.map(Cow::into_owned))).collect()
+    }
+
+    #[test]
+    fn a_member_is_found_behind_its_quoted_name_however_broken_the_rest_is() {
+        let some = |name, text: &str| vec![(name, true, Some(text.to_owned()))];
+        assert_eq!(scalars(r#"{"ClientId": 10001,, "#), some(0, "10001"));
+        assert_eq!(scalars(r#"{"a":"b,"cid":"x","#), some(1, "x"));
+        assert_eq!(scalars(r#"{'cid': 'x y', 'b': None}"#), some(1, "x y"));
+        assert_eq!(scalars(r#"{"cid" :"x\"\u0079",}"#), some(1, "x\"y"));
+        assert_eq!(scalars(r#"{"c\u0069d":"x",}"#), some(1, "x"));
+        assert_eq!(scalars("{\"cid\":true\n"), some(1, "true"));
+        assert_eq!(scalars(r#"{"cid":"x"#), [(1, true, None)]);
+        assert_eq!(scalars(r#"{" CID ":"x""#), [(1, false, Some("x".to_owned()))]);
+        assert_eq!(scalars(r#"{"cid":{"a":"x"},"b":1"#), [(1, true, None)]);
+        assert_eq!(scalars(r#"{"cid":"#), [(1, true, None)]);
+        for none in ["", "cid", r#""cid""#, r#""cid","x":1"#, "cid=x", "\"\"\"\"'''", r#"{"acid":"x","cide":"y""#] {
+            assert_eq!(scalars(none), [], "{none}");
+        }
+    }
+
+    #[test]
+    fn the_whole_value_is_known_also_where_it_has_no_end() {
+        let value = |text: &'static str| &text[broken_members(text, &["cid"])[0].range.clone()];
+        assert_eq!(value(r#"{"cid":"x","b":1"#), "x");
+        assert_eq!(value(r#"{"cid":"x, "b":1"#), "x, ");
+        assert_eq!(value(r#"{"cid":"x"#), "x");
+        assert_eq!(value(r#"{"cid":{"a":["x"]},"b":1"#), r#"{"a":["x"]}"#);
+        assert_eq!(value(r#"{"cid":[["x"],"b":1"#), r#"[["x"],"b":1"#);
+        assert_eq!(value(r#"{"cid":-15e3}"#), "-15e3");
+    }
+}

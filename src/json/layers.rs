@@ -1,0 +1,87 @@
+//! JSON in strings in JSON: a text, what its escapes stand for, what the escapes in that stand for, and so on.
+
+use std::borrow::Cow;
+
+/// What a text stands for, and where that stands in the text.
+pub(crate) struct Layer<'a> {
+    pub(crate) text: Cow<'a, str>,
+    /// For every byte of it and for its end, where its character begins; nothing where it is the text itself.
+    origins: Option<Vec<usize>>,
+}
+
+impl Layer<'_> {
+    /// Where in the text a part of the layer stands.
+    pub(crate) fn origin(&self, part: std::ops::Range<usize>) -> std::ops::Range<usize> {
+        match &self.origins {
+            Some(origins) => origins[part.start]..origins[part.end],
+            None => part,
+        }
+    }
+}
+
+/// The text itself, and below it layer after layer as long as there are escapes. Each is shorter than the one above, and
+/// as backslashes double from layer to layer, there are few.
+pub(crate) fn layers(text: &str) -> impl Iterator<Item = Layer<'_>> {
+    let first = Layer { text: Cow::Borrowed(text), origins: None };
+    std::iter::successors(Some(first), |layer| {
+        if !layer.text.contains('\\') {
+            return None;
+        }
+        let (text, mut origins) = unescaped(&layer.text);
+        if text.len() == layer.text.len() {
+            return None;
+        }
+        if let Some(of_layer) = &layer.origins {
+            for origin in &mut origins {
+                *origin = of_layer[*origin];
+            }
+        }
+        Some(Layer { text: Cow::Owned(text), origins: Some(origins) })
+    })
+}
+
+/// A text with JSON's escapes looked through as far as they make sense, and for every byte of it, and for its end, where
+/// in the text its character begins.
+pub(super) fn unescaped(text: &str) -> (String, Vec<usize>) {
+    let (mut out, mut origins) = (String::with_capacity(text.len()), Vec::with_capacity(text.len() + 1));
+    let mut at = 0;
+    while at < text.len() {
+        let (character, length) = next_character(&text[at..]);
+        out.push(character);
+        origins.resize(out.len(), at);
+        at += length;
+    }
+    origins.push(at);
+    (out, origins)
+}
+
+/// The first character that a text stands for, and how many bytes it takes there.
+fn next_character(text: &str) -> (char, usize) {
+    let first = text.chars().next().unwrap_or_default();
+    if first != '\\' {
+        return (first, first.len_utf8());
+    }
+    match text.as_bytes().get(1) {
+        Some(escaped @ (b'"' | b'\\' | b'/')) => (char::from(*escaped), 2),
+        Some(b'b') => ('\u{8}', 2),
+        Some(b'f') => ('\u{c}', 2),
+        Some(b'n') => ('\n', 2),
+        Some(b'r') => ('\r', 2),
+        Some(b't') => ('\t', 2),
+        Some(b'u') => match (code_unit(text), text.get(6..).and_then(code_unit)) {
+            (Some(high @ 0xd800..0xdc00), Some(low @ 0xdc00..0xe000)) => {
+                let character = char::from_u32(0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00));
+                (character.unwrap_or(char::REPLACEMENT_CHARACTER), 12)
+            }
+            (Some(unit), _) => (char::from_u32(unit).unwrap_or(char::REPLACEMENT_CHARACTER), 6),
+            (None, _) => (first, 1),
+        },
+        _ => (first, 1),
+    }
+}
+
+/// The code unit of a `\uXXXX` with which a text begins.
+fn code_unit(text: &str) -> Option<u32> {
+    let digits = text.strip_prefix("\\u")?.get(..4)?;
+    digits.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| u32::from_str_radix(digits, 16).ok())?
+}
