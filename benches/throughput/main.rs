@@ -19,6 +19,8 @@ mod measure;
 /// The server under load.
 mod service;
 
+/// What a delivery takes of the disk.
+mod bytes;
 /// Side by side: the service, pgbench, batches of one, one insert a request.
 mod contest;
 /// A table of millions against an empty one.
@@ -58,9 +60,10 @@ fn main() -> anyhow::Result<()> {
     }
     let mut bench = bench;
     let rounds = contest::run(&bench)?;
+    let bytes = bytes::run(&bench)?;
     let millions = millions::run(&bench, if is_quick { 300_000 } else { 5_000_000 })?;
     let outage = outage::run(&mut bench)?;
     bench.server.remove()?;
-    report::print(&rounds, &millions, outage.as_ref());
+    report::print(&rounds, &bytes, &millions, outage.as_ref());
     Ok(())
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
+    bytes::Bytes,
     contest::Round,
     measure::{Figures, median},
     millions::Millions,
@@ -10,7 +11,7 @@ use crate::{
 };
 
 /// Prints both tables.
-pub fn print(rounds: &[Round], millions: &Millions, outage: Option<&Outage>) {
+pub fn print(rounds: &[Round], bytes: &Bytes, millions: &Millions, outage: Option<&Outage>) {
     println!("\n| | connections | events/s | p50 ms | p99 ms | user µs | system µs | memory MB |");
     println!("|---|---|---|---|---|---|---|---|");
     print_figures("the service", rounds, |round| &round.service);
@@ -23,6 +24,11 @@ pub fn print(rounds: &[Round], millions: &Millions, outage: Option<&Outage>) {
         let latency = if *clients == 1 { format!("{:.2}", of(&|round| round.pgbench_latency)) } else { String::new() };
         println!("| pgbench | {clients} | {rate:.0} | {latency} | | | | |");
     }
+
+    let Bytes { table, indexes, log, payload, passengers } = bytes;
+    println!("\n| bytes a delivery | table | of it payload | of it passengers | indexes | write-ahead log |");
+    println!("|---|---|---|---|---|---|");
+    println!("| | {table:.0} | {payload:.0} | {passengers:.0} | {indexes:.0} | {log:.0} |");
 
     println!("\n| | measured | against | ratio | target |");
     println!("|---|---|---|---|---|");

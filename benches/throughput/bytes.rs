@@ -1,0 +1,47 @@
+//! What a delivery takes of the disk: in the table, in its indexes, in the write-ahead log.
+
+use anyhow::{Context, ensure};
+
+use crate::{
+    load::Load,
+    measure::{Bench, DATABASE},
+};
+
+/// Enough for batches, and for pages to fill.
+const CONNECTIONS: usize = 64;
+
+/// Bytes for each recorded delivery.
+pub struct Bytes {
+    pub table: f64,
+    pub indexes: f64,
+    /// The images of whole pages after a checkpoint included.
+    pub log: f64,
+    /// Of the table: the columns `payload` and `passengers`.
+    pub payload: f64,
+    pub passengers: f64,
+}
+
+/// Starts from an empty table.
+pub fn run(bench: &Bench) -> anyhow::Result<Bytes> {
+    eprintln!("bytes for each delivery");
+    let service = bench.service(DATABASE, &[])?;
+    bench.warm_up(&service, CONNECTIONS)?;
+    bench.server.empty(DATABASE)?;
+    let log_before = number(bench, "select pg_current_wal_insert_lsn() - '0/0'")?;
+    bench.measure_on(&service, DATABASE, Load::new(CONNECTIONS, bench.duration))?;
+    let log = number(bench, "select pg_current_wal_insert_lsn() - '0/0'")? - log_before;
+    let rows = number(bench, "select count(*) from ticket_events")?;
+    ensure!(rows > 0.0, "nothing was recorded");
+    Ok(Bytes {
+        table: number(bench, "select pg_table_size('ticket_events')")? / rows,
+        indexes: number(bench, "select pg_indexes_size('ticket_events')")? / rows,
+        log: log / rows,
+        payload: number(bench, "select avg(pg_column_size(payload)) from ticket_events")?,
+        passengers: number(bench, "select avg(pg_column_size(passengers)) from ticket_events")?,
+    })
+}
+
+fn number(bench: &Bench, query: &str) -> anyhow::Result<f64> {
+    let query = format!("select number::text from ({query}) as q (number)");
+    Ok(bench.server.texts(DATABASE, &query)?.first().context("there is no row")?.parse()?)
+}
