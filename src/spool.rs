@@ -6,11 +6,12 @@
 //! - Records come out in the order in which they went in, and stay until they are removed.
 //! - It never grows beyond its limit; what does not fit is refused as a whole.
 //! - A file that is damaged is never written to or deleted: it is set aside, and a new one is begun.
-//! - No credential is in it: payloads are redacted before they are handed in.
+//! - No credential is in it: payloads are redacted before they are handed in. Only the service's user may read it.
 //!
 //! One process has one directory. It is a `redb` database, one commit with one sync for each batch.
 
 mod file;
+mod private;
 pub mod record;
 
 use std::{

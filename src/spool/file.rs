@@ -8,7 +8,7 @@ use std::{
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition};
 use time::OffsetDateTime;
 
-use super::record;
+use super::{private, record};
 use crate::clock;
 
 const DELIVERIES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("deliveries");
@@ -75,7 +75,7 @@ pub(super) struct File {
 impl File {
     /// Opens the file, or begins a new one where there is none or a damaged one.
     pub(super) fn open(directory: &Path) -> Result<Self, SpoolError> {
-        fs::create_dir_all(directory).map_err(|error| SpoolError::Directory(directory.to_owned(), error))?;
+        private::directory(directory).map_err(|error| SpoolError::Directory(directory.to_owned(), error))?;
         let path = directory.join(NAME);
         let file = match Self::open_file(&path) {
             Err(SpoolError::Disk(error)) if is_damage(&error) => {
@@ -92,6 +92,10 @@ impl File {
     }
 
     fn open_file(path: &Path) -> Result<Self, SpoolError> {
+        private::file(path).map_err(|error| match error.kind() {
+            io::ErrorKind::PermissionDenied => SpoolError::Directory(path.to_owned(), error),
+            _ => SpoolError::Disk(Box::new(redb::Error::Io(error))),
+        })?;
         let opened = Database::builder().set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true).create(path);
         let database = match opened {
             Ok(database) => database,

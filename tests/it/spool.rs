@@ -1,6 +1,6 @@
 //! The spool by itself: what it must survive, and what it must not do.
 
-use std::{fs, path::Path};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use serde_json::json;
 use tempfile::TempDir;
@@ -38,6 +38,24 @@ async fn wait(process: Process, line: &'static str) -> Process {
 
 async fn bookings(database: &Database) -> Vec<serde_json::Value> {
     database.rows("select booking_ref as b, revision as r, delivery_count as d from ticket_events order by 1").await
+}
+
+#[tokio::test]
+async fn nobody_else_may_read_it_also_where_others_could_before() {
+    let parent = TempDir::new().unwrap();
+    let spool = parent.path().join("spool");
+    let file = spool.join("deliveries.redb");
+    let modes = || [&spool, &file].map(|path| fs::metadata(path).unwrap().permissions().mode() & 0o777);
+    let service = start(NOWHERE, &spool, &[]).await;
+    assert_eq!(post(&service, "B1").await.status, 200);
+    assert_eq!(modes(), [0o700, 0o600]);
+    assert!(!service.stop().await.contains("others could read the spool"));
+    for (path, mode) in [(&spool, 0o755), (&file, 0o644)] {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let service = start(NOWHERE, &spool, &[]).await;
+    assert_eq!(modes(), [0o700, 0o600]);
+    assert_eq!(service.stop().await.matches("others could read the spool").count(), 2);
 }
 
 #[tokio::test]
