@@ -159,6 +159,11 @@ impl Settings {
             let problem = format!("expected a number from {MIN_CONNECTIONS} to {MAX_CONNECTIONS}");
             return Err(ConfigError::at("database.max_connections", problem));
         }
+        if server.trusted_proxies.iter().any(|network| network.prefix_len() == 0) {
+            let problem =
+                "expected the networks of your proxies; one of all addresses believes whatever anybody claims";
+            return Err(ConfigError::at("server.trusted_proxies", problem));
+        }
         if server.public_address == server.admin_address && server.public_address.port() != 0 {
             return Err(ConfigError::at("server.admin_address", "expected another address than server.public_address"));
         }

@@ -164,6 +164,10 @@ fn values_that_cannot_be_right_are_refused() {
         ("[server]\nbody_limit_bytes = -1", &["server.body_limit_bytes", "integer"]),
         ("[server]\nrequest_timeout_ms = 0", &["server.request_timeout_ms", "above 0"]),
         ("[server]\ntrusted_proxies = ['10.0.0.0/99']", &["server.trusted_proxies", "10.0.0.0/8"]),
+        (
+            "[server]\ntrusted_proxies = ['10.0.0.0/8', '0.0.0.0/0']",
+            &["server.trusted_proxies", "believes whatever anybody claims"],
+        ),
         ("[server]\npublic_address = '1.1.1.1:1'\nadmin_address = '1.1.1.1:1'", &["server.admin_address", "another"]),
         ("[providers.order_ticketed]\npath = 'hooks'", &["providers.order_ticketed.path", "/webhooks/"]),
         ("[providers.order_ticketed]\npath = '/a/{b}'", &["providers.order_ticketed.path"]),
