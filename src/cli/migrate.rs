@@ -28,7 +28,7 @@ pub(super) fn run(_: Args, load: impl Fn() -> Result<Settings, ConfigError>) -> 
     super::block_on(settings.log.format, async {
         let connected = PgPoolOptions::new().max_connections(1).acquire_timeout(PATIENCE).connect_with(options).await;
         let pool = connected.context("the database does not answer")?;
-        store::migrate(&pool).await.context("the migrations were not applied")?;
+        store::migrate(&pool).await?;
         tracing::info!("the tables are up to date");
         Ok(ExitCode::SUCCESS)
     })

@@ -32,15 +32,34 @@ pub enum MigrationError {
     /// The database refuses them.
     #[error("the migrations were not applied: {0}")]
     Failed(MigrateError),
+    /// What providers send cannot be stored in it.
+    #[error("the database has the encoding {0}; create one with the encoding UTF8 (template0)")]
+    NotUtf8(String),
+}
+
+impl From<MigrateError> for MigrationError {
+    fn from(error: MigrateError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<sqlx::Error> for MigrationError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Failed(MigrateError::Execute(error))
+    }
 }
 
 /// Applies the migrations that were not applied yet. Replicas that start together wait for one another.
 ///
 /// # Errors
 ///
-/// The database does not answer, or refuses a migration.
-pub async fn migrate(pool: &PgPool) -> Result<(), MigrateError> {
-    MIGRATOR.run(pool).await
+/// The database does not answer, refuses a migration, or has another encoding than UTF-8.
+pub async fn migrate(pool: &PgPool) -> Result<(), MigrationError> {
+    let encoding: String = raw_sql("select current_setting('server_encoding')").fetch_one(pool).await?.try_get(0)?;
+    if encoding != "UTF8" {
+        return Err(MigrationError::NotUtf8(encoding));
+    }
+    Ok(MIGRATOR.run(pool).await?)
 }
 
 /// Waits for a database that answers, and sees to it that its tables are up to date: by applying the migrations, or by
@@ -60,7 +79,7 @@ pub async fn prepare(
     loop {
         let result = if apply { migrate(pool).await } else { Ok(()) };
         let result = match result {
-            Ok(()) => pending(pool).await.map_err(MigrateError::Execute),
+            Ok(()) => pending(pool).await.map_err(MigrationError::from),
             Err(error) => Err(error),
         };
         let result = match result {
@@ -69,11 +88,11 @@ pub async fn prepare(
                 Ok(true)
             }
             Ok(Some(pending)) => Err(MigrationError::Pending(pending)),
-            Err(error) if may_pass(&error) => {
+            Err(MigrationError::Failed(error)) if may_pass(&error) => {
                 tracing::error!(%error, "the database does not answer yet");
                 Ok(false)
             }
-            Err(error) => Err(MigrationError::Failed(error)),
+            Err(error) => Err(error),
         };
         let is_done = result?;
         // nobody listens when the service is stopping

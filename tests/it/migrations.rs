@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::json;
 use sqlx::{Executor, migrate::Migrator};
+use tokio::task::spawn_blocking;
 
 use crate::support::{Command, Database, Service, provider, settings};
 
@@ -60,7 +61,7 @@ async fn serve_applies_them_and_with_no_migrate_refuses_until_they_are_applied()
     let variables = settings(&database.url());
     let run = |arguments: &'static [&'static str]| {
         let command = Command::new(arguments).envs(&variables);
-        tokio::task::spawn_blocking(move || command.run())
+        spawn_blocking(move || command.run())
     };
     let (code, _, errors) = run(&["serve", "--no-migrate"]).await.unwrap();
     assert_eq!(code, 1);
@@ -71,7 +72,7 @@ async fn serve_applies_them_and_with_no_migrate_refuses_until_they_are_applied()
         assert_eq!(code, 0, "{errors}");
     }
     let command = Command::new(&["serve", "--no-migrate"]).envs(&variables);
-    let service = tokio::task::spawn_blocking(move || Service::over(command.start())).await.unwrap();
+    let service = spawn_blocking(move || Service::over(command.start())).await.unwrap();
     service.stop().await;
 
     let fresh = Database::empty().await;
@@ -81,5 +82,17 @@ async fn serve_applies_them_and_with_no_migrate_refuses_until_they_are_applied()
     let provider = provider("order_ticketed");
     for replica in [first, second] {
         assert_eq!(replica.post(provider, (provider.delivery)("main", "B1").to_string()).await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn a_database_of_another_encoding_is_refused_with_what_to_do() {
+    let database = Database::with("encoding 'LATIN1' locale 'C' template template0").await;
+    let variables = settings(&database.url());
+    for arguments in [&["migrate"][..], &["serve"]] {
+        let command = Command::new(arguments).envs(&variables);
+        let (code, _, errors) = spawn_blocking(move || command.run()).await.unwrap();
+        assert_eq!(code, 1, "{errors}");
+        assert!(errors.contains("the database has the encoding LATIN1; create one with the encoding UTF8"), "{errors}");
     }
 }

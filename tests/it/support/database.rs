@@ -65,6 +65,11 @@ impl Database {
         Self::create("").await
     }
 
+    /// Without them, and created with these options.
+    pub async fn with(options: &str) -> Self {
+        Self::create(options).await
+    }
+
     async fn create(how: &str) -> Self {
         let name = format!("test_{}", Uuid::now_v7().simple());
         admin(&format!("create database {name} {how}")).await;
