@@ -133,13 +133,29 @@ impl Visit for Line {
     }
 }
 
-/// What is written to it is escaped as the inside of a string.
+/// What is written to it is escaped as the inside of a string. So is what would change how a terminal shows the line:
+/// control characters, and those that turn the direction of text.
 struct Escaped<'a>(&'a mut String);
 
 impl Write for Escaped<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
+        if !text.is_ascii() {
+            let turns = |character| matches!(character, '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+            return text.chars().try_for_each(|character| match character {
+                '"' | '\\' => {
+                    self.0.extend(['\\', character]);
+                    Ok(())
+                }
+                _ if character.is_control() || turns(character) => write!(self.0, "\\u{:04x}", u32::from(character)),
+                _ => {
+                    self.0.push(character);
+                    Ok(())
+                }
+            });
+        }
         let mut rest = text;
-        while let Some(at) = rest.bytes().position(|byte| byte < b' ' || byte == b'"' || byte == b'\\') {
+        while let Some(at) = rest.bytes().position(|byte| byte < b' ' || byte == 0x7f || byte == b'"' || byte == b'\\')
+        {
             self.0.push_str(&rest[..at]);
             match rest.as_bytes()[at] {
                 byte @ (b'"' | b'\\') => self.0.extend(['\\', char::from(byte)]),
@@ -165,12 +181,18 @@ mod tests {
 
     #[test]
     fn any_text_and_any_number_is_json() {
-        let all: String = (0..0x250).filter_map(char::from_u32).chain(['\u{2028}', '\u{fffd}', '😀']).collect();
+        let all: String = (0..0x250)
+            .filter_map(char::from_u32)
+            .chain(['\u{2028}', '\u{202e}', '\u{2066}', '\u{fffd}', '😀'])
+            .collect();
         let mut line = Line(String::new());
         line.text("text", &all);
         line.shown("shown", format_args!("{all}{all:?}"));
         line.number("number", -1.5e-7);
         line.number("r#type", u64::MAX);
+        let is_shown_as_it_is =
+            |character: char| character.is_control() || ('\u{202a}'..='\u{202e}').contains(&character);
+        assert!(!line.0.contains(is_shown_as_it_is));
         let expected = json!({"text": all, "shown": format!("{all}{all:?}"), "number": -1.5e-7, "type": u64::MAX});
         assert_eq!(parsed(&line), expected);
     }
