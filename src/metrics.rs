@@ -49,6 +49,8 @@ pub struct Metrics {
     pub spooled: Counter,
     /// Deliveries that came out of the spool.
     pub drained: Counter,
+    /// Requests with a missing or wrong admin token.
+    pub admin_authentication_failures: Counter,
     /// `POST` requests that led nowhere.
     pub unrouted: Counter,
 }
@@ -103,6 +105,7 @@ impl Metrics {
             batch_size: registry.histogram(names::BATCH_SIZE, &[]),
             spooled: registry.counter(names::SPOOL_SPOOLED, &[]),
             drained: registry.counter(names::SPOOL_DRAINED, &[]),
+            admin_authentication_failures: registry.counter(names::ADMIN_AUTHENTICATION_FAILURES, &[]),
             unrouted: registry.counter(names::UNROUTED, &[]),
             process,
             registry,

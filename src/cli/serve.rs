@@ -169,7 +169,7 @@ pub(super) async fn serve(
         max_database_connections,
         secrets: Arc::clone(&secrets),
     };
-    let admin = admin_router(health, observer, secrets);
+    let admin = admin_router(health, observer, secrets, &server);
 
     // a database that is there is ready before the first delivery
     if first_attempt.await.is_err() {

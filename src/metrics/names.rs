@@ -17,6 +17,7 @@ pub(super) const WARNINGS: &str = "ticket_webhooks_warnings_total";
 pub(super) const UNPROCESSED: &str = "ticket_webhooks_unprocessed_total";
 pub(super) const AUTHENTICATION_FAILURES: &str = "ticket_webhooks_authentication_failures_total";
 pub(super) const UNROUTED: &str = "ticket_webhooks_unrouted_requests_total";
+pub(super) const ADMIN_AUTHENTICATION_FAILURES: &str = "ticket_webhooks_admin_authentication_failures_total";
 pub(super) const SPOOL_ENABLED: &str = "ticket_webhooks_spool_enabled";
 pub(super) const SPOOL_RECORDS: &str = "ticket_webhooks_spool_records";
 pub(super) const SPOOL_BYTES: &str = "ticket_webhooks_spool_bytes";
@@ -53,6 +54,10 @@ const COUNTERS: &[(&str, &str)] = &[
     (
         AUTHENTICATION_FAILURES,
         "Deliveries with a missing, malformed or wrong credential, or from a network that is not allowed.",
+    ),
+    (
+        ADMIN_AUTHENTICATION_FAILURES,
+        "Requests to the admin listener with a missing or wrong token, those for health and metrics aside.",
     ),
     (UNROUTED, "POST requests to the public listener at a path that is no provider's: one may have a wrong URL."),
     (SPOOL_SPOOLED, "Deliveries synced to the spool because Postgres did not take them."),

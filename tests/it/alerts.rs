@@ -46,6 +46,12 @@ async fn every_alert_fires_when_it_is_caused_and_every_panel_shows_something() {
     }
     prometheus.fires("TicketWebhooksAuthenticationFailures").await;
 
+    for _ in 0..20 {
+        let guess = reqwest::get(format!("{}/v1/nothing", with_spool.admin)).await.unwrap();
+        assert!([401, 429].contains(&guess.status().as_u16()));
+    }
+    prometheus.fires("TicketWebhooksAdminTokenGuessed").await;
+
     let nowhere = with_spool.request("POST", "/webhooks/order-tickted").body("{}").send().await.unwrap();
     assert_eq!(nowhere.status(), 404);
     prometheus.fires("TicketWebhooksUnroutedRequests").await;

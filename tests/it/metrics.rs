@@ -16,7 +16,8 @@ const README: &str = include_str!("../../README.md");
 const DELIVERIES: &str = "ticket_webhooks_deliveries_total";
 
 /// Those of this service; the process has its own.
-const NAMES: [&str; 29] = [
+const NAMES: [&str; 30] = [
+    "ticket_webhooks_admin_authentication_failures_total",
     "ticket_webhooks_authentication_failures_total",
     "ticket_webhooks_batch_size",
     "ticket_webhooks_body_memory_bytes",
