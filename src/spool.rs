@@ -32,6 +32,9 @@ use crate::delivery::Delivery;
 /// Records that are read at once are not more than these many bytes, unless a single one is.
 const READ_BYTES: u64 = 4 * 1024 * 1024;
 
+/// A delivery takes so much, or less as a rule.
+const ORDINARY_BYTES: usize = 1024;
+
 /// A buffer in a directory. Clones are the same buffer.
 #[derive(Clone)]
 pub struct Spool {
@@ -155,12 +158,19 @@ impl Spool {
         removed.map_err(|error| SpoolError::cut_off(&error))?
     }
 
-    /// Whether a delivery can be taken now. After the disk has failed, it is tried.
+    /// Whether a delivery of ordinary size can be taken now. After the disk has failed, it is tried.
     pub async fn has_room(&self) -> bool {
-        if self.shared.bytes.load(Ordering::Relaxed) >= self.shared.max_bytes {
+        if self.bytes() + ORDINARY_BYTES as u64 > self.shared.max_bytes {
             return false;
         }
-        !self.shared.has_failed.load(Ordering::Relaxed) || self.append(&[]).await.is_ok()
+        !self.shared.has_failed.load(Ordering::Relaxed) || self.try_disk().await.is_ok()
+    }
+
+    /// Writes as much as a delivery takes, and removes it.
+    async fn try_disk(&self) -> Result<(), SpoolError> {
+        let shared = Arc::clone(&self.shared);
+        let tried = spawn_blocking(move || shared.with_file(|file| file.try_disk(ORDINARY_BYTES))).await;
+        tried.map_err(|error| SpoolError::cut_off(&error))?
     }
 }
 

@@ -134,13 +134,7 @@ pub(super) async fn serve(
         traces: Arc::clone(&traces),
     });
     let is_stopping = Arc::new(AtomicBool::new(false));
-    let health = Health {
-        pool: pool.clone(),
-        spool,
-        is_prepared,
-        patience: write_timeout,
-        is_stopping: Arc::clone(&is_stopping),
-    };
+    let health = Health::new(pool.clone(), is_prepared, write_timeout, spool, Arc::clone(&is_stopping));
     let bodies = Bodies::new(server.body_memory_bytes, server.body_limit_bytes, server.request_timeout);
     let endpoints = endpoints(&settings.providers, &metrics);
     let public = public_router(endpoints, &receiver, health.clone(), &bodies, &server);

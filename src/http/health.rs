@@ -3,64 +3,100 @@
 use std::{
     sync::Arc,
     sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::{Json, Router, extract::State, http::StatusCode, response::IntoResponse, routing::get};
 use serde_json::json;
 use sqlx::PgPool;
-use tokio::time::timeout;
+use tokio::{sync::Mutex, time::timeout};
 
 use crate::{spool::Spool, store::takes_writes};
+
+/// What was found out about the database counts for so long, whoever asks how often.
+const ASKED_FOR: Duration = Duration::from_millis(250);
+
+/// The database may take so long to answer at most: those who ask give up before long.
+const LONGEST_WAIT: Duration = Duration::from_secs(3);
 
 /// Whether the service can take deliveries.
 #[derive(Clone)]
 pub struct Health {
-    /// Asked whether it takes writes.
-    pub pool: PgPool,
+    database: Arc<Database>,
     /// Takes deliveries while the database does not.
-    pub spool: Option<Spool>,
+    pub(super) spool: Option<Spool>,
+    is_stopping: Arc<AtomicBool>,
+}
+
+/// The database, asked whether it takes writes.
+struct Database {
+    pool: PgPool,
     /// Whether the tables are there.
-    pub is_prepared: Arc<AtomicBool>,
-    /// How long the database may take to answer.
-    pub patience: Duration,
-    /// Whether the service is about to stop.
-    pub is_stopping: Arc<AtomicBool>,
+    is_prepared: Arc<AtomicBool>,
+    /// How long it may take to answer.
+    timeout: Duration,
+    /// When it was asked, and why it does not take a delivery, if so. Who asks meanwhile waits for the same answer.
+    answer: Mutex<Option<(Instant, Option<&'static str>)>>,
 }
 
 impl Health {
+    /// Of a service with this database, of which `is_prepared` says whether the tables are there, and which may take so
+    /// long to answer. `is_stopping` says whether the service is about to stop.
+    pub fn new(
+        pool: PgPool,
+        is_prepared: Arc<AtomicBool>,
+        timeout: Duration,
+        spool: Option<Spool>,
+        is_stopping: Arc<AtomicBool>,
+    ) -> Self {
+        let timeout = timeout.min(LONGEST_WAIT);
+        let database = Arc::new(Database { pool, is_prepared, timeout, answer: Mutex::new(None) });
+        Self { database, spool, is_stopping }
+    }
+
+    /// The connections for everything that is no delivery.
+    pub(super) fn pool(&self) -> &PgPool {
+        &self.database.pool
+    }
+
     /// Why a delivery cannot be made durable now, if so.
     async fn unready(&self) -> Option<&'static str> {
         if self.is_stopping.load(Ordering::Relaxed) {
             return Some("stopping");
         }
-        if self.has_spool_room().await { None } else { self.database_away().await }
-    }
-
-    async fn has_spool_room(&self) -> bool {
         match &self.spool {
-            Some(spool) => spool.has_room().await,
-            None => false,
+            Some(spool) if spool.has_room().await => None,
+            // what is in it goes first
+            Some(spool) if !spool.is_empty() => Some("the spool is full, or its disk fails"),
+            _ => self.database.why_away().await,
         }
     }
 
     /// Whether the service is ready, and whether the database takes writes.
     pub(super) async fn look(&self) -> (bool, bool) {
-        let is_database_up = self.database_away().await.is_none();
-        let is_durable = is_database_up || self.has_spool_room().await;
-        (is_durable && !self.is_stopping.load(Ordering::Relaxed), is_database_up)
+        (self.unready().await.is_none(), self.database.why_away().await.is_none())
     }
+}
 
-    /// Why the database does not take a delivery now, if so.
-    async fn database_away(&self) -> Option<&'static str> {
+impl Database {
+    /// Why it does not take a delivery now, if so.
+    async fn why_away(&self) -> Option<&'static str> {
         if !self.is_prepared.load(Ordering::Acquire) {
             return Some("the database has not answered yet, or its migrations are pending");
         }
-        match timeout(self.patience, takes_writes(&self.pool)).await {
+        let mut answer = self.answer.lock().await;
+        if let Some((asked, why)) = *answer
+            && asked.elapsed() < ASKED_FOR
+        {
+            return why;
+        }
+        let why = match timeout(self.timeout, takes_writes(&self.pool)).await {
             Ok(Ok(true)) => None,
             Ok(Ok(false)) => Some("the database is read-only"),
             Ok(Err(_)) | Err(_) => Some("the database does not answer"),
-        }
+        };
+        *answer = Some((Instant::now(), why));
+        why
     }
 }
 

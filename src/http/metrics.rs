@@ -3,7 +3,6 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{Router, extract::State, http::header, response::IntoResponse, routing::get};
-use sqlx::PgPool;
 use tokio::time::timeout;
 
 use super::{Bodies, Health, Places};
@@ -43,7 +42,7 @@ pub struct Observer {
 
 impl Observer {
     async fn look(&self) -> Snapshot {
-        let pool: &PgPool = &self.health.pool;
+        let pool = self.health.pool();
         // before this asks something itself
         let idle = pool.num_idle();
         let used = (pool.size() as usize).saturating_sub(idle);
@@ -79,8 +78,7 @@ async fn look_at(spool: &Spool) -> SpoolSnapshot {
 }
 
 /// The only route.
-pub(super) fn routes(mut observer: Observer) -> Router {
-    observer.health.patience = observer.health.patience.min(LONGEST_WAIT);
+pub(super) fn routes(observer: Observer) -> Router {
     Router::new().route("/metrics", get(scrape)).with_state(Arc::new(observer))
 }
 

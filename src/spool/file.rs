@@ -13,6 +13,9 @@ use crate::clock;
 
 const DELIVERIES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("deliveries");
 
+/// Exists while it is tried whether the disk works.
+const TRIAL: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("trial");
+
 const NAME: &str = "deliveries.redb";
 
 /// What a record costs beside its own bytes, roughly.
@@ -120,7 +123,17 @@ impl File {
         Ok(Self { database, path: path.to_owned(), records, bytes, newest, next_key })
     }
 
-    /// Adds records, synced when it returns; with none of them it only tries whether the disk works.
+    /// Tries whether the disk takes so many bytes; they are gone when it returns.
+    pub(super) fn try_disk(&mut self, bytes: usize) -> Result<(), SpoolError> {
+        let transaction = self.database.begin_write()?;
+        transaction.open_table(TRIAL)?.insert(0, vec![0; bytes].as_slice())?;
+        transaction.commit()?;
+        let transaction = self.database.begin_write()?;
+        transaction.delete_table(TRIAL)?;
+        Ok(transaction.commit()?)
+    }
+
+    /// Adds records, synced when it returns.
     pub(super) fn append(&mut self, records: &[Vec<u8>], max_bytes: u64) -> Result<(), SpoolError> {
         let added: u64 = records.iter().map(|record| cost(record)).sum();
         if self.bytes + added > max_bytes {

@@ -127,6 +127,8 @@ async fn a_full_spool_refuses_and_goes_on_when_it_is_drained() {
         assert!(accepted < 20, "it never fills");
     };
     assert_eq!((refused.status, refused.headers.contains_key("retry-after")), (503, true));
+    let ready = Answer::of(service.request("GET", "/readyz")).await;
+    assert_eq!((ready.status, ready.body["reason"].as_str()), (503, Some("the spool is full, or its disk fails")));
     server.start_again().await;
     let process = wait(service.process, "the spool is empty again").await;
     let count: i64 = sqlx::query_scalar("select count(*) from ticket_events").fetch_one(&server.pool()).await.unwrap();
@@ -233,4 +235,18 @@ async fn what_others_have_overtaken_is_late_and_never_the_state() {
         ]
     );
     drop(process);
+}
+
+#[tokio::test]
+async fn postgres_is_asked_a_few_times_a_second_whoever_asks_how_often() {
+    let database = Database::new().await;
+    let service = Service::start(&database, &[("RUST_LOG", "info,sqlx::query=debug")]).await;
+    let began = std::time::Instant::now();
+    for _ in 0..300 {
+        assert_eq!(Answer::of(service.request("GET", "/readyz")).await.status, 200);
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    let asked = service.stop().await.matches("transaction_read_only").count();
+    // a line names the statement twice
+    assert!(asked > 0 && (asked as f64) <= 4.0 + 8.0 * seconds, "{asked} in {seconds} s");
 }
