@@ -53,11 +53,14 @@ impl From<sqlx::Error> for MigrationError {
 ///
 /// # Errors
 ///
-/// The database does not answer, refuses a migration, or has another encoding than UTF-8.
+/// The database does not answer, refuses a migration, or has an encoding that cannot hold UTF-8.
 pub async fn migrate(pool: &PgPool) -> Result<(), MigrationError> {
     let encoding: String = raw_sql("select current_setting('server_encoding')").fetch_one(pool).await?.try_get(0)?;
-    if encoding != "UTF8" {
-        return Err(MigrationError::NotUtf8(encoding));
+    match encoding.as_str() {
+        "UTF8" => {}
+        // takes any bytes, and so also those of UTF-8
+        "SQL_ASCII" => tracing::warn!(encoding, "the database checks no encoding; one with the encoding UTF8 does"),
+        _ => return Err(MigrationError::NotUtf8(encoding)),
     }
     Ok(MIGRATOR.run(pool).await?)
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 use sqlx::{Executor, migrate::Migrator};
 use tokio::task::spawn_blocking;
 
-use crate::support::{Command, Database, Service, provider, settings};
+use crate::support::{Command, Database, PROVIDERS, Service, provider, settings};
 
 static MIGRATOR: Migrator = sqlx::migrate!();
 
@@ -83,6 +83,19 @@ async fn serve_applies_them_and_with_no_migrate_refuses_until_they_are_applied()
     for replica in [first, second] {
         assert_eq!(replica.post(provider, (provider.delivery)("main", "B1").to_string()).await.status, 200);
     }
+}
+
+#[tokio::test]
+async fn a_database_that_takes_any_bytes_is_warned_of_and_served() {
+    let database = Database::with("encoding 'SQL_ASCII' locale 'C' template template0").await;
+    let service = Service::start(&database, &[]).await;
+    for provider in &PROVIDERS {
+        let delivery = (provider.delivery)("main", "Müller-票").to_string();
+        assert_eq!(service.post(provider, delivery).await.status, 200);
+    }
+    let references = "select distinct encode(booking_ref::bytea, 'escape') as ref from ticket_events";
+    assert_eq!(database.rows(references).await.len(), 1);
+    assert!(service.stop().await.contains("the database checks no encoding"));
 }
 
 #[tokio::test]
