@@ -50,20 +50,19 @@ impl Redactor {
 
     /// Whether a secret stands in a text as a word, in any escaping.
     pub fn knows(&self, text: &str) -> bool {
-        !self.find(text).is_empty()
+        !self.find_in(layers(text), &[]).is_empty()
     }
 
     /// A text less every secret in it; `None` when there is none.
     pub fn text(&self, text: &str) -> Option<String> {
-        let found = self.find(text);
-        (!found.is_empty()).then(|| replaced(text, &found, REDACTED))
+        self.broken_json(text, &[])
     }
 
     /// A text that is no JSON, less every secret and what stands behind the names of these members; `None` when there is
     /// neither.
     pub fn broken_json(&self, text: &str, members: &[&str]) -> Option<String> {
         let found = self.find_in(layers(text), members);
-        (!found.is_empty()).then(|| replaced(text, &found, REDACTED))
+        (!found.is_empty()).then(|| redacted(text, &found))
     }
 
     /// A document less every secret in it, and less what stands behind the names of these members in JSON that stands in
@@ -94,7 +93,7 @@ impl Redactor {
             }
             out.push_str(&text[copied..leaf.range.start]);
             if leaf.is_string {
-                out.push_str(&replaced(raw, &found, REDACTED));
+                out.push_str(&redacted(raw, &found));
             } else {
                 out.extend(["\"", REDACTED, "\""]);
             }
@@ -103,11 +102,6 @@ impl Redactor {
         }
         out.push_str(&text[copied..]);
         (!positions.is_empty()).then_some(RedactedJson { text: out, positions })
-    }
-
-    /// Where secrets stand as words in a text, also within its escapes.
-    fn find(&self, text: &str) -> Vec<Range<usize>> {
-        self.find_in(layers(text), &[])
     }
 
     /// Where secrets stand as words in the layers of a text, and the values of these members.
@@ -182,11 +176,11 @@ fn merged(mut ranges: Vec<Range<usize>>) -> Vec<Range<usize>> {
 }
 
 /// A text with these parts replaced, which stand in their order.
-fn replaced(text: &str, parts: &[Range<usize>], replacement: &str) -> String {
+fn redacted(text: &str, parts: &[Range<usize>]) -> String {
     let (mut out, mut copied) = (String::with_capacity(text.len()), 0);
     for part in parts {
         out.push_str(&text[copied..part.start]);
-        out.push_str(replacement);
+        out.push_str(REDACTED);
         copied = part.end;
     }
     out.push_str(&text[copied..]);

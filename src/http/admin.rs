@@ -16,7 +16,14 @@ use axum::{
 use governor::Quota;
 use secrecy::ExposeSecret;
 
-use super::{client_address::Proxies, error::error, health, health::Health, metrics, metrics::Observer};
+use super::{
+    client_address::Proxies,
+    error::{error, retry_after},
+    health,
+    health::Health,
+    metrics,
+    metrics::Observer,
+};
 use crate::{
     addresses::{Block, ClientLimiter},
     config::ServerSettings,
@@ -72,8 +79,7 @@ async fn guarded(
         Err(wait) => {
             let message = "the bearer token was missing or wrong too often";
             let mut response = error(StatusCode::TOO_MANY_REQUESTS, "too_many_failures", message, &headers);
-            // in whole seconds, none of them too early
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs() + 1));
+            response.headers_mut().insert(header::RETRY_AFTER, retry_after(wait));
             response
         }
     }

@@ -16,8 +16,8 @@ use crate::{spool::Spool, store::takes_writes};
 /// What was found out about the database counts for so long, whoever asks how often.
 const ASKED_FOR: Duration = Duration::from_millis(250);
 
-/// The database may take so long to answer at most: those who ask give up before long.
-const LONGEST_WAIT: Duration = Duration::from_secs(3);
+/// Nobody waits longer for what is looked at: a load balancer gives up before long, and Prometheus after ten seconds.
+pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(3);
 
 /// Whether the service can take deliveries.
 #[derive(Clone)]

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use axum::{Router, extract::State, http::header, response::IntoResponse, routing::get};
 use tokio::time::timeout;
 
-use super::{Bodies, Health, Places};
+use super::{Bodies, Health, Places, health::LONGEST_WAIT};
 use crate::{
     clock,
     inbox::Level,
@@ -16,9 +16,6 @@ use crate::{
 };
 
 const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
-
-/// A scrape must not fail when it is needed most: Prometheus gives up after ten seconds.
-const LONGEST_WAIT: Duration = Duration::from_secs(3);
 
 /// What there is to look at.
 pub struct Observer {

@@ -16,7 +16,9 @@ use axum::{
 use hyper::body::Body as _;
 use tower::{Service, ServiceExt, service_fn};
 
-use super::{body::Bodies, client_address::Proxies, health, health::Health, request_id, unrouted::Unrouted};
+use super::{
+    body::Bodies, client_address::Proxies, error::retry_after, health, health::Health, request_id, unrouted::Unrouted,
+};
 use crate::{
     config::{ServerSettings, plain_path},
     providers::{Outcome, Provider},
@@ -94,7 +96,7 @@ async fn deliver(
     let outcome = if method == Method::POST {
         let is_from_proxy = unrouted.proxies.contain(peer.ip());
         let origin = Origin {
-            id: request_id::logged(&headers, is_from_proxy, &receiver.secrets.load().redactor).into(),
+            id: request_id::logged(&headers, is_from_proxy, &receiver.secrets).into(),
             trace: TraceContext::of(&headers, |text| receiver.secrets.load().redactor.knows(text)),
             client: unrouted.proxies.client(peer.ip(), &headers),
             start,
@@ -128,10 +130,7 @@ fn answer(provider: &dyn Provider, outcome: &Outcome) -> Response {
             drop(headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip")));
         }
         Outcome::Unavailable => drop(headers.insert(header::RETRY_AFTER, RETRY_AFTER)),
-        Outcome::TooManyFailures(wait) => {
-            // in whole seconds, none of them too early
-            drop(headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs() + 1)));
-        }
+        Outcome::TooManyFailures(wait) => drop(headers.insert(header::RETRY_AFTER, retry_after(*wait))),
         _ => {}
     }
     response

@@ -4,10 +4,7 @@
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use uuid::Uuid;
 
-use crate::{
-    clock,
-    redaction::{REDACTED, Redactor},
-};
+use crate::{clock, redaction::REDACTED, secrets::CurrentSecrets};
 
 const NAME: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -31,9 +28,9 @@ pub(super) fn assign(headers: &mut HeaderMap, is_from_proxy: bool) -> HeaderValu
 }
 
 /// The id as it is logged: a proxy may pass on what a stranger wrote.
-pub(super) fn logged<'a>(headers: &'a HeaderMap, is_from_proxy: bool, redactor: &Redactor) -> &'a str {
+pub(super) fn logged<'a>(headers: &'a HeaderMap, is_from_proxy: bool, secrets: &CurrentSecrets) -> &'a str {
     let id = of(headers);
-    if is_from_proxy && redactor.knows(id) { REDACTED } else { id }
+    if is_from_proxy && secrets.load().redactor.knows(id) { REDACTED } else { id }
 }
 
 /// Puts the id on an answer.

@@ -41,7 +41,7 @@ impl Unrouted {
         let client = self.proxies.client(peer.ip(), headers);
         let redactor = &self.secrets.load().redactor;
         let path = Some(uri.path()).filter(|path| request_id::is_plain(path, b"/") && !redactor.knows(path));
-        let id = request_id::logged(headers, self.proxies.contain(peer.ip()), redactor);
+        let id = request_id::logged(headers, self.proxies.contain(peer.ip()), &self.secrets);
         macro_rules! line {
             ($level:ident, $message:literal) => {
                 tracing::$level!(

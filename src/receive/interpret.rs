@@ -133,11 +133,22 @@ impl Arrival<'_> {
             account: account.name.clone(),
             environment: account.environment,
             is_restorable: warnings.is_empty() && kept.warnings().is_empty(),
-            booking: finished(booking, warnings, &kept, self.redactor, &self.provider.credential_members()),
+            booking: self.finished(booking, warnings, &kept),
             content_hash: kept.content_hash(self.provider.volatile_members()),
             payload: kept.into_string(),
             received_at: self.received_at,
         }
+    }
+
+    /// A booking with all its warnings, less every secret in what is no business data.
+    fn finished(&self, mut booking: Booking, warnings: Vec<String>, kept: &KeptPayload) -> Booking {
+        booking.warnings.splice(0..0, warnings);
+        // where none stands in the payload none stands in what was made of it
+        if !kept.warnings().is_empty() {
+            booking.warnings.extend_from_slice(kept.warnings());
+            self.redactor.booking(&mut booking, &self.provider.credential_members());
+        }
+        booking
     }
 
     fn unprocessed(&self, account: &Account, reason: Reason, detail: String, body: Vec<u8>) -> Delivery {
@@ -152,23 +163,6 @@ impl Arrival<'_> {
             received_at: self.received_at,
         })
     }
-}
-
-/// A booking with all its warnings, less every secret in what is no business data.
-fn finished(
-    mut booking: Booking,
-    warnings: Vec<String>,
-    kept: &KeptPayload,
-    redactor: &Redactor,
-    credential_members: &[&str],
-) -> Booking {
-    booking.warnings.splice(0..0, warnings);
-    // where none stands in the payload none stands in what was made of it
-    if !kept.warnings().is_empty() {
-        booking.warnings.extend_from_slice(kept.warnings());
-        redactor.booking(&mut booking, credential_members);
-    }
-    booking
 }
 
 /// Why a delivery is kept unprocessed, in words that name the fields.

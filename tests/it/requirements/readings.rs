@@ -62,11 +62,9 @@ async fn a_body_is_read_in_the_encoding_that_it_is_in() {
     let windows_1252 = |text: &str| text.chars().map(|c| u8::try_from(u32::from(c)).unwrap()).collect::<Vec<_>>();
     for provider in &PROVIDERS {
         let (name, ..) = places(provider);
-        // the credentials of one provider have a letter that no encoding but UTF-8 has in two bytes
         let delivery = bench.delivery(provider, &[(name, json!("Müller-Éa"))]).to_string();
         let utf_16: Vec<u16> = std::iter::once(0xfeff).chain(delivery.encode_utf16()).collect();
         let mut broken = delivery.clone().into_bytes();
-        let at = broken.iter().position(|byte| *byte == b'-').unwrap_or_default();
         for (what, bytes, read, warning) in [
             ("UTF-16LE", utf_16.iter().flat_map(|unit| unit.to_le_bytes()).collect(), "Müller-Éa", "UTF-16LE"),
             ("UTF-16BE", utf_16.iter().flat_map(|unit| unit.to_be_bytes()).collect(), "Müller-Éa", "UTF-16BE"),
@@ -83,7 +81,6 @@ async fn a_body_is_read_in_the_encoding_that_it_is_in() {
         // whole sequences of UTF-8, and one that is broken
         let position = broken.windows(2).position(|pair| pair == "É".as_bytes()).unwrap();
         broken.remove(position + 1);
-        assert!(at <= broken.len());
         assert_eq!(bench.service.post(provider, broken).await.status, 200);
         let event = bench.database.events().await.pop().unwrap();
         assert_eq!(event["passengers"][0]["last_name"], "Müller-\u{fffd}a");
