@@ -1,4 +1,4 @@
--- A batch of events with at most one of each booking: $1 to $21 are its columns. What follows works on it.
+-- A batch of events: $1 to $21 are its columns. What follows works on it.
 -- Side by side the arrays are opened row by row; in `from`, Postgres would first write out each of them.
 with delivery as (
     select

@@ -1,9 +1,10 @@
 //! Deciding what is a duplicate and what the next revision, and writing it, for a whole batch at once.
 //!
+//! Deliveries of one booking that follow one another and say the same are a run, the runs of one booking a chain.
 //! `first_revision.sql` tries what is most frequent, a booking's first revision, and writes nothing for bookings that
-//! have one; `record.sql` compares those with what is known of them. Both take at most one delivery of each booking, or
-//! several in a row that say the same. What does not fit, and what lost a race against another replica, goes into the
-//! next round, so that the order within a booking holds.
+//! have one; `record.sql` numbers whole chains, of which only the first run is compared with what is known of the booking.
+//! A chain that lost a race against another replica goes into the next round as a whole, so that the order within a
+//! booking holds.
 
 use std::collections::{HashMap, hash_map::Entry};
 
@@ -42,7 +43,6 @@ pub(super) enum Decision {
 /// Deliveries of one booking that follow one another and say the same: the first, and those behind it.
 struct Run<'a> {
     event: &'a TicketEvent,
-    content_hash: [u8; 32],
     /// Positions in the batch.
     members: Vec<usize>,
     last_received_at: OffsetDateTime,
@@ -78,7 +78,7 @@ macro_rules! bind_columns {
             .bind($of!($runs, run => run.event.booking.ticket_numbers().join("\n")))
             .bind($of!($runs, run => run.event.booking.warnings.join("\n")))
             .bind($of!($runs, run => run.event.payload.as_str()))
-            .bind($of!($runs, run => run.content_hash.as_slice()))
+            .bind($of!($runs, run => run.event.content_hash.as_slice()))
             .bind($of!($runs, run => run.event.received_at))
             .bind($of!($runs, run => run.last_received_at))
             .bind($of!($runs, run => i32::try_from(run.members.len()).unwrap_or(i32::MAX)))
@@ -108,31 +108,25 @@ pub(super) async fn record(
     known_bookings_only: &[&str],
 ) -> Result<Vec<Decision>, StoreError> {
     let mut decisions: Vec<Option<Decision>> = vec![None; events.len()];
-    let mut undecided: Vec<(usize, [u8; 32])> = events.iter().map(|event| event.content_hash).enumerate().collect();
+    let mut undecided: Vec<usize> = (0..events.len()).collect();
     while !undecided.is_empty() {
-        let (mut runs, mut next_round) = first_runs(events, undecided);
-        // the same order in every replica, so that two of them cannot wait for each other
-        runs.sort_unstable_by_key(Run::booking);
-        match record_round(session, runs.iter().collect(), spooled, known_bookings_only).await {
-            Ok(decided) => {
-                for mut run in runs {
-                    match decided.get(&run.event.id) {
-                        Some(Decided { decision, counted_until }) => {
-                            let uncounted = counted_until.map(|until| run.split_off(events, until)).unwrap_or_default();
-                            next_round.extend(uncounted.into_iter().map(|member| (member, run.content_hash)));
-                            decide(&mut decisions, &run, decision);
-                        }
-                        None => next_round.extend(run.members.iter().map(|member| (*member, run.content_hash))),
-                    }
+        let runs = runs(events, &undecided);
+        let decided = match record_round(session, &runs, spooled, known_bookings_only).await {
+            Err(error) if error.is_conflict() => continue,
+            decided => decided?,
+        };
+        undecided.clear();
+        for mut run in runs {
+            match decided.get(&run.event.id) {
+                Some(Decided { decision, counted_until }) => {
+                    undecided.extend(counted_until.map(|until| run.split_off(events, until)).unwrap_or_default());
+                    decide(&mut decisions, &run, decision);
                 }
+                None => undecided.extend(run.members),
             }
-            Err(error) if error.is_conflict() => {
-                next_round.extend(runs.iter().flat_map(|run| run.members.iter().map(|m| (*m, run.content_hash))));
-            }
-            Err(error) => return Err(error),
         }
-        next_round.sort_unstable_by_key(|(index, _)| *index);
-        undecided = next_round;
+        // in the order in which they were handed in
+        undecided.sort_unstable();
     }
     Ok(decisions.into_iter().map(|decision| decision.expect("every round decides or carries over")).collect())
 }
@@ -140,17 +134,19 @@ pub(super) async fn record(
 /// One commit, or two. What lost a race is missing in the answer.
 async fn record_round(
     session: &mut Session,
-    mut runs: Vec<&Run<'_>>,
+    runs: &[Run<'_>],
     spooled: bool,
     known_bookings_only: &[&str],
 ) -> Result<HashMap<Uuid, Decided>, StoreError> {
     let mut decided = HashMap::with_capacity(runs.len());
     // as a rule bookings are new, and then there is nothing to compare with
     if known_bookings_only.is_empty() {
+        let firsts: Vec<_> =
+            runs.chunk_by(|one, next| one.booking() == next.booking()).map(|chain| &chain[0]).collect();
         // a lone delivery is spared the opening of 21 arrays, half of what Postgres has to do for it
-        let query = match runs.as_slice() {
+        let query = match firsts.as_slice() {
             [run] => bind_columns!(sqlx::query(FIRST_REVISION), of_one, run),
-            runs => bind_columns!(sqlx::query(FIRST_REVISIONS), of_all, runs),
+            firsts => bind_columns!(sqlx::query(FIRST_REVISIONS), of_all, firsts),
         };
         let rows = match session.fetch_all(query).await.map_err(StoreError::from) {
             Ok(rows) => rows,
@@ -166,18 +162,20 @@ async fn record_round(
                 decided.insert(id, Decided { decision, counted_until: None });
             }
         }
-        runs.retain(|run| !decided.contains_key(&run.event.id));
     }
-    if runs.is_empty() {
+    let rest: Vec<_> = runs.iter().filter(|run| !decided.contains_key(&run.event.id)).collect();
+    if rest.is_empty() {
         return Ok(decided);
     }
-    let query = bind_columns!(sqlx::query(RECORD), of_all, runs).bind(known_bookings_only).bind(spooled);
+    let (chains, positions) = chains(&rest);
+    let query = bind_columns!(sqlx::query(RECORD), of_all, rest).bind(known_bookings_only).bind(spooled);
+    let query = query.bind(chains).bind(positions);
     for row in session.fetch_all(query).await? {
         let decision = match row.try_get("decision")? {
             "revision" | "written" => {
                 Decision::Recorded { revision: row.try_get("revision")?, is_conflict: row.try_get("is_conflict")? }
             }
-            "duplicate" => {
+            "duplicate" | "decided" => {
                 Decision::Duplicate { event_id: row.try_get("found_id")?, revision: row.try_get("revision")? }
             }
             "unknown_booking" => Decision::UnknownBooking,
@@ -213,37 +211,42 @@ impl<'a> Run<'a> {
     }
 }
 
-/// The first run of each booking, and what has to wait for a later round.
-fn first_runs<'a>(
-    events: &[&'a TicketEvent],
-    undecided: Vec<(usize, [u8; 32])>,
-) -> (Vec<Run<'a>>, Vec<(usize, [u8; 32])>) {
+/// The deliveries at these positions as runs: chain by chain, and each chain in its order. The chains are in the same
+/// order in every replica, so that two of them cannot wait for each other.
+fn runs<'a>(events: &[&'a TicketEvent], undecided: &[usize]) -> Vec<Run<'a>> {
     let mut runs: Vec<Run<'a>> = Vec::with_capacity(undecided.len());
-    let mut later = Vec::new();
-    // of each booking its run, and whether that has ended
-    let mut of_booking = HashMap::with_capacity(undecided.len());
-    for (index, content_hash) in undecided {
-        let event = events[index];
-        let run = Run { event, content_hash, members: vec![index], last_received_at: event.received_at };
-        match of_booking.entry(run.booking()) {
-            Entry::Vacant(entry) => {
-                entry.insert((runs.len(), false));
-                runs.push(run);
+    // of each booking its last run
+    let mut last_of_booking: HashMap<_, usize> = HashMap::with_capacity(undecided.len());
+    for index in undecided {
+        let event = events[*index];
+        let run = Run { event, members: vec![*index], last_received_at: event.received_at };
+        match last_of_booking.entry(run.booking()) {
+            Entry::Occupied(entry) if runs[*entry.get()].event.content_hash == event.content_hash => {
+                let run = &mut runs[*entry.get()];
+                run.members.push(*index);
+                run.last_received_at = run.last_received_at.max(event.received_at);
             }
-            Entry::Occupied(mut entry) => {
-                let (run, ended) = entry.get_mut();
-                let run = &mut runs[*run];
-                if !*ended && run.content_hash == content_hash {
-                    run.members.push(index);
-                    run.last_received_at = run.last_received_at.max(event.received_at);
-                } else {
-                    *ended = true;
-                    later.push((index, content_hash));
-                }
+            entry => {
+                entry.insert_entry(runs.len());
+                runs.push(run);
             }
         }
     }
-    (runs, later)
+    runs.sort_by_key(Run::booking);
+    runs
+}
+
+/// Of each run the number of its chain, and its position there.
+fn chains(runs: &[&Run<'_>]) -> (Vec<i32>, Vec<i32>) {
+    let (mut chain, mut position) = (0, 0);
+    let mut before = None;
+    let places = runs.iter().map(|run| {
+        let booking = Some(run.booking());
+        (chain, position) = if booking == before { (chain, position + 1) } else { (chain + 1, 1) };
+        before = booking;
+        (chain, position)
+    });
+    places.unzip()
 }
 
 /// The first of a run got this decision; those behind it repeat what it said.
