@@ -30,8 +30,9 @@ pub use self::{
 /// Memory is set aside for each, and no Postgres takes more.
 const MAX_CONNECTIONS: u32 = 10_000;
 
-/// Two that write deliveries, one that empties the spool, one for everything else.
-pub const MIN_CONNECTIONS: u32 = 4;
+/// Two that write live deliveries, one that writes those of test accounts, one that empties the spools, one for everything
+/// else.
+pub const MIN_CONNECTIONS: u32 = 5;
 
 /// No notification comes near it.
 const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;

@@ -25,6 +25,23 @@ impl Delivery {
             Self::Unprocessed(delivery) => &delivery.provider,
         }
     }
+
+    /// The environment of the account that sent it.
+    pub fn environment(&self) -> Environment {
+        match self {
+            Self::Event(event) => event.environment,
+            Self::Unprocessed(delivery) => delivery.environment,
+        }
+    }
+
+    /// The memory that it takes, in bytes, roughly.
+    pub fn memory_bytes(&self) -> usize {
+        let parts = match self {
+            Self::Event(event) => event.payload.len() + event.booking.memory_bytes(),
+            Self::Unprocessed(delivery) => delivery.body.len() + delivery.detail.len(),
+        };
+        size_of::<Self>() + parts
+    }
 }
 
 /// What became of a delivery. With any of these it is durable.

@@ -1,17 +1,21 @@
 //! Where deliveries wait to be made durable together.
 //!
 //! A commit costs one sync however many rows it carries. What arrives while one batch commits forms the next; a lone
-//! delivery goes at once. Two batches are in flight at most.
+//! delivery goes at once. Few batches are in flight.
 //!
 //! What always holds:
 //!
 //! - A caller has its receipt only after its own delivery is durable: committed in Postgres, or synced to the spool.
-//! - A delivery goes to the spool when Postgres does not take it in time, and as long as others wait there before it.
-//! - The queue is bounded: what does not fit is refused at once.
+//! - A delivery goes to the spool when Postgres does not take it in time, and as long as others of its environment wait
+//!   there before it.
+//! - The queues are bounded, in deliveries and in bytes: what does not fit is refused at once.
 //! - A delivery that was taken in is seen through, also when its caller goes away.
+//! - No delivery of a test account is in the way of a live one: each environment has a lane of its own, with its queue,
+//!   its committers and its spool.
 
 mod committer;
 mod drainer;
+mod queue;
 
 use std::{
     sync::{
@@ -21,25 +25,41 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{
-    sync::{Mutex, mpsc, oneshot},
-    task::JoinSet,
-};
+use tokio::{sync::Mutex, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use self::{committer::Committer, drainer::Drainer};
+pub use self::queue::QueueLevel;
+use self::{
+    committer::Committer,
+    drainer::Drainer,
+    queue::{Queue, queue},
+};
 use crate::{
     delivery::{Delivery, Receipt},
     metrics::Metrics,
-    spool::Spool,
+    spool::{Spool, Spools},
     store::Writer,
+    ticket_event::Environment,
 };
 
-/// Batches in flight.
-const COMMITTERS: usize = 2;
+/// Deliveries that may wait for a batch: so many full batches for each committer, that is, well below a second.
+const QUEUE_BATCHES: usize = 4;
 
-/// Deliveries that may wait for a batch: four full batches for each committer, that is, well below a second.
-const QUEUE_BATCHES: usize = 4 * COMMITTERS;
+/// What an environment may have.
+struct Share {
+    /// Batches in flight.
+    committers: usize,
+    /// A batch has at most so many deliveries, of `inbox.max_batch` the part below the line.
+    batch_part: usize,
+    /// The bytes of what waits and is being written.
+    queue_bytes: usize,
+}
+
+/// Two batches in flight: one is made ready while the other commits.
+const LIVE: Share = Share { committers: 2, batch_part: 1, queue_bytes: 32 * 1024 * 1024 };
+
+/// Small batches, one at a time: Postgres is soon done with one when a live batch comes.
+const TEST: Share = Share { committers: 1, batch_part: 4, queue_bytes: 8 * 1024 * 1024 };
 
 /// How deliveries are made durable.
 pub struct Settings {
@@ -49,10 +69,11 @@ pub struct Settings {
     pub write_timeout: Duration,
 }
 
-/// The way in. Clones lead to the same queue; when the last is gone, what waits is still seen through.
+/// The way in. Clones lead to the same queues; when the last is gone, what waits is still seen through.
 #[derive(Clone)]
 pub struct Inbox {
-    queue: mpsc::Sender<Waiting>,
+    live: Queue,
+    test: Queue,
 }
 
 /// It could not be made durable now.
@@ -60,58 +81,64 @@ pub struct Inbox {
 #[error("the delivery could not be made durable")]
 pub struct NotDurable;
 
-struct Waiting {
-    delivery: Delivery,
-    since: Instant,
-    answer: oneshot::Sender<Receipt>,
-}
-
-/// What committers and drainer share.
-struct Shared {
-    settings: Settings,
+/// What committers and drainer share of an environment.
+struct Lane {
     spool: Option<Spool>,
-    metrics: Arc<Metrics>,
-    /// Whether the tables are there: before that, nothing is written to Postgres.
-    is_prepared: Arc<AtomicBool>,
     /// Whoever has it may write to the spool. Taken in turns, so that draining gets on under load.
     turn: Mutex<()>,
 }
 
+/// What all committers and the drainer share.
+struct Shared {
+    settings: Settings,
+    metrics: Arc<Metrics>,
+    /// Whether the tables are there: before that, nothing is written to Postgres.
+    is_prepared: Arc<AtomicBool>,
+}
+
 impl Inbox {
-    /// Starts the tasks. They end when the last inbox is gone and its queue is empty; the drainer also needs `stop`.
+    /// Starts the tasks. They end when the last inbox is gone and its queues are empty; the drainer also needs `stop`.
     /// Nothing is written to Postgres before `is_prepared`.
     pub fn start(
         settings: Settings,
         writer: impl Fn() -> Writer,
-        spool: Option<Spool>,
+        spools: Option<Spools>,
         metrics: Arc<Metrics>,
         is_prepared: Arc<AtomicBool>,
         stop: CancellationToken,
         tasks: &mut JoinSet<anyhow::Result<()>>,
     ) -> Self {
-        let (sender, queue) = mpsc::channel(settings.max_batch.max(32) * QUEUE_BATCHES);
-        let queue = Arc::new(Mutex::new(queue));
-        let shared = Arc::new(Shared { settings, spool, metrics, is_prepared, turn: Mutex::new(()) });
-        for _ in 0..COMMITTERS {
-            let committer = Committer::new(Arc::clone(&queue), writer(), Arc::clone(&shared));
-            tasks.spawn(async move {
-                committer.run().await;
-                Ok(())
-            });
-        }
-        if let Some(spool) = shared.spool.clone() {
-            let drainer = Drainer::new(spool, writer(), shared);
+        let shared = Arc::new(Shared { settings, metrics, is_prepared });
+        let mut start = |share: Share, spool: Option<Spool>| {
+            let max_batch = (shared.settings.max_batch / share.batch_part).max(1);
+            let (queue, batches) = queue(max_batch.max(32) * QUEUE_BATCHES * share.committers, share.queue_bytes);
+            let (batches, lane) = (Arc::new(batches), Arc::new(Lane { spool, turn: Mutex::new(()) }));
+            for _ in 0..share.committers {
+                let (batches, lane, shared) = (Arc::clone(&batches), Arc::clone(&lane), Arc::clone(&shared));
+                let committer = Committer::new(batches, max_batch, lane, writer(), shared);
+                tasks.spawn(async move {
+                    committer.run().await;
+                    Ok(())
+                });
+            }
+            (queue, lane)
+        };
+        let (live_spool, test_spool) = spools.clone().map(|spools| (spools.live, spools.test)).unzip();
+        let (live, live_lane) = start(LIVE, live_spool);
+        let (test, test_lane) = start(TEST, test_spool);
+        if let Some(spools) = spools {
+            let drainer = Drainer::new(spools, [live_lane, test_lane], writer(), shared);
             tasks.spawn(async move {
                 stop.run_until_cancelled(drainer.run()).await;
                 Ok(())
             });
         }
-        Self { queue: sender }
+        Self { live, test }
     }
 
-    /// The queue, to be looked at.
-    pub fn level(&self) -> Level {
-        Level(self.queue.downgrade())
+    /// The queue of an environment, to be looked at.
+    pub fn level(&self, environment: Environment) -> QueueLevel {
+        self.queue(environment).level()
     }
 
     /// Makes a delivery durable, whether somebody waits for the receipt or not. It has been waiting since this moment.
@@ -125,22 +152,15 @@ impl Inbox {
         delivery: Delivery,
         since: Instant,
     ) -> impl Future<Output = Result<Receipt, NotDurable>> + use<> {
-        let (answer, receipt) = oneshot::channel();
-        // what does not fit is dropped, and with it the other end of the receipt
-        let _ = self.queue.try_send(Waiting { delivery, since, answer });
-        async { receipt.await.map_err(|_| NotDurable) }
+        let receipt = self.queue(delivery.environment()).put(delivery, since);
+        async { receipt.ok_or(NotDurable)?.await.map_err(|_| NotDurable) }
     }
-}
 
-/// How full the queue is. It is no inbox: the inbox ends when only this is left.
-#[derive(Clone)]
-pub struct Level(mpsc::WeakSender<Waiting>);
-
-impl Level {
-    /// How many deliveries wait, and how many may.
-    pub fn read(&self) -> (usize, usize) {
-        let queue = self.0.upgrade();
-        queue.map_or((0, 0), |queue| (queue.max_capacity() - queue.capacity(), queue.max_capacity()))
+    fn queue(&self, environment: Environment) -> &Queue {
+        match environment {
+            Environment::Live => &self.live,
+            Environment::Test => &self.test,
+        }
     }
 }
 

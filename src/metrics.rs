@@ -17,7 +17,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, 
 use self::{provider::Written, snapshot::Gauges};
 pub use self::{
     provider::{Fate, ProviderMetrics},
-    snapshot::{Snapshot, SpoolSnapshot},
+    snapshot::{EnvironmentSnapshot, Snapshot, SpoolSnapshot},
 };
 use crate::{
     delivery::{Delivery, Receipt},

@@ -13,6 +13,7 @@
 mod file;
 mod private;
 pub mod record;
+mod spools;
 
 use std::{
     path::{Path, PathBuf},
@@ -26,7 +27,7 @@ use time::OffsetDateTime;
 use tokio::{sync::Notify, task::spawn_blocking};
 
 use self::file::File;
-pub use self::file::SpoolError;
+pub use self::{file::SpoolError, spools::Spools};
 use crate::delivery::Delivery;
 
 /// Records that are read at once are not more than these many bytes, unless a single one is.

@@ -233,6 +233,19 @@ pub struct Booking {
 }
 
 impl Booking {
+    /// The memory beside its own that its lists and the texts in them take, in bytes, roughly.
+    pub fn memory_bytes(&self) -> usize {
+        let locators = |list: &[CompactString]| size_of_val(list) + list.iter().map(CompactString::len).sum::<usize>();
+        let warnings = self.warnings.iter().map(|warning| size_of::<String>() + warning.len()).sum::<usize>();
+        let passengers = self.passengers.iter().map(|passenger| {
+            size_of::<Passenger>()
+                + size_of_val(passenger.tickets.as_slice())
+                + passenger.airline_pnrs.as_deref().map_or(0, locators)
+                + passenger.ancillaries.as_ref().map_or(0, |ancillaries| ancillaries.as_str().len())
+        });
+        locators(&self.airline_pnrs) + warnings + passengers.sum::<usize>()
+    }
+
     /// The ticket numbers of all passengers in their normalized form, each once, in their order.
     pub fn ticket_numbers(&self) -> Vec<&str> {
         let tickets = self.passengers.iter().flat_map(|passenger| &passenger.tickets);

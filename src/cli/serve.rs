@@ -29,9 +29,10 @@ use crate::{
     metrics::Metrics,
     receive::{Endpoint, Failures, Receiver},
     secrets::{CurrentSecrets, Secrets},
-    spool::Spool,
+    spool::Spools,
     store::{self, Connections, Writer},
     telemetry::Traces,
+    ticket_event::Environment,
 };
 
 /// Under full load there are a few ten thousand measurements in it.
@@ -83,8 +84,8 @@ pub(super) async fn serve(
     if !clock::is_usable() {
         bail!("the clock of this machine shows a time before 1970 or after 9999; set it");
     }
-    let spool = open_spool(&settings.spool).await?;
-    let clock = ReceiptClock::after(spool.as_ref().and_then(Spool::newest_at_open));
+    let spools = open_spools(&settings.spool).await?;
+    let clock = ReceiptClock::after(spools.as_ref().and_then(Spools::newest_at_open));
 
     let pool = PgPoolOptions::new()
         .max_connections(settings.database.max_connections - MIN_CONNECTIONS + 1)
@@ -113,13 +114,13 @@ pub(super) async fn serve(
             let transaction_pooler = settings.database.transaction_pooler;
             Writer::new(pool.clone(), transaction_pooler, Arc::clone(&known_bookings_only)).counted_in(&writers)
         },
-        spool.clone(),
+        spools.clone(),
         Arc::clone(&metrics),
         Arc::clone(&is_prepared),
         stop.clone(),
         &mut tasks,
     );
-    let queue = inbox.level();
+    let queues = [Environment::Live, Environment::Test].map(|environment| (environment, inbox.level(environment)));
     let traces = Arc::new(Traces::start());
     warn_of_secrets_like_data(&settings);
     let secrets = Secrets::new(&settings.providers, settings.admin.token.clone(), None);
@@ -134,7 +135,7 @@ pub(super) async fn serve(
         traces: Arc::clone(&traces),
     });
     let is_stopping = Arc::new(AtomicBool::new(false));
-    let health = Health::new(pool.clone(), is_prepared, write_timeout, spool, Arc::clone(&is_stopping));
+    let health = Health::new(pool.clone(), is_prepared, write_timeout, spools, Arc::clone(&is_stopping));
     let bodies = Bodies::new(server.body_memory_bytes, server.body_limit_bytes, server.request_timeout);
     let endpoints = endpoints(&settings.providers, &metrics);
     let public = public_router(endpoints, &receiver, health.clone(), &bodies, &server);
@@ -156,7 +157,7 @@ pub(super) async fn serve(
     let observer = Observer {
         metrics,
         health: health.clone(),
-        queue,
+        queues,
         bodies,
         connections: Arc::clone(public_server.places()),
         writers,
@@ -208,15 +209,15 @@ fn end_of(task: Option<Result<anyhow::Result<()>, JoinError>>) -> anyhow::Error 
     }
 }
 
-async fn open_spool(settings: &SpoolSettings) -> anyhow::Result<Option<Spool>> {
+async fn open_spools(settings: &SpoolSettings) -> anyhow::Result<Option<Spools>> {
     let Some(directory) = settings.directory.clone() else {
         tracing::warn!("there is no spool (spool.directory): while the database is away, deliveries are refused");
         return Ok(None);
     };
     let max_bytes = settings.max_bytes;
-    let spool = spawn_blocking(move || Spool::open(&directory, max_bytes)).await??;
-    tracing::info!(records = spool.records(), "the spool is open");
-    Ok(Some(spool))
+    let spools = spawn_blocking(move || Spools::open(&directory, max_bytes)).await??;
+    tracing::info!(records = spools.records(), "the spool is open");
+    Ok(Some(spools))
 }
 
 /// Keeps small what waits to be counted.

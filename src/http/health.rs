@@ -11,7 +11,7 @@ use serde_json::json;
 use sqlx::PgPool;
 use tokio::{sync::Mutex, time::timeout};
 
-use crate::{spool::Spool, store::takes_writes};
+use crate::{spool::Spools, store::takes_writes};
 
 /// What was found out about the database counts for so long, whoever asks how often.
 const ASKED_FOR: Duration = Duration::from_millis(250);
@@ -23,8 +23,8 @@ pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(3);
 #[derive(Clone)]
 pub struct Health {
     database: Arc<Database>,
-    /// Takes deliveries while the database does not.
-    pub(super) spool: Option<Spool>,
+    /// Take deliveries while the database does not.
+    pub(super) spools: Option<Spools>,
     is_stopping: Arc<AtomicBool>,
 }
 
@@ -46,12 +46,12 @@ impl Health {
         pool: PgPool,
         is_prepared: Arc<AtomicBool>,
         timeout: Duration,
-        spool: Option<Spool>,
+        spools: Option<Spools>,
         is_stopping: Arc<AtomicBool>,
     ) -> Self {
         let timeout = timeout.min(LONGEST_WAIT);
         let database = Arc::new(Database { pool, is_prepared, timeout, answer: Mutex::new(None) });
-        Self { database, spool, is_stopping }
+        Self { database, spools, is_stopping }
     }
 
     /// The connections for everything that is no delivery.
@@ -59,12 +59,12 @@ impl Health {
         &self.database.pool
     }
 
-    /// Why a delivery cannot be made durable now, if so.
+    /// Why a live delivery cannot be made durable now, if so.
     async fn unready(&self) -> Option<&'static str> {
         if self.is_stopping.load(Ordering::Relaxed) {
             return Some("stopping");
         }
-        match &self.spool {
+        match self.spools.as_ref().map(|spools| &spools.live) {
             Some(spool) if spool.has_room().await => None,
             // what is in it goes first
             Some(spool) if !spool.is_empty() => Some("the spool is full, or its disk fails"),

@@ -8,11 +8,12 @@ use tokio::time::timeout;
 use super::{Bodies, Health, Places, health::LONGEST_WAIT};
 use crate::{
     clock,
-    inbox::Level,
-    metrics::{Metrics, Snapshot, SpoolSnapshot},
+    inbox::QueueLevel,
+    metrics::{EnvironmentSnapshot, Metrics, Snapshot, SpoolSnapshot},
     secrets::CurrentSecrets,
     spool::Spool,
     store::Connections,
+    ticket_event::Environment,
 };
 
 const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -23,8 +24,8 @@ pub struct Observer {
     pub metrics: Arc<Metrics>,
     /// Whether the service is ready.
     pub health: Health,
-    /// The queue.
-    pub queue: Level,
+    /// The queues.
+    pub queues: [(Environment, QueueLevel); 2],
     /// The memory for bodies.
     pub bodies: Bodies,
     /// The connections to the public listener.
@@ -44,16 +45,24 @@ impl Observer {
         let idle = pool.num_idle();
         let used = (pool.size() as usize).saturating_sub(idle);
         let (is_ready, is_database_up) = self.health.look().await;
-        let spool = match &self.health.spool {
-            Some(spool) => Some(look_at(spool).await),
-            None => None,
-        };
+        let mut environments = Vec::new();
+        for (environment, queue) in &self.queues {
+            let spool = self.health.spools.as_ref().map(|spools| spools.of(*environment));
+            environments.push(EnvironmentSnapshot {
+                environment: *environment,
+                queue: queue.deliveries(),
+                queue_memory: queue.bytes(),
+                spool: match spool {
+                    Some(spool) => Some(look_at(spool).await),
+                    None => None,
+                },
+            });
+        }
         Snapshot {
             routed: self.secrets.load().routed(),
-            queue: self.queue.read(),
             body_memory: self.bodies.memory(),
             connections: self.connections.read(),
-            spool,
+            environments,
             is_database_up,
             database_idle: idle + self.writers.idle(),
             database_used: used + self.writers.used(),

@@ -2,48 +2,57 @@
 
 use std::{sync::Arc, time::Instant};
 
-use tokio::{
-    sync::{Mutex, mpsc},
-    time::timeout,
-};
+use tokio::time::timeout;
 
-use super::{Shared, Waiting};
+use super::{
+    Lane, Shared,
+    queue::{Batches, Waiting},
+};
 use crate::{
     delivery::{Delivery, Receipt},
     store::Writer,
 };
 
 pub(super) struct Committer {
-    queue: Arc<Mutex<mpsc::Receiver<Waiting>>>,
+    batches: Arc<Batches>,
+    max_batch: usize,
+    lane: Arc<Lane>,
     writer: Writer,
     shared: Arc<Shared>,
 }
 
 impl Committer {
-    pub(super) fn new(queue: Arc<Mutex<mpsc::Receiver<Waiting>>>, writer: Writer, shared: Arc<Shared>) -> Self {
-        Self { queue, writer, shared }
+    pub(super) fn new(
+        batches: Arc<Batches>,
+        max_batch: usize,
+        lane: Arc<Lane>,
+        writer: Writer,
+        shared: Arc<Shared>,
+    ) -> Self {
+        Self { batches, max_batch, lane, writer, shared }
     }
 
     /// Runs until the queue is closed and empty.
     pub(super) async fn run(mut self) {
-        let max_batch = self.shared.settings.max_batch;
-        let mut batch = Vec::with_capacity(max_batch);
         let metrics = Arc::clone(&self.shared.metrics);
-        while self.queue.lock().await.recv_many(&mut batch, max_batch).await > 0 {
-            let taken = Instant::now();
-            for waiting in &batch {
-                metrics.phases.wait.record(taken - waiting.since);
+        loop {
+            let batch = self.batches.next(self.max_batch).await;
+            if batch.is_empty() {
+                return;
             }
+            let began = Instant::now();
             metrics.batch_size.record(batch.len() as f64);
-            let (deliveries, answers): (Vec<_>, Vec<_>) =
-                batch.drain(..).map(|waiting| (waiting.delivery, waiting.answer)).unzip();
+            let (deliveries, answers): (Vec<_>, Vec<_>) = batch
+                .into_iter()
+                .map(|Waiting { delivery, since, receipt, memory }| {
+                    metrics.phases.wait.record(began - since);
+                    (delivery, (receipt, memory))
+                })
+                .unzip();
             let receipts = self.make_durable(&deliveries).await;
-            metrics.phases.commit.record(taken.elapsed());
-            let Some(receipts) = receipts else {
-                // dropping the answers tells the callers
-                continue;
-            };
-            for (answer, receipt) in answers.into_iter().zip(receipts) {
+            metrics.phases.commit.record(began.elapsed());
+            // without any, dropping the answers tells the callers
+            for ((answer, _), receipt) in answers.into_iter().zip(receipts.into_iter().flatten()) {
                 // a caller that went away needs no answer
                 let _ = answer.send(receipt);
             }
@@ -51,7 +60,7 @@ impl Committer {
     }
 
     async fn make_durable(&mut self, deliveries: &[Delivery]) -> Option<Vec<Receipt>> {
-        let Some(spool) = &self.shared.spool else {
+        let Some(spool) = &self.lane.spool else {
             return self.write(deliveries).await;
         };
         if spool.is_empty()
@@ -59,8 +68,8 @@ impl Committer {
         {
             return Some(receipts);
         }
-        let _turn = self.shared.turn.lock().await;
-        match self.shared.spool.as_ref()?.append(deliveries).await {
+        let _turn = self.lane.turn.lock().await;
+        match self.lane.spool.as_ref()?.append(deliveries).await {
             Ok(()) => {
                 self.shared.metrics.spooled.increment(deliveries.len() as u64);
                 Some(vec![Receipt::Spooled; deliveries.len()])

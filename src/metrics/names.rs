@@ -7,6 +7,8 @@ pub(super) const PHASE_DURATION: &str = "ticket_webhooks_phase_duration_seconds"
 pub(super) const BATCH_SIZE: &str = "ticket_webhooks_batch_size";
 pub(super) const QUEUE_DELIVERIES: &str = "ticket_webhooks_queue_deliveries";
 pub(super) const QUEUE_CAPACITY: &str = "ticket_webhooks_queue_capacity";
+pub(super) const QUEUE_MEMORY: &str = "ticket_webhooks_queue_memory_bytes";
+pub(super) const QUEUE_MEMORY_LIMIT: &str = "ticket_webhooks_queue_memory_limit_bytes";
 pub(super) const BODY_MEMORY: &str = "ticket_webhooks_body_memory_bytes";
 pub(super) const BODY_MEMORY_LIMIT: &str = "ticket_webhooks_body_memory_limit_bytes";
 pub(super) const CONNECTIONS: &str = "ticket_webhooks_connections";
@@ -67,6 +69,8 @@ const COUNTERS: &[(&str, &str)] = &[
 const GAUGES: &[(&str, &str)] = &[
     (QUEUE_DELIVERIES, "Deliveries waiting for a batch."),
     (QUEUE_CAPACITY, "Deliveries that may wait for a batch; beyond it they are refused."),
+    (QUEUE_MEMORY, "Memory of deliveries that wait for a batch or are being written, in bytes."),
+    (QUEUE_MEMORY_LIMIT, "Memory that such deliveries may have, in bytes; beyond it they are refused."),
     (BODY_MEMORY, "Memory counted for bodies that are being taken in, beyond the first 16 KiB of each, in bytes."),
     (BODY_MEMORY_LIMIT, "Memory that bodies may have, in bytes (server.body_memory_bytes)."),
     (CONNECTIONS, "Open connections to the public listener."),

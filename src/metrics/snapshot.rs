@@ -5,20 +5,19 @@ use std::time::{Duration, SystemTime};
 use ::metrics::Gauge;
 
 use super::{Registry, names};
+use crate::ticket_event::Environment;
 
 /// How things stand.
 #[derive(Debug)]
 pub struct Snapshot {
     /// The providers that may deliver.
     pub routed: Vec<&'static str>,
-    /// Deliveries that wait for a batch, and how many may.
-    pub queue: (usize, usize),
     /// Bytes that count for bodies, and how many may.
     pub body_memory: (usize, usize),
     /// Connections to the public listener, and how many may be.
     pub connections: (usize, usize),
-    /// The spool, where there is one.
-    pub spool: Option<SpoolSnapshot>,
+    /// What each environment has for itself.
+    pub environments: Vec<EnvironmentSnapshot>,
     /// Whether Postgres takes writes.
     pub is_database_up: bool,
     /// Connections to Postgres that do nothing.
@@ -31,7 +30,20 @@ pub struct Snapshot {
     pub is_ready: bool,
 }
 
-/// How the spool stands.
+/// How an environment's queue and spool stand.
+#[derive(Debug)]
+pub struct EnvironmentSnapshot {
+    /// Which environment.
+    pub environment: Environment,
+    /// Deliveries that wait for a batch, and how many may.
+    pub queue: (usize, usize),
+    /// Bytes of those that wait or are being written, and how many may be.
+    pub queue_memory: (usize, usize),
+    /// The spool, where there is one.
+    pub spool: Option<SpoolSnapshot>,
+}
+
+/// How a spool stands.
 #[derive(Debug)]
 pub struct SpoolSnapshot {
     /// Deliveries in it.
@@ -46,19 +58,26 @@ pub struct SpoolSnapshot {
 
 /// The series for it.
 pub(super) struct Gauges {
-    queue: [Gauge; 2],
+    live: EnvironmentGauges,
+    test: EnvironmentGauges,
     body_memory: [Gauge; 2],
     connections: [Gauge; 2],
     spool_enabled: Gauge,
-    spool_records: Gauge,
-    spool_bytes: Gauge,
-    spool_limit: Gauge,
-    spool_oldest_age: Gauge,
     database_up: Gauge,
     database_idle: Gauge,
     database_used: Gauge,
     database_limit: Gauge,
     ready: Gauge,
+}
+
+/// Those of an environment.
+struct EnvironmentGauges {
+    queue: [Gauge; 2],
+    queue_memory: [Gauge; 2],
+    spool_records: Gauge,
+    spool_bytes: Gauge,
+    spool_limit: Gauge,
+    spool_oldest_age: Gauge,
 }
 
 impl Gauges {
@@ -68,14 +87,11 @@ impl Gauges {
         let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         gauge(names::START_TIME).set(since_1970.as_secs_f64());
         Self {
-            queue: [names::QUEUE_DELIVERIES, names::QUEUE_CAPACITY].map(gauge),
+            live: EnvironmentGauges::new(registry, Environment::Live),
+            test: EnvironmentGauges::new(registry, Environment::Test),
             body_memory: [names::BODY_MEMORY, names::BODY_MEMORY_LIMIT].map(gauge),
             connections: [names::CONNECTIONS, names::CONNECTIONS_LIMIT].map(gauge),
             spool_enabled: gauge(names::SPOOL_ENABLED),
-            spool_records: gauge(names::SPOOL_RECORDS),
-            spool_bytes: gauge(names::SPOOL_BYTES),
-            spool_limit: gauge(names::SPOOL_LIMIT),
-            spool_oldest_age: gauge(names::SPOOL_OLDEST_AGE),
             database_up: gauge(names::DATABASE_UP),
             database_idle: registry.gauge(names::DATABASE_CONNECTIONS, &[("state", "idle")]),
             database_used: registry.gauge(names::DATABASE_CONNECTIONS, &[("state", "used")]),
@@ -85,26 +101,51 @@ impl Gauges {
     }
 
     pub(super) fn set(&self, snapshot: &Snapshot) {
-        for ([level, limit], values) in [
-            (&self.queue, snapshot.queue),
-            (&self.body_memory, snapshot.body_memory),
-            (&self.connections, snapshot.connections),
-        ] {
+        for ([level, limit], values) in
+            [(&self.body_memory, snapshot.body_memory), (&self.connections, snapshot.connections)]
+        {
             level.set(values.0 as f64);
             limit.set(values.1 as f64);
         }
-        let spool = snapshot.spool.as_ref();
-        self.spool_enabled.set(f64::from(spool.is_some()));
-        self.spool_records.set(spool.map_or(0, |spool| spool.records) as f64);
-        self.spool_bytes.set(spool.map_or(0, |spool| spool.bytes) as f64);
-        self.spool_limit.set(spool.map_or(0, |spool| spool.max_bytes) as f64);
-        if let Some(oldest) = spool.map_or(Some(Duration::ZERO), |spool| spool.oldest) {
-            self.spool_oldest_age.set(oldest.as_secs_f64());
+        self.spool_enabled.set(f64::from(snapshot.environments.iter().any(|of| of.spool.is_some())));
+        for of_environment in &snapshot.environments {
+            match of_environment.environment {
+                Environment::Live => self.live.set(of_environment),
+                Environment::Test => self.test.set(of_environment),
+            }
         }
         self.database_up.set(f64::from(snapshot.is_database_up));
         self.database_idle.set(snapshot.database_idle as f64);
         self.database_used.set(snapshot.database_used as f64);
         self.database_limit.set(snapshot.database_limit as f64);
         self.ready.set(f64::from(snapshot.is_ready));
+    }
+}
+
+impl EnvironmentGauges {
+    fn new(registry: &Registry, environment: Environment) -> Self {
+        let gauge = |name| registry.gauge(name, &[("environment", environment.as_str())]);
+        Self {
+            queue: [names::QUEUE_DELIVERIES, names::QUEUE_CAPACITY].map(gauge),
+            queue_memory: [names::QUEUE_MEMORY, names::QUEUE_MEMORY_LIMIT].map(gauge),
+            spool_records: gauge(names::SPOOL_RECORDS),
+            spool_bytes: gauge(names::SPOOL_BYTES),
+            spool_limit: gauge(names::SPOOL_LIMIT),
+            spool_oldest_age: gauge(names::SPOOL_OLDEST_AGE),
+        }
+    }
+
+    fn set(&self, snapshot: &EnvironmentSnapshot) {
+        for ([level, limit], values) in [(&self.queue, snapshot.queue), (&self.queue_memory, snapshot.queue_memory)] {
+            level.set(values.0 as f64);
+            limit.set(values.1 as f64);
+        }
+        let spool = snapshot.spool.as_ref();
+        self.spool_records.set(spool.map_or(0, |spool| spool.records) as f64);
+        self.spool_bytes.set(spool.map_or(0, |spool| spool.bytes) as f64);
+        self.spool_limit.set(spool.map_or(0, |spool| spool.max_bytes) as f64);
+        if let Some(oldest) = spool.map_or(Some(Duration::ZERO), |spool| spool.oldest) {
+            self.spool_oldest_age.set(oldest.as_secs_f64());
+        }
     }
 }

@@ -268,11 +268,11 @@ async fn a_delivery_handed_in_again_is_found_also_where_the_first_revision_was_r
 
 /// What the booking callback says about a booking.
 fn callback(booking_ref: &str, remark: &str, received_at: OffsetDateTime) -> Delivery {
-    says(booking_ref, json!({"Remark": remark}), received_at)
+    says(booking_ref, &json!({"Remark": remark}), received_at)
 }
 
 /// The same with these members.
-fn says(booking_ref: &str, members: Value, received_at: OffsetDateTime) -> Delivery {
+fn says(booking_ref: &str, members: &Value, received_at: OffsetDateTime) -> Delivery {
     let callback = providers::by_name("booking_callback").unwrap();
     let mut text = (provider("booking_callback").delivery)("main", booking_ref);
     text.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());

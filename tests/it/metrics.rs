@@ -16,7 +16,7 @@ const README: &str = include_str!("../../README.md");
 const DELIVERIES: &str = "ticket_webhooks_deliveries_total";
 
 /// Those of this service; the process has its own.
-const NAMES: [&str; 30] = [
+const NAMES: [&str; 32] = [
     "ticket_webhooks_admin_authentication_failures_total",
     "ticket_webhooks_authentication_failures_total",
     "ticket_webhooks_batch_size",
@@ -34,6 +34,8 @@ const NAMES: [&str; 30] = [
     "ticket_webhooks_phase_duration_seconds",
     "ticket_webhooks_queue_capacity",
     "ticket_webhooks_queue_deliveries",
+    "ticket_webhooks_queue_memory_bytes",
+    "ticket_webhooks_queue_memory_limit_bytes",
     "ticket_webhooks_ready",
     "ticket_webhooks_revisions_total",
     "ticket_webhooks_spool_bytes",
@@ -94,7 +96,7 @@ async fn every_metric_is_there_from_the_start_and_explained_in_the_scrape_and_in
         ("database_connections_limit", 8.0),
         ("connections_limit", 2048.0),
         ("body_memory_limit_bytes", 67_108_864.0),
-        ("queue_capacity", 2048.0),
+        ("queue_capacity", 2048.0 + 256.0),
         ("spool_enabled", 0.0),
         ("spool_limit_bytes", 0.0),
     ] {

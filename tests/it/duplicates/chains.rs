@@ -22,7 +22,7 @@ async fn recorded(database: &Database, booking: &str) -> Vec<Value> {
 }
 
 fn said(booking: &str, word: &str, received_at: OffsetDateTime) -> Delivery {
-    says(booking, json!({"Status": word}), received_at)
+    says(booking, &json!({"Status": word}), received_at)
 }
 
 #[tokio::test]
