@@ -99,8 +99,8 @@ fn main() -> anyhow::Result<()> {
         for (turn, binary) in &binaries {
             eprintln!("attack {number}, {turn}");
             bench.binary.clone_from(binary);
-            bench.clean()?;
-            let made = attack(&mut bench).unwrap_or_else(|error| vec![Row::failed(*number, &error)]);
+            let made = bench.clean().and_then(|()| attack(&mut bench));
+            let made = made.unwrap_or_else(|error| vec![Row::failed(*number, &error)]);
             bench.server_is_there()?;
             rows.extend(made.into_iter().map(|row| (*turn, row)));
         }

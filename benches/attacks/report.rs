@@ -53,10 +53,17 @@ pub fn print(rows: &mut [(&str, Row)]) {
             Some(Loaded { p50, p99, refused, sent, memory, lost, .. }) => {
                 let lost = if *lost == 0 { String::new() } else { format!("**{lost} lost**; ") };
                 println!(
-                    "| {attack} | {turn} | {p50:.1} | {p99:.1} | {refused} of {sent} | {memory:.0} | {lost}{finding} |"
+                    "| {attack} | {turn} | {} | {} | {refused} of {sent} | {memory:.0} | {lost}{finding} |",
+                    milliseconds(*p50),
+                    milliseconds(*p99)
                 );
             }
             None => println!("| {attack} | {turn} | | | | | {finding} |"),
         }
     }
+}
+
+/// Where nothing was acknowledged there is no latency.
+fn milliseconds(latency: f64) -> String {
+    if latency.is_nan() { "none".to_owned() } else { format!("{latency:.1}") }
 }

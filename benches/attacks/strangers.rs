@@ -22,6 +22,9 @@ use crate::{
 
 const TRUST_ALL: (&str, &str) = ("TICKET_WEBHOOKS__SERVER__TRUSTED_PROXIES", "127.0.0.0/8");
 
+/// More than the 2,048 connections that a listener takes, as some find it full of others.
+const HELD: usize = 2_200;
+
 /// Heads with one byte of their bodies, held open.
 pub fn held_bodies(bench: &mut Bench) -> anyhow::Result<Vec<Row>> {
     let subject = bench.start(&[])?;
@@ -30,7 +33,7 @@ pub fn held_bodies(bench: &mut Bench) -> anyhow::Result<Vec<Row>> {
     let (loaded, (public, admin)) = bench.under_load(&subject, Live::Reconnecting, || {
         let (public, admin) = (Probe::start(subject.public, "/readyz"), Probe::start(subject.admin, "/readyz"));
         block_on(async {
-            let held = open(subject.public, 2048, 256, begun.as_bytes()).await;
+            let held = open(subject.public, HELD, 256, begun.as_bytes()).await;
             sleep(bench.duration).await;
             drop(held);
             Ok(())
@@ -39,7 +42,7 @@ pub fn held_bodies(bench: &mut Bench) -> anyhow::Result<Vec<Row>> {
     })?;
     let finding = format!("/readyz: public {}, admin {}", said_200(&public), said_200(&admin));
     let attack =
-        "4. 2,048 heads with one byte of body, held open from 8 addresses (a connection for each live delivery)";
+        "4. 2,200 heads with one byte of body, held open from 9 addresses (a connection for each live delivery)";
     Ok(vec![Row::loaded(attack, loaded, finding)])
 }
 
