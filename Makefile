@@ -1,7 +1,7 @@
 # The two commands for a fresh machine are `make dev` and `make test`: both install the PostgreSQL server programs where
 # they are missing. No server of the system is started or used.
 
-.PHONY: dev test torture fuzz lint deny bench bench-pure image up container-test alerts-test server-programs \
+.PHONY: dev test torture fuzz lint deny bench bench-pure attacks image up container-test alerts-test server-programs \
         clock-library
 
 dev: server-programs
@@ -29,6 +29,10 @@ fuzz:
 # make bench ARGS=--quick
 bench: server-programs
 	cargo bench --locked --bench throughput -- $(ARGS)
+
+# what strangers, a test account and one provider can do to the rest: make attacks ARGS="--before /path/to/another/binary"
+attacks: server-programs
+	cargo bench --locked --bench attacks -- $(ARGS)
 
 bench-pure:
 	cargo bench --locked --bench pure -- $(ARGS)

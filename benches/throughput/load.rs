@@ -4,7 +4,6 @@
 //! requests made in advance, and of an answer only the status and the end.
 
 use std::{
-    io,
     net::SocketAddr,
     sync::{
         Arc,
@@ -13,11 +12,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, bail};
-use memchr::memmem;
+use anyhow::Context;
 use tokio::{net::TcpStream, task::JoinSet};
 
-use crate::deliveries::Deliveries;
+use crate::{deliveries::Deliveries, wire};
 
 /// What to do.
 #[derive(Clone, Copy)]
@@ -100,10 +98,9 @@ async fn deliver(
     let mut answer = [0; 2048];
     let mut sent = Instant::now();
     while sent < until {
-        write(&stream, deliveries.next()).await?;
-        let is_accepted = read(&stream, &mut answer).await?;
+        let status = wire::status(wire::exchange(&stream, deliveries.next(), &mut answer).await?);
         let now = Instant::now();
-        if is_accepted {
+        if status == 200 {
             latencies.push(u32::try_from((now - sent).as_micros())?);
             acknowledged.fetch_add(1, Relaxed);
         } else {
@@ -112,43 +109,4 @@ async fn deliver(
         sent = now;
     }
     Ok((latencies, refused))
-}
-
-async fn write(stream: &TcpStream, mut request: &[u8]) -> io::Result<()> {
-    while !request.is_empty() {
-        match stream.try_write(request) {
-            Ok(written) => request = &request[written..],
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => stream.writable().await?,
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
-/// Reads one answer to its end; whether it is a 200.
-async fn read(stream: &TcpStream, buffer: &mut [u8]) -> anyhow::Result<bool> {
-    let mut filled = 0;
-    loop {
-        stream.readable().await?;
-        match stream.try_read(&mut buffer[filled..]) {
-            Ok(0) => bail!("the connection was closed under a delivery"),
-            Ok(read) => filled += read,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
-            Err(error) => return Err(error.into()),
-        }
-        let answer = &buffer[..filled];
-        if let Some(head) = memmem::find(answer, b"\r\n\r\n") {
-            let length = content_length(&answer[..head]).context("an answer without content-length")?;
-            if filled >= head + 4 + length {
-                return Ok(answer.starts_with(b"HTTP/1.1 200"));
-            }
-        }
-    }
-}
-
-fn content_length(head: &[u8]) -> Option<usize> {
-    const NAME: &[u8] = b"content-length: ";
-    let value = &head[memmem::find(head, NAME)? + NAME.len()..];
-    let digits = value.iter().take_while(|byte| byte.is_ascii_digit());
-    Some(digits.fold(0, |number, digit| number * 10 + usize::from(digit - b'0')))
 }

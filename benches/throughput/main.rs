@@ -9,15 +9,24 @@
 //! `make bench ARGS=--service` loads the service for half a minute and pgbench beside it: for a profiler to look at.
 
 /// The Postgres under it all.
+#[path = "../support/database.rs"]
 mod database;
-/// The requests.
+/// Requests made in advance.
+#[path = "../support/requests.rs"]
+mod requests;
+/// The server under load.
+#[path = "../support/service.rs"]
+mod service;
+/// HTTP over a connection.
+#[path = "../support/wire.rs"]
+mod wire;
+
+/// The requests of one connection.
 mod deliveries;
 /// The load generator.
 mod load;
 /// One load on one service: the figures, their check and their medians.
 mod measure;
-/// The server under load.
-mod service;
 
 /// What a delivery takes of the disk.
 mod bytes;
@@ -40,6 +49,10 @@ use std::{env, fs, path::PathBuf, time::Duration};
 use database::Server;
 use measure::Bench;
 
+/// Files of the write-ahead log, 16 MB each. A server that has been running for a while uses them again; a new one would
+/// make them during the measurements.
+const LOG_FILES: usize = 192;
+
 fn main() -> anyhow::Result<()> {
     if env::args().any(|argument| argument == single_insert::ARGUMENT) {
         return single_insert::serve();
@@ -53,6 +66,7 @@ fn main() -> anyhow::Result<()> {
         rounds: if is_quick { 1 } else { 3 },
         duration: Duration::from_secs(if is_quick { 1 } else { 4 }),
     };
+    fill_log(&bench.server)?;
     bench.server.create_database(measure::DATABASE)?;
     if env::args().any(|argument| argument == "--service") {
         contest::service_alone(&bench)?;
@@ -66,4 +80,11 @@ fn main() -> anyhow::Result<()> {
     bench.server.remove()?;
     report::print(&rounds, &bytes, &millions, outage.as_ref());
     Ok(())
+}
+
+fn fill_log(server: &Server) -> anyhow::Result<()> {
+    let next_file = "perform pg_logical_emit_message(false, '', ''), pg_switch_wal()";
+    let fill = format!("do $do$ begin for file in 1..{LOG_FILES} loop {next_file}; end loop; end $do$");
+    server.execute("postgres", &fill)?;
+    server.execute("postgres", "checkpoint")
 }

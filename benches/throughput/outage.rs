@@ -67,11 +67,11 @@ pub fn run(bench: &mut Bench) -> anyhow::Result<Option<Outage>> {
     bench.server.come_back()?;
     let back = Instant::now();
     let run = running.join().map_err(|_| anyhow::anyhow!("the load generator panicked"))??;
-    while bench.server.recorded(DATABASE)? < run.acknowledged && back.elapsed() < PATIENCE {
+    while bench.recorded(DATABASE)? < run.acknowledged && back.elapsed() < PATIENCE {
         sleep(Duration::from_millis(100));
     }
     let drained_after = back.elapsed();
-    let recorded = bench.server.recorded(DATABASE)?;
+    let recorded = bench.recorded(DATABASE)?;
     ensure!(
         recorded >= run.acknowledged && recorded <= run.acknowledged + run.refused,
         "{} deliveries were acknowledged, {} refused, {recorded} recorded",

@@ -16,7 +16,7 @@ use anyhow::{Context, bail};
 use serde_json::Value;
 use ticket_webhooks::providers::PROVIDERS;
 
-use crate::deliveries::credentials;
+use crate::requests::{Account, credentials};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -37,9 +37,14 @@ pub struct Cpu {
 }
 
 impl Service {
-    /// This service, with an account of every provider and these variables.
-    pub fn start(database_url: &str, log: &Path, variables: &[(&str, &str)]) -> anyhow::Result<Self> {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ticket-webhooks"));
+    /// This service, with these accounts of every provider and these variables. `command` runs the binary.
+    pub fn start(
+        mut command: Command,
+        accounts: &[Account],
+        database_url: &str,
+        log: &Path,
+        variables: &[(&str, &str)],
+    ) -> anyhow::Result<Self> {
         command.arg("serve").env_clear().env("DATABASE_URL", database_url);
         for (key, value) in
             [("PUBLIC_ADDRESS", "127.0.0.1:0"), ("ADMIN_ADDRESS", "127.0.0.1:0"), ("DRAIN_DELAY_MS", "0")]
@@ -47,10 +52,13 @@ impl Service {
             command.env(format!("TICKET_WEBHOOKS__SERVER__{key}"), value);
         }
         for provider in PROVIDERS {
-            let account = format!("TICKET_WEBHOOKS__PROVIDERS__{}__ACCOUNTS__BENCH", provider.name().to_uppercase());
-            command.env(format!("{account}__ENVIRONMENT"), "live");
-            for (credential, value) in provider.credentials().iter().zip(credentials(*provider)) {
-                command.env(format!("{account}__{}", credential.key.to_uppercase()), value);
+            let accounts_key = format!("TICKET_WEBHOOKS__PROVIDERS__{}__ACCOUNTS", provider.name().to_uppercase());
+            for account in accounts {
+                let key = format!("{accounts_key}__{}", account.name.to_uppercase());
+                command.env(format!("{key}__ENVIRONMENT"), account.environment);
+                for (credential, value) in provider.credentials().iter().zip(credentials(*provider, *account)) {
+                    command.env(format!("{key}__{}", credential.key.to_uppercase()), value);
+                }
             }
         }
         command.envs(variables.iter().copied());
@@ -64,7 +72,7 @@ impl Service {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let text = fs::read_to_string(log)?;
-            if let Some(address) = text.lines().find_map(public_address) {
+            if let Some(address) = logged_address(&text, "public.address") {
                 service.address = address;
                 return Ok(service);
             }
@@ -105,6 +113,7 @@ impl Drop for Service {
     }
 }
 
-fn public_address(line: &str) -> Option<SocketAddr> {
-    serde_json::from_str::<Value>(line).ok()?.get("public.address")?.as_str()?.parse().ok()
+/// The address that a line of the log holds under this key.
+pub fn logged_address(log: &str, key: &str) -> Option<SocketAddr> {
+    log.lines().find_map(|line| serde_json::from_str::<Value>(line).ok()?.get(key)?.as_str()?.parse().ok())
 }

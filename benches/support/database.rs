@@ -1,4 +1,4 @@
-//! The Postgres of this benchmark: durable, as production has it, and the same for all contestants.
+//! The Postgres of a benchmark: durable, as production has it, and the same for all contestants.
 
 use std::{fs, path::PathBuf};
 
@@ -22,10 +22,6 @@ const SETTINGS: &[(&str, &str)] = &[
     ("max_connections", "200"),
 ];
 
-/// Files of the write-ahead log, 16 MB each. A server that has been running for a while uses them again; a new one would
-/// make them during the measurements.
-const LOG_FILES: usize = 192;
-
 /// A server that can be away for a while.
 pub struct Server {
     options: Options,
@@ -41,15 +37,7 @@ impl Server {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let mut server = Self { options, running: None, runtime };
         server.come_back()?;
-        server.fill_log()?;
         Ok(server)
-    }
-
-    fn fill_log(&self) -> anyhow::Result<()> {
-        let next_file = "perform pg_logical_emit_message(false, '', ''), pg_switch_wal()";
-        let fill = format!("do $do$ begin for file in 1..{LOG_FILES} loop {next_file}; end loop; end $do$");
-        self.execute("postgres", &fill)?;
-        self.execute("postgres", "checkpoint")
     }
 
     /// Stops it, as for an upgrade; nothing is lost.
@@ -96,15 +84,6 @@ impl Server {
     /// Empties the table, and writes out what is left of the run before.
     pub fn empty(&self, database: &str) -> anyhow::Result<()> {
         self.execute(database, "truncate ticket_events, unprocessed_deliveries; checkpoint")
-    }
-
-    /// How many deliveries of the load generator are recorded, duplicates counted.
-    pub fn recorded(&self, database: &str) -> anyhow::Result<u64> {
-        let query = "select coalesce(sum(delivery_count), 0) from ticket_events
-            where provider in ('ticket_status_update', 'booking_callback', 'order_ticketed')
-            and environment = 'live' and booking_ref like 'BENCH-%'";
-        let count: i64 = self.with(database, async |pool| Ok(sqlx::query_scalar(query).fetch_one(&pool).await?))?;
-        Ok(u64::try_from(count)?)
     }
 
     /// Stops it and removes its files.

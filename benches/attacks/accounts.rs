@@ -1,0 +1,104 @@
+//! What one account does to the others, and to itself.
+
+use std::time::{Duration, Instant};
+
+use anyhow::ensure;
+use ticket_webhooks::providers::PROVIDERS;
+
+use crate::{
+    bench::{Bench, LIVE, Loaded, Subject, TEST},
+    bodies::provider,
+    client::{Answers, Flood},
+    live::Live,
+    report::Row,
+    requests::{NUMBER, Request, credentials},
+};
+
+/// How long draining may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Ever-differing revisions of one booking, compared with the same load on as many bookings: directly, and out of the
+/// spool.
+pub fn hot_booking(bench: &mut Bench) -> anyhow::Result<Vec<Row>> {
+    let subject = bench.start(&[])?;
+    let (different, many) = flooded(bench, &subject, bookings("MANY")?)?;
+    let (hot, one) = flooded(bench, &subject, revisions("HOT")?)?;
+    let finding = format!(
+        "the others' p50 {:.1} times that with different bookings ({:.1} ms), acknowledged {} instead of {}; one \
+         booking {:.0}/s, different ones {:.0}/s",
+        hot.p50 / different.p50,
+        different.p50,
+        hot.sent - hot.refused,
+        different.sent - different.refused,
+        one.rate(),
+        many.rate(),
+    );
+    let mut rows = vec![Row::loaded("3. revisions of one booking, 256 connections", hot, finding)];
+    drop(subject);
+
+    let different = drained(bench, bookings("MANY")?, "MANY")?;
+    let hot = drained(bench, revisions("HOT")?, "HOT")?;
+    let finding = format!("{hot}; different bookings {different}");
+    rows.push(Row::words(format!("3. {} revisions of one booking drained from the spool", bench.spooled), finding));
+    Ok(rows)
+}
+
+fn flooded(bench: &Bench, subject: &Subject, request: Request) -> anyhow::Result<(Loaded, Answers)> {
+    bench.under_load(subject, Live::Kept, || Flood::new(subject.public, 256, vec![request], bench.duration / 2).run())
+}
+
+/// What is received while Postgres is away is recorded when it is back: how fast.
+fn drained(bench: &mut Bench, request: Request, prefix: &str) -> anyhow::Result<String> {
+    bench.clean()?;
+    let subject = bench.start_with_spool(&[])?;
+    bench.server.go_away()?;
+    let at_most = bench.spooled;
+    let flood = Flood { at_most, ..Flood::new(subject.public, 128, vec![request], Duration::from_secs(20)) };
+    let spooled = flood.run()?;
+    bench.server.come_back()?;
+    ensure!(spooled.of(200) > 0, "nothing was spooled: {spooled}");
+    // the service looks for Postgres every few seconds
+    bench.wait_for_events(prefix, 1, PATIENCE)?;
+    let start = Instant::now();
+    let recorded = bench.wait_for_events(prefix, spooled.of(200), PATIENCE)?;
+    let seconds = start.elapsed().as_secs_f64();
+    let refused = spooled.all() - spooled.of(200);
+    let refused = if refused == 0 { String::new() } else { format!(" ({refused} not spooled)") };
+    Ok(if recorded >= spooled.of(200) {
+        format!("{recorded} in {seconds:.1} s{refused}")
+    } else {
+        format!("{recorded} of {} after {seconds:.0} s{refused}", spooled.of(200))
+    })
+}
+
+/// A test account as fast as it is answered.
+pub fn test_account(bench: &mut Bench) -> anyhow::Result<Vec<Row>> {
+    let booking_ref = format!("TEST-{NUMBER}");
+    let requests = PROVIDERS.iter().map(|provider| Request::sample(*provider, TEST, &booking_ref)).collect();
+    let subject = bench.start(&[])?;
+    let (loaded, answers) =
+        bench.under_load(&subject, Live::Kept, || Flood::new(subject.public, 200, requests, bench.duration).run())?;
+    let ratio = loaded.p50 / loaded.unloaded_p50;
+    let unloaded = loaded.unloaded_p50;
+    let finding = format!(
+        "live p50 {ratio:.1} times the unloaded one ({unloaded:.1} ms); test {:.0}/s; {answers}",
+        answers.rate()
+    );
+    Ok(vec![Row::loaded("5. a test account at full rate, 200 connections", loaded, finding)])
+}
+
+/// Each a booking of its own.
+fn bookings(prefix: &str) -> anyhow::Result<Request> {
+    Ok(Request::sample(provider("booking_callback")?, LIVE, &format!("{prefix}-{NUMBER}")))
+}
+
+/// All of one booking, with something new in each.
+fn revisions(prefix: &str) -> anyhow::Result<Request> {
+    let provider = provider("booking_callback")?;
+    let presented = credentials(provider, LIVE);
+    let presented: Vec<_> = presented.iter().map(String::as_str).collect();
+    let body = provider.sample(&presented, &format!("{prefix}-1")).body;
+    let differing = body.replace(r#""Remark":"Ticketed""#, &format!(r#""Remark":"Ticketed {NUMBER}""#));
+    ensure!(differing != body, "the sample has another remark");
+    Ok(Request::post(&provider.default_path(), &[], differing.as_bytes()))
+}

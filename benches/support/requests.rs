@@ -1,0 +1,66 @@
+//! Requests as they go over the wire, made in advance: from then on only the digits of a number in them change, so that
+//! making requests costs the cores which everything shares next to nothing.
+
+use memchr::memmem;
+use ticket_webhooks::providers::Provider;
+
+/// Stands in a request for the number that changes: as long as every number that takes its place.
+pub const NUMBER: &str = "000000000000";
+
+/// An account that every provider has in a benchmark.
+#[derive(Clone, Copy)]
+pub struct Account {
+    pub name: &'static str,
+    pub environment: &'static str,
+}
+
+/// A request, in which [`NUMBER`] may stand.
+#[derive(Clone)]
+pub struct Request {
+    bytes: Vec<u8>,
+    number_at: Option<usize>,
+}
+
+impl Request {
+    /// The provider's sample for a booking reference.
+    pub fn sample(provider: &dyn Provider, account: Account, booking_ref: &str) -> Self {
+        let credentials = credentials(provider, account);
+        let credentials: Vec<_> = credentials.iter().map(String::as_str).collect();
+        let sample = provider.sample(&credentials, booking_ref);
+        let headers: Vec<_> = sample.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        Self::post(&provider.default_path(), &headers, sample.body.as_bytes())
+    }
+
+    /// Any body.
+    pub fn post(path: &str, headers: &[(&str, &str)], body: &[u8]) -> Self {
+        let mut head = format!(
+            "POST {path} HTTP/1.1\r\nhost: webhooks.example.com\r\nuser-agent: bench\r\naccept: */*\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\n",
+            body.len()
+        );
+        for (name, value) in headers {
+            head += &format!("{name}: {value}\r\n");
+        }
+        head += "\r\n";
+        let bytes = [head.as_bytes(), body].concat();
+        Self { number_at: memmem::find(&bytes, NUMBER.as_bytes()), bytes }
+    }
+
+    /// The request with this number in it, where it has room for one.
+    pub fn numbered(&mut self, number: u64) -> &[u8] {
+        if let Some(at) = self.number_at {
+            let mut rest = number;
+            for digit in self.bytes[at..][..NUMBER.len()].iter_mut().rev() {
+                *digit = b"0123456789"[(rest % 10) as usize];
+                rest /= 10;
+            }
+        }
+        &self.bytes
+    }
+}
+
+/// What an account proves itself with, in the order of the provider's credentials.
+pub fn credentials(provider: &dyn Provider, account: Account) -> Vec<String> {
+    let keys = provider.credentials().iter().map(|credential| credential.key.replace('_', "-"));
+    keys.map(|key| format!("{}-{key}", account.name)).collect()
+}
