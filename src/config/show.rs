@@ -20,6 +20,8 @@ impl fmt::Display for Settings {
         writeln!(out, "head_timeout_ms = {}", server.head_timeout.as_millis())?;
         writeln!(out, "idle_timeout_ms = {}", server.idle_timeout.as_millis())?;
         writeln!(out, "request_timeout_ms = {}", server.request_timeout.as_millis())?;
+        writeln!(out, "body_grace_ms = {}", server.body_grace.as_millis())?;
+        writeln!(out, "body_min_bytes_per_second = {}", server.body_min_rate)?;
         writeln!(out, "drain_delay_ms = {}", server.drain_delay.as_millis())?;
         writeln!(out, "shutdown_timeout_ms = {}", server.shutdown_timeout.as_millis())?;
         writeln!(out, "trusted_proxies = {}", list(&server.trusted_proxies))?;

@@ -16,7 +16,7 @@ const README: &str = include_str!("../../README.md");
 const DELIVERIES: &str = "ticket_webhooks_deliveries_total";
 
 /// Those of this service; the process has its own.
-const NAMES: [&str; 30] = [
+const NAMES: [&str; 32] = [
     "ticket_webhooks_admin_authentication_failures_total",
     "ticket_webhooks_authentication_failures_total",
     "ticket_webhooks_batch_size",
@@ -25,7 +25,9 @@ const NAMES: [&str; 30] = [
     "ticket_webhooks_build_info",
     "ticket_webhooks_conflicts_total",
     "ticket_webhooks_connections",
+    "ticket_webhooks_connections_evicted_total",
     "ticket_webhooks_connections_limit",
+    "ticket_webhooks_connections_refused_total",
     "ticket_webhooks_database_connections",
     "ticket_webhooks_database_connections_limit",
     "ticket_webhooks_database_up",
