@@ -188,7 +188,8 @@ async fn what_is_being_made_durable_makes_room_for_nobody() {
     // as long as a body is on its way, its connection could still be closed
     let since = Instant::now();
     let normalized = "ticket_webhooks_phase_duration_seconds_count{phase=\"normalize\"} 3\n";
-    while !reqwest::get(format!("{}/metrics", service.admin)).await.unwrap().text().await.unwrap().contains(normalized) {
+    while !reqwest::get(format!("{}/metrics", service.admin)).await.unwrap().text().await.unwrap().contains(normalized)
+    {
         assert!(since.elapsed() < Duration::from_secs(20));
     }
     let (refused, _) = Wire::to(&service).rest();
