@@ -33,14 +33,17 @@ pub struct ServerSettings {
     /// have as many as there are.
     pub max_connections_per_address: usize,
     /// The time that the head of a request may take to arrive, from its first byte.
-    #[serde(rename = "head_timeout_ms", deserialize_with = "milliseconds")]
-    pub head_timeout: Duration,
+    #[serde(rename = "header_read_timeout_ms", deserialize_with = "milliseconds")]
+    pub header_read_timeout: Duration,
     /// The time that a connection may be idle.
     #[serde(rename = "idle_timeout_ms", deserialize_with = "milliseconds")]
     pub idle_timeout: Duration,
-    /// The time that a body may take to arrive, and an answer to be taken.
-    #[serde(rename = "request_timeout_ms", deserialize_with = "milliseconds")]
-    pub request_timeout: Duration,
+    /// The time that a body may take to arrive.
+    #[serde(rename = "body_read_timeout_ms", deserialize_with = "milliseconds")]
+    pub body_read_timeout: Duration,
+    /// The time that a client may leave an answer where it is.
+    #[serde(rename = "response_write_timeout_ms", deserialize_with = "milliseconds")]
+    pub response_write_timeout: Duration,
     /// The time in which a body may be as slow as it is.
     #[serde(rename = "body_grace_ms", deserialize_with = "milliseconds")]
     pub body_grace: Duration,
@@ -85,10 +88,11 @@ impl Default for ServerSettings {
             body_memory_bytes: 64 * 1024 * 1024,
             max_connections: 2048,
             max_connections_per_address: 256,
-            head_timeout: Duration::from_secs(10),
+            header_read_timeout: Duration::from_secs(10),
             // longer than most load balancers keep idle connections: one that is closed under a request is a delivery lost
             idle_timeout: Duration::from_secs(75),
-            request_timeout: Duration::from_secs(10),
+            body_read_timeout: Duration::from_secs(10),
+            response_write_timeout: Duration::from_secs(10),
             body_grace: Duration::from_secs(3),
             body_min_rate: NonZeroU64::new(1024).expect("it is not 0"),
             drain_delay: Duration::from_secs(5),

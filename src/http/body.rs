@@ -88,7 +88,7 @@ impl BodyReader {
             decompressed: half(),
             units,
             limit: settings.body_limit_bytes,
-            timeout: settings.request_timeout,
+            timeout: settings.body_read_timeout,
             grace: settings.body_grace,
             min_rate: settings.body_min_rate.get(),
         }

@@ -88,9 +88,9 @@ impl Limits {
             connections_per_site: per_address.saturating_mul(SITE_CONNECTIONS),
             proxies: settings.trusted_proxies.clone(),
             spares_proxies: is_public,
-            header_read_timeout: settings.head_timeout,
+            header_read_timeout: settings.header_read_timeout,
             idle_timeout: settings.idle_timeout,
-            write_timeout: settings.request_timeout,
+            write_timeout: settings.response_write_timeout,
             min_rate: settings.body_min_rate.get(),
         }
     }

@@ -10,7 +10,8 @@ use ticket_webhooks::lifecycle::raise_open_file_limit;
 
 use crate::support::{Answer, Command, Database, PROVIDERS, Provider, Service, Wire, provider, settings};
 
-const TIMEOUT: (&str, &str) = ("TICKET_WEBHOOKS__SERVER__REQUEST_TIMEOUT_MS", "60000");
+const TIMEOUT: (&str, &str) = ("TICKET_WEBHOOKS__SERVER__BODY_READ_TIMEOUT_MS", "60000");
+const ANSWER: (&str, &str) = ("TICKET_WEBHOOKS__SERVER__RESPONSE_WRITE_TIMEOUT_MS", "60000");
 const PROXIES: &str = "TICKET_WEBHOOKS__SERVER__TRUSTED_PROXIES";
 const CONNECTIONS: &str = "TICKET_WEBHOOKS__SERVER__MAX_CONNECTIONS";
 const GRACE: &str = "TICKET_WEBHOOKS__SERVER__BODY_GRACE_MS";
@@ -103,7 +104,9 @@ async fn assert_gets_through(variables: &[(&str, &str)]) {
     println!(
         "{opened} connections of one byte each; p99 of deliveries, /readyz, /readyz of the admin listener: {took:?}"
     );
-    assert!(took.iter().all(|took| *took < Duration::from_secs(2)), "{took:?}");
+    // a debug build shares the machine with all other tests
+    let most = Duration::from_secs(if cfg!(debug_assertions) { 5 } else { 1 });
+    assert!(took.iter().all(|took| *took < most), "{took:?}");
     let page = page().await;
     assert_eq!(value(&page, "ticket_webhooks_connections_refused_total{listener=\"public\"}"), 0.0);
 }
@@ -188,7 +191,7 @@ async fn a_discarded_body_has_no_permit_and_an_end() {
 #[tokio::test]
 async fn answers_that_are_not_taken_make_room() {
     let database = Database::new().await;
-    let service = Service::start(&database, &[TIMEOUT, (CONNECTIONS, "8")]).await;
+    let service = Service::start(&database, &[ANSWER, (CONNECTIONS, "8")]).await;
     let mut held = Vec::new();
     let requests = b"GET /livez HTTP/1.1\r\nhost: test\r\n\r\n".repeat(600_000);
     for n in 0..8 {
@@ -196,9 +199,9 @@ async fn answers_that_are_not_taken_make_room() {
         wire.send_what_is_taken(&requests);
         held.push(wire);
     }
-    let delivery = |n: usize| (PROVIDERS[n].delivery)("main", "B1").to_string();
-    for n in 0..3 {
-        timed(&service.public, Some((&PROVIDERS[n], delivery(n)))).await;
+    for provider in &PROVIDERS {
+        let body = (provider.delivery)("main", "B1").to_string();
+        timed(&service.public, Some((provider, body))).await;
     }
 }
 

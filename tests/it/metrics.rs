@@ -125,7 +125,7 @@ async fn deliveries_are_counted_by_environment_and_by_what_became_of_them() {
         &database,
         &[
             ("TICKET_WEBHOOKS__PROVIDERS__ORDER_TICKETED__UNKNOWN_BOOKING", "reject"),
-            ("TICKET_WEBHOOKS__SERVER__REQUEST_TIMEOUT_MS", "400"),
+            ("TICKET_WEBHOOKS__SERVER__BODY_READ_TIMEOUT_MS", "400"),
         ],
     )
     .await;

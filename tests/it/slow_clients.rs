@@ -7,9 +7,10 @@ use tokio::task::JoinSet;
 
 use crate::support::{Command, Database, PROVIDERS, Service, Wire, settings};
 
-const HEAD: (&str, &str) = ("TICKET_WEBHOOKS__SERVER__HEAD_TIMEOUT_MS", "500");
+const HEAD: (&str, &str) = ("TICKET_WEBHOOKS__SERVER__HEADER_READ_TIMEOUT_MS", "500");
 const IDLE: &str = "TICKET_WEBHOOKS__SERVER__IDLE_TIMEOUT_MS";
-const REQUEST: &str = "TICKET_WEBHOOKS__SERVER__REQUEST_TIMEOUT_MS";
+const REQUEST: &str = "TICKET_WEBHOOKS__SERVER__BODY_READ_TIMEOUT_MS";
+const ANSWER: &str = "TICKET_WEBHOOKS__SERVER__RESPONSE_WRITE_TIMEOUT_MS";
 const CONNECTIONS: &str = "TICKET_WEBHOOKS__SERVER__MAX_CONNECTIONS";
 
 const ALIVE: &[u8] = b"GET /livez HTTP/1.1\r\nhost: test\r\n\r\n";
@@ -92,7 +93,7 @@ async fn an_idle_connection_is_closed_after_its_time() {
 #[tokio::test]
 async fn who_does_not_take_the_answers_is_hung_up_on() {
     let database = Database::new().await;
-    let service = Service::start(&database, &[(REQUEST, "500"), (IDLE, "600000")]).await;
+    let service = Service::start(&database, &[(ANSWER, "500"), (IDLE, "600000")]).await;
     let mut wire = Wire::from([127, 0, 0, 1], &service).await;
     let requests = ALIVE.repeat(100);
     // what the first deliveries take stays taken
