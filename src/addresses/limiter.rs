@@ -64,9 +64,11 @@ impl ClientLimiter {
     /// It is one too many, of the client or of its /48; the time until there may be another.
     pub fn check(&self, client: IpAddr) -> Result<(), Duration> {
         let prefix = ClientPrefix::of(client);
-        // what a client has too many of does not count against its neighbours
-        self.check_one(&self.clients, prefix)?;
-        prefix.site().map_or(Ok(()), |site| self.check_one(&self.sites, site))
+        // first, so that no /48 fills the slots of all clients
+        if let Some(site) = prefix.site() {
+            self.check_one(&self.sites, site)?;
+        }
+        self.check_one(&self.clients, prefix)
     }
 
     fn check_one(

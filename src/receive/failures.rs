@@ -118,9 +118,9 @@ mod tests {
         // 48, and what it grows by in the seconds that this takes
         assert!((40..100).contains(&heard), "{heard}");
         assert!((40..100).contains(&lines), "{lines}");
-        // the table has room for others
+        // other networks are not counted with it
         let others = (2..100).filter(|site| !is_too_often(&failures, client(*site, 0))).count();
-        assert!(others > 90 || heard == 0, "{others}");
+        assert!(others > 80, "{others}");
     }
 
     #[test]
