@@ -16,6 +16,12 @@ use std::{
 /// A connection that is younger, or whose request is, goes after all others: what it sends may be on its way.
 const PROTECTED: u64 = 1_000_000;
 
+/// The same of one that has sent nothing yet: a head follows within a round trip.
+const PROTECTED_SILENT: u64 = 250_000;
+
+/// A client that sent a request so lately is about to send the next one on the same connection, as likely as not.
+const RECENT: u64 = 5_000_000;
+
 /// Waits for the first byte of a head.
 const IDLE: u8 = 0;
 /// Has begun a head.
@@ -40,6 +46,8 @@ pub(super) enum Rank {
     Delivering(u64),
     /// Its first second has not passed.
     Young(u64),
+    /// Has had a request lately.
+    Recent(u64),
 }
 
 /// What a connection is doing. Times are in microseconds since it began.
@@ -171,9 +179,10 @@ impl ConnectionState {
         let age = age_since(self.since.load(Relaxed));
         match phase {
             IDLE if may_idle => None,
-            IDLE if self.had_request.load(Relaxed) => Some(Rank::Idle(oldest_first(age))),
+            IDLE if !self.had_request.load(Relaxed) && age >= PROTECTED_SILENT => Some(Rank::Silent(oldest_first(age))),
+            IDLE if self.had_request.load(Relaxed) && age < RECENT => Some(Rank::Recent(oldest_first(age))),
             HEAD | BODY | IDLE if age < PROTECTED => Some(Rank::Young(oldest_first(age))),
-            IDLE => Some(Rank::Silent(oldest_first(age))),
+            IDLE => Some(Rank::Idle(oldest_first(age))),
             HEAD | BODY => {
                 let received = self.received().saturating_sub(self.received_before.load(Relaxed));
                 let rate = received.saturating_mul(1_000_000) / age;
@@ -208,6 +217,7 @@ mod tests {
         let silent = ConnectionState::new();
         let idle = owing(100);
         idle.waits_for_head();
+        assert!(matches!(idle.rank_after(1, false), Some(Rank::Recent(_))));
         let ranks = [&slowest, &slow, &silent, &idle, &fast].map(|state| state.rank_after(10, false).unwrap());
         assert!(ranks.is_sorted(), "{ranks:?}");
         assert!(matches!(
