@@ -17,25 +17,46 @@ pub use self::limiter::{ClientLimiter, SLOTS};
 const MAPPED: u8 = 96;
 
 /// The addresses that belong to one client as a rule, and are counted as one: an IPv4 address, or the 64 bits of IPv6
-/// that every customer of a provider has for nothing.
+/// that every customer of a provider has for nothing. Many of the latter come together: see [`Self::site`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Block(IpAddr);
+pub struct ClientPrefix {
+    address: IpAddr,
+    length: u8,
+}
 
-impl Block {
-    /// The block that an address is in.
+impl ClientPrefix {
+    /// The prefix that an address is counted under.
     pub fn of(address: IpAddr) -> Self {
-        Self(match address.to_canonical() {
-            IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (!0 << 64)).into(),
-            address @ IpAddr::V4(_) => address,
-        })
+        match address.to_canonical() {
+            IpAddr::V6(address) => Self::of_bits(address, 64),
+            address @ IpAddr::V4(_) => Self { address, length: 32 },
+        }
+    }
+
+    /// The /48 around a /64: what a customer gets who asks for more. An IPv4 address has none.
+    pub fn site(&self) -> Option<Self> {
+        match self.address {
+            IpAddr::V6(address) => Some(Self::of_bits(address, 48)),
+            IpAddr::V4(_) => None,
+        }
+    }
+
+    /// It, and what is around it.
+    pub fn all(&self) -> impl Iterator<Item = Self> + use<> {
+        std::iter::once(*self).chain(self.site())
+    }
+
+    fn of_bits(address: Ipv6Addr, length: u8) -> Self {
+        let address = Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << (128 - length))).into();
+        Self { address, length }
     }
 }
 
-impl fmt::Display for Block {
+impl fmt::Display for ClientPrefix {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
+        match self.address {
             IpAddr::V4(address) => write!(formatter, "{address}"),
-            IpAddr::V6(address) => write!(formatter, "{address}/64"),
+            IpAddr::V6(address) => write!(formatter, "{address}/{}", self.length),
         }
     }
 }
@@ -61,13 +82,16 @@ mod tests {
 
     #[test]
     fn a_client_of_ipv6_has_64_bits_of_its_own() {
-        let block = |address: &str| Block::of(address.parse().unwrap());
-        assert_eq!(block("2001:db8:1:2::1"), block("2001:db8:1:2:ffff:ffff:ffff:ffff"));
-        assert_ne!(block("2001:db8:1:2::1"), block("2001:db8:1:3::1"));
-        assert_ne!(block("192.0.2.1"), block("192.0.2.2"));
-        assert_eq!(block("192.0.2.1"), block("::ffff:192.0.2.1"));
-        assert_eq!(block("2001:db8:1:2::1").to_string(), "2001:db8:1:2::/64");
-        assert_eq!(block("::ffff:192.0.2.1").to_string(), "192.0.2.1");
+        let prefix = |address: &str| ClientPrefix::of(address.parse().unwrap());
+        assert_eq!(prefix("2001:db8:1:2::1"), prefix("2001:db8:1:2:ffff:ffff:ffff:ffff"));
+        assert_ne!(prefix("2001:db8:1:2::1"), prefix("2001:db8:1:3::1"));
+        assert_ne!(prefix("192.0.2.1"), prefix("192.0.2.2"));
+        assert_eq!(prefix("192.0.2.1"), prefix("::ffff:192.0.2.1"));
+        assert_eq!(prefix("2001:db8:1:2::1").to_string(), "2001:db8:1:2::/64");
+        assert_eq!(prefix("2001:db8:1:2::1").site(), prefix("2001:db8:1:3::1").site());
+        assert_eq!(prefix("2001:db8:1:2::1").site().unwrap().to_string(), "2001:db8:1::/48");
+        assert_eq!(prefix("192.0.2.1").site(), None);
+        assert_eq!(prefix("::ffff:192.0.2.1").to_string(), "192.0.2.1");
     }
 
     #[test]

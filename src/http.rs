@@ -3,22 +3,26 @@
 mod admin;
 mod body;
 mod client_address;
+mod connection_limiter;
+mod connection_state;
 mod error;
+mod header_timer;
 mod health;
+mod limits;
 mod metrics;
-mod patience;
-mod places;
 mod public;
 mod request_id;
 mod server;
+mod stream;
 mod unrouted;
 
 pub use self::{
     admin::admin_router,
-    body::Bodies,
+    body::BodyReader,
+    connection_limiter::ConnectionLimiter,
     health::Health,
+    limits::{Limits, TooFewFiles},
     metrics::Observer,
-    places::{Limits, Places},
     public::public_router,
     server::Server,
 };

@@ -32,24 +32,18 @@ impl Signals {
     }
 }
 
-/// Raises the limit for open files to so many, as far as the system lets it. Many systems start a process with 1024,
-/// which is meant for programs that know no better: a service that has no file left accepts no connection.
-pub fn allow_open_files(needed: u64) {
+/// Raises the limit for open files as far as the system lets it, and says how many may be open; `None` for any number.
+/// Many systems start a process with 1024, which is meant for programs that know no better.
+pub fn raise_open_file_limit() -> Option<u64> {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let is_enough = |limit: Option<u64>| limit.is_none_or(|limit| limit >= needed);
-    if is_enough(current) {
-        return;
+    if current != maximum
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
+    {
+        tracing::warn!(%error, "the limit for open files could not be raised");
     }
-    let wanted = if is_enough(maximum) { Some(needed) } else { maximum };
-    let raised = setrlimit(Resource::Nofile, Rlimit { current: wanted, maximum });
-    if raised.is_err() || !is_enough(wanted) {
-        tracing::warn!(
-            needed,
-            allowed = getrlimit(Resource::Nofile).current,
-            "fewer files may be open than server.max_connections needs: raise the limit (ulimit -n), or lower the key"
-        );
-    }
+    getrlimit(Resource::Nofile).current
 }
+
 /// SIGHUP: asks the service to read its configuration anew.
 pub struct Hangups(Signal);
 

@@ -53,6 +53,19 @@ pub struct Metrics {
     pub admin_authentication_failures: Counter,
     /// `POST` requests that led nowhere.
     pub unrouted: Counter,
+    /// Of the public listener.
+    pub public_connections: ConnectionMetrics,
+    /// Of the admin listener.
+    pub admin_connections: ConnectionMetrics,
+}
+
+/// What happened to the connections of a listener when they ran short.
+#[derive(Clone)]
+pub struct ConnectionMetrics {
+    /// Closed to make room.
+    pub evicted: Counter,
+    /// Refused.
+    pub refused: Counter,
 }
 
 /// How long each part of the way of a delivery takes, in seconds.
@@ -86,6 +99,10 @@ impl Metrics {
         let process = metrics_process::Collector::default();
         ::metrics::with_local_recorder(&registry.0, || process.describe());
         let started = Instant::now();
+        let connections = |listener| ConnectionMetrics {
+            evicted: registry.counter(names::CONNECTIONS_EVICTED, &[("listener", listener)]),
+            refused: registry.counter(names::CONNECTIONS_REFUSED, &[("listener", listener)]),
+        };
         let phase = |phase| registry.histogram(names::PHASE_DURATION, &[("phase", phase)]);
         Ok(Self {
             gauges: Gauges::new(&registry),
@@ -107,6 +124,8 @@ impl Metrics {
             drained: registry.counter(names::SPOOL_DRAINED, &[]),
             admin_authentication_failures: registry.counter(names::ADMIN_AUTHENTICATION_FAILURES, &[]),
             unrouted: registry.counter(names::UNROUTED, &[]),
+            public_connections: connections("public"),
+            admin_connections: connections("admin"),
             process,
             registry,
             handle,

@@ -23,9 +23,9 @@ use super::LIKE_DATA;
 use crate::{
     clock::{self, ReceiptClock},
     config::{ConfigError, MIN_CONNECTIONS, ProviderSettings, Settings, SpoolSettings, UnknownBooking},
-    http::{Bodies, Health, Limits, Observer, Server, admin_router, public_router},
+    http::{BodyReader, Health, Limits, Observer, Server, admin_router, public_router},
     inbox::{self, Inbox},
-    lifecycle::{Hangups, Signals, allow_open_files, keep_memory_private},
+    lifecycle::{Hangups, Signals, keep_memory_private, raise_open_file_limit},
     metrics::Metrics,
     receive::{Endpoint, Failures, Receiver},
     secrets::{CurrentSecrets, Secrets},
@@ -38,8 +38,8 @@ use crate::{
 /// Under full load there are a few ten thousand measurements in it.
 const TIDY_PAUSE: Duration = Duration::from_millis(100);
 
-/// Open files beside the connections: listeners, the spool, the runtime's own, connections that are about to go.
-const OTHER_FILES: u64 = 256;
+/// Open files beside connections: standard streams, the runtime's own, the spool, `/proc`, name look-ups.
+const OTHER_FILES: u64 = 24;
 
 /// Receive deliveries: the service
 #[derive(Debug, clap::Args)]
@@ -80,7 +80,9 @@ pub(super) async fn serve(
     // no secret may outlive its use: what is needed to the end is kept without them
     let (server, write_timeout) = (settings.server.clone(), settings.database.write_timeout);
     let max_database_connections = settings.database.max_connections;
-    allow_open_files(2 * server.max_connections as u64 + u64::from(max_database_connections) + OTHER_FILES);
+    let other_files = u64::from(max_database_connections) + OTHER_FILES;
+    let files = raise_open_file_limit().map(|files| files.saturating_sub(other_files));
+    let [public_limits, admin_limits] = Limits::within(&server, files)?;
     if !clock::is_usable() {
         bail!("the clock of this machine shows a time before 1970 or after 9999; set it");
     }
@@ -136,7 +138,7 @@ pub(super) async fn serve(
     });
     let is_stopping = Arc::new(AtomicBool::new(false));
     let health = Health::new(pool.clone(), is_prepared, write_timeout, spools, Arc::clone(&is_stopping));
-    let bodies = Bodies::new(server.body_memory_bytes, server.body_limit_bytes, server.request_timeout);
+    let bodies = BodyReader::new(&server);
     let endpoints = endpoints(&settings.providers, &metrics);
     let public = public_router(endpoints, &receiver, health.clone(), &bodies, &server);
     // from now on the public listener alone holds the inbox, which ends with it
@@ -148,18 +150,19 @@ pub(super) async fn serve(
             Ok(())
         });
     }
-    let bind = async |key: &str, address| {
-        Server::bind(address, Limits::new(&server)).await.with_context(|| format!("{key}: cannot listen on {address}"))
+    let bind = async |key: &str, address, limits, metrics| {
+        Server::bind(address, limits, metrics).await.with_context(|| format!("{key}: cannot listen on {address}"))
     };
-    let public_server = bind("server.public_address", server.public_address).await?;
-    let admin_server = bind("server.admin_address", server.admin_address).await?;
+    let (of_public, of_admin) = (metrics.public_connections.clone(), metrics.admin_connections.clone());
+    let public_server = bind("server.public_address", server.public_address, public_limits, of_public).await?;
+    let admin_server = bind("server.admin_address", server.admin_address, admin_limits, of_admin).await?;
     let public_address = public_server.address();
     let observer = Observer {
         metrics,
         health: health.clone(),
         queues,
         bodies,
-        connections: Arc::clone(public_server.places()),
+        connections: Arc::clone(public_server.connections()),
         writers,
         max_database_connections,
         secrets: Arc::clone(&secrets),

@@ -2,7 +2,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    num::NonZeroU32,
+    num::{NonZeroU32, NonZeroU64},
     time::Duration,
 };
 
@@ -26,19 +26,30 @@ pub struct ServerSettings {
     pub body_limit_bytes: usize,
     /// What all bodies that are being taken in may have of the memory, in bytes. Beyond it deliveries are refused.
     pub body_memory_bytes: usize,
-    /// The most connections to either listener at once. Beyond it an idle one makes room, or the new one is refused.
+    /// The most connections to the public listener at once. Beyond it the slowest or an idle one makes room, or the new
+    /// one is refused.
     pub max_connections: usize,
-    /// The most of them from one address, or from one /64 of IPv6; trusted proxies have as many as there are.
+    /// The most of them from one address, or from one /64 of IPv6, and four times as many from a /48; trusted proxies
+    /// have as many as there are.
     pub max_connections_per_address: usize,
     /// The time that the head of a request may take to arrive, from its first byte.
-    #[serde(rename = "head_timeout_ms", deserialize_with = "milliseconds")]
-    pub head_timeout: Duration,
+    #[serde(rename = "header_read_timeout_ms", deserialize_with = "milliseconds")]
+    pub header_read_timeout: Duration,
     /// The time that a connection may be idle.
     #[serde(rename = "idle_timeout_ms", deserialize_with = "milliseconds")]
     pub idle_timeout: Duration,
-    /// The time that a body may take to arrive, and an answer to be taken.
-    #[serde(rename = "request_timeout_ms", deserialize_with = "milliseconds")]
-    pub request_timeout: Duration,
+    /// The time that a body may take to arrive.
+    #[serde(rename = "body_read_timeout_ms", deserialize_with = "milliseconds")]
+    pub body_read_timeout: Duration,
+    /// The time that a client may leave an answer where it is.
+    #[serde(rename = "response_write_timeout_ms", deserialize_with = "milliseconds")]
+    pub response_write_timeout: Duration,
+    /// The time in which a body may be as slow as it is.
+    #[serde(rename = "body_grace_ms", deserialize_with = "milliseconds")]
+    pub body_grace: Duration,
+    /// The bytes a second that a body must bring on average beyond that.
+    #[serde(rename = "body_min_bytes_per_second")]
+    pub body_min_rate: NonZeroU64,
     /// How long the service goes on accepting after it was asked to stop, so that the load balancer notices.
     #[serde(rename = "drain_delay_ms", deserialize_with = "milliseconds")]
     pub drain_delay: Duration,
@@ -51,8 +62,8 @@ pub struct ServerSettings {
     /// Which of the two.
     #[serde(deserialize_with = "forwarded_header")]
     pub forwarded_header: ForwardedHeader,
-    /// How often authentication may fail from one address, or from one /64 of IPv6, before a failure is answered with
-    /// 429. What authenticates is never refused.
+    /// How often authentication may fail from one address, or from one /64 of IPv6 (a /48 has 16 times that), before a
+    /// failure is answered with 429. What authenticates is never refused.
     pub authentication_failures_per_minute: NonZeroU32,
 }
 
@@ -77,10 +88,13 @@ impl Default for ServerSettings {
             body_memory_bytes: 64 * 1024 * 1024,
             max_connections: 2048,
             max_connections_per_address: 256,
-            head_timeout: Duration::from_secs(10),
+            header_read_timeout: Duration::from_secs(10),
             // longer than most load balancers keep idle connections: one that is closed under a request is a delivery lost
             idle_timeout: Duration::from_secs(75),
-            request_timeout: Duration::from_secs(10),
+            body_read_timeout: Duration::from_secs(10),
+            response_write_timeout: Duration::from_secs(10),
+            body_grace: Duration::from_secs(3),
+            body_min_rate: NonZeroU64::new(1024).expect("it is not 0"),
             drain_delay: Duration::from_secs(5),
             shutdown_timeout: Duration::from_secs(25),
             trusted_proxies: Vec::new(),

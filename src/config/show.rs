@@ -17,9 +17,12 @@ impl fmt::Display for Settings {
         writeln!(out, "body_memory_bytes = {}", server.body_memory_bytes)?;
         writeln!(out, "max_connections = {}", server.max_connections)?;
         writeln!(out, "max_connections_per_address = {}", server.max_connections_per_address)?;
-        writeln!(out, "head_timeout_ms = {}", server.head_timeout.as_millis())?;
+        writeln!(out, "header_read_timeout_ms = {}", server.header_read_timeout.as_millis())?;
         writeln!(out, "idle_timeout_ms = {}", server.idle_timeout.as_millis())?;
-        writeln!(out, "request_timeout_ms = {}", server.request_timeout.as_millis())?;
+        writeln!(out, "body_read_timeout_ms = {}", server.body_read_timeout.as_millis())?;
+        writeln!(out, "response_write_timeout_ms = {}", server.response_write_timeout.as_millis())?;
+        writeln!(out, "body_grace_ms = {}", server.body_grace.as_millis())?;
+        writeln!(out, "body_min_bytes_per_second = {}", server.body_min_rate)?;
         writeln!(out, "drain_delay_ms = {}", server.drain_delay.as_millis())?;
         writeln!(out, "shutdown_timeout_ms = {}", server.shutdown_timeout.as_millis())?;
         writeln!(out, "trusted_proxies = {}", list(&server.trusted_proxies))?;

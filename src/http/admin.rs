@@ -1,19 +1,13 @@
 //! The operators' listener: health and metrics for anyone who reaches it, everything else behind the bearer token.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    num::NonZeroU32,
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::IpAddr, num::NonZeroU32, sync::Arc, time::Duration};
 
 use axum::{
     Extension, Router,
-    extract::{ConnectInfo, State},
+    extract::State,
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::Response,
 };
-use governor::Quota;
 use secrecy::ExposeSecret;
 
 use super::{
@@ -23,16 +17,17 @@ use super::{
     health::Health,
     metrics,
     metrics::Observer,
+    server::Peer,
 };
 use crate::{
-    addresses::{Block, ClientLimiter},
+    addresses::{ClientLimiter, ClientPrefix},
     config::ServerSettings,
     credentials::Digest,
     metrics::Metrics,
     secrets::CurrentSecrets,
 };
 
-/// Wrong or missing tokens of one client, a minute; what is beyond is answered 429 and not logged. The right token is
+/// Wrong or missing tokens of one client, a minute (see [`ClientLimiter`]); what is beyond is answered 429 and not logged. The right token is
 /// never refused.
 const FAILURES: NonZeroU32 = NonZeroU32::new(10).expect("it is not 0");
 
@@ -55,21 +50,17 @@ pub fn admin_router(
         secrets,
         proxies: Proxies::new(settings),
         metrics: Arc::clone(&observer.metrics),
-        failures: ClientLimiter::new(Quota::per_minute(FAILURES)),
+        failures: ClientLimiter::new(FAILURES),
     };
     let rest = Router::new().fallback(guarded).with_state(Arc::new(guard));
     health::routes(health).merge(metrics::routes(observer)).fallback_service(rest)
 }
 
-async fn guarded(
-    State(guard): State<Arc<Guard>>,
-    Extension(ConnectInfo(peer)): Extension<ConnectInfo<SocketAddr>>,
-    headers: HeaderMap,
-) -> Response {
+async fn guarded(State(guard): State<Arc<Guard>>, Extension(peer): Extension<Peer>, headers: HeaderMap) -> Response {
     if guard.is_right(&headers) {
         return error(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path", &headers);
     }
-    match guard.failed(guard.proxies.client(peer.ip(), &headers)) {
+    match guard.failed(guard.proxies.client(peer.address.ip(), &headers)) {
         Ok(()) => {
             let message = "the bearer token of the configuration's [admin] section is needed";
             let mut response = error(StatusCode::UNAUTHORIZED, "unauthenticated", message, &headers);
@@ -98,7 +89,7 @@ impl Guard {
     fn failed(&self, client: IpAddr) -> Result<(), Duration> {
         self.metrics.admin_authentication_failures.increment(1);
         self.failures.check(client)?;
-        tracing::warn!(client.address = %Block::of(client), "the admin token was missing or wrong");
+        tracing::warn!(client.address = %ClientPrefix::of(client), "the admin token was missing or wrong");
         Ok(())
     }
 }

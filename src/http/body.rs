@@ -1,12 +1,20 @@
-//! Reading bodies: in a bounded time, of a bounded size each, and of a bounded size together.
+//! Reading bodies: in a bounded time, at a least rate, of a bounded size each, and of a bounded size together.
 //!
 //! Only bytes that have arrived are counted, so that clients which announce much and send nothing take nothing away from
 //! the others. The first [`FREE`] bytes of each body are not counted: they are bounded by the number of connections, and
 //! as nearly all deliveries are smaller, nobody who sends many large bodies slowly keeps one of these out. What bodies
 //! become when they are decompressed is counted apart from what arrives, for the same reason: a body must have arrived to
 //! be decompressed, and is then dealt with at once.
+//!
+//! A body has a grace period, and beyond it the time that its bytes take at the least rate. A body that is there as a
+//! whole is never too slow.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    pin::{Pin, pin},
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
@@ -14,13 +22,25 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::Body as _;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::timeout,
+    time::{Instant, sleep_until, timeout},
 };
 
-use crate::{providers::Outcome, receive::is_compressed};
+use super::{connection_limiter::ConnectionPermit, connection_state::ConnectionState};
+use crate::{config::ServerSettings, providers::Outcome, receive::is_compressed};
 
-/// A client that sends more than this beyond what was read may miss its answer.
-const DISCARDED_BYTES: usize = 64 * 1024 * 1024;
+/// How long the rest of a body that nobody needs may take while the connection has its permit: it is in one packet with
+/// the head as a rule.
+const SKIP_TIME: Duration = Duration::from_millis(20);
+
+/// The most bytes of it.
+const SKIP_BYTES: usize = 64 * 1024;
+
+/// How long a connection without a permit may go on sending: a client that is answered before it has sent all would miss
+/// its answer if the connection was closed at once.
+const LINGER_TIME: Duration = Duration::from_secs(2);
+
+/// The most bytes that it may send.
+const LINGER_BYTES: usize = 16 * 1024 * 1024;
 
 /// The bytes of each body that count for nothing.
 const FREE: usize = 16 * 1024;
@@ -28,9 +48,9 @@ const FREE: usize = 16 * 1024;
 /// The unit in which memory is given out, in bytes.
 const UNIT: usize = 1024;
 
-/// What all listeners' bodies may take of the memory.
+/// Reads bodies, all of which together may take so much of the memory.
 #[derive(Clone)]
-pub struct Bodies {
+pub struct BodyReader {
     arriving: Arc<Semaphore>,
     decompressed: Arc<Semaphore>,
     /// Of each of the two.
@@ -38,28 +58,40 @@ pub struct Bodies {
     /// The largest body, in bytes, compressed or not.
     limit: usize,
     /// The time in which one must arrive.
-    patience: Duration,
+    timeout: Duration,
+    /// The time in which it may be as slow as it is.
+    grace: Duration,
+    /// Bytes a second, from then on.
+    min_rate: u64,
 }
 
 /// A body, and the memory that it counts for.
-pub(super) struct Whole {
+pub(super) struct CollectedBody {
     pub(super) bytes: Bytes,
-    pub(super) memory: Memory,
+    pub(super) memory: BodyMemory,
 }
 
 /// What a body has of the memory, until this is dropped.
 #[derive(Default)]
-pub(super) struct Memory {
+pub(super) struct BodyMemory {
     arriving: Option<OwnedSemaphorePermit>,
     decompressed: Option<OwnedSemaphorePermit>,
 }
 
-impl Bodies {
+impl BodyReader {
     /// Nothing of the memory is taken yet.
-    pub fn new(memory_bytes: usize, limit: usize, patience: Duration) -> Self {
-        let units = (memory_bytes / 2).div_ceil(UNIT).min(Semaphore::MAX_PERMITS);
+    pub fn new(settings: &ServerSettings) -> Self {
+        let units = (settings.body_memory_bytes / 2).div_ceil(UNIT).min(Semaphore::MAX_PERMITS);
         let half = || Arc::new(Semaphore::new(units));
-        Self { arriving: half(), decompressed: half(), units, limit, patience }
+        Self {
+            arriving: half(),
+            decompressed: half(),
+            units,
+            limit: settings.body_limit_bytes,
+            timeout: settings.body_read_timeout,
+            grace: settings.body_grace,
+            min_rate: settings.body_min_rate.get(),
+        }
     }
 
     /// The bytes that count for bodies, and how many may.
@@ -68,51 +100,106 @@ impl Bodies {
         ((2 * self.units - free) * UNIT, 2 * self.units * UNIT)
     }
 
-    /// The body as it came over the wire.
-    pub(super) async fn read(&self, body: &mut Body) -> Result<Whole, Outcome> {
-        timeout(self.patience, self.collect(body)).await.unwrap_or(Err(Outcome::TimedOut))
+    /// The body as it came over the wire of this connection, which may have to make room meanwhile.
+    pub(super) async fn read(&self, body: &mut Body, connection: &ConnectionState) -> Result<CollectedBody, Outcome> {
+        let start = Instant::now();
+        connection.body_begun(start.into_std());
+        let collected = self.collect(body, connection, start).await;
+        if collected.is_ok() {
+            connection.is_recording();
+        } else {
+            connection.is_answering();
+        }
+        collected
     }
 
-    async fn collect(&self, body: &mut Body) -> Result<Whole, Outcome> {
+    async fn collect(
+        &self,
+        body: &mut Body,
+        connection: &ConnectionState,
+        start: Instant,
+    ) -> Result<CollectedBody, Outcome> {
         // what is announced to be too large is not waited for
         if body.size_hint().lower() > self.limit as u64 {
             return Err(Outcome::TooLarge(self.limit));
         }
-        let mut whole = Whole { bytes: Bytes::new(), memory: Memory::default() };
+        let mut collected = CollectedBody { bytes: Bytes::new(), memory: BodyMemory::default() };
         let mut several = BytesMut::new();
-        while let Some(frame) = body.frame().await {
+        let mut length = 0;
+        // looked at again when it has passed: what arrives costs no timer
+        let mut deadline = pin!(sleep_until(self.deadline(start, 0)));
+        loop {
+            let frame = std::future::poll_fn(|context| {
+                if let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(context) {
+                    return Poll::Ready(Ok(frame));
+                }
+                while deadline.as_mut().poll(context).is_ready() {
+                    let later = self.deadline(start, length);
+                    if later <= Instant::now() {
+                        return Poll::Ready(Err(Outcome::TimedOut));
+                    }
+                    deadline.as_mut().reset(later);
+                }
+                if connection.is_evicted() { Poll::Ready(Err(Outcome::TimedOut)) } else { Poll::Pending }
+            });
+            let Some(frame) = frame.await? else { break };
             let cut_off = |_| Outcome::Malformed("the body could not be read to its end".to_owned());
             let Ok(data) = frame.map_err(cut_off)?.into_data() else { continue };
-            let length = whole.bytes.len() + several.len() + data.len();
+            length += data.len();
             if length > self.limit {
                 return Err(Outcome::TooLarge(self.limit));
             }
-            take(&self.arriving, &mut whole.memory.arriving, length.saturating_sub(FREE))?;
+            take(&self.arriving, &mut collected.memory.arriving, length.saturating_sub(FREE))?;
             // as a rule there is only one frame, which needs no copy
-            if several.is_empty() && whole.bytes.is_empty() {
-                whole.bytes = data;
+            if several.is_empty() && collected.bytes.is_empty() {
+                collected.bytes = data;
             } else {
-                several.extend_from_slice(&std::mem::take(&mut whole.bytes));
+                several.extend_from_slice(&std::mem::take(&mut collected.bytes));
                 several.extend_from_slice(&data);
             }
         }
         if !several.is_empty() {
-            whole.bytes = several.freeze();
+            collected.bytes = several.freeze();
         }
-        if is_compressed(&whole.bytes) {
-            take(&self.decompressed, &mut whole.memory.decompressed, self.limit)?;
+        if is_compressed(&collected.bytes) {
+            take(&self.decompressed, &mut collected.memory.decompressed, self.limit)?;
         }
-        Ok(whole)
+        Ok(collected)
     }
 
-    /// Takes in what nobody needs, while the answer is on its way: a connection that is closed under a client that still
-    /// sends is reset, and the answer is lost with it.
-    pub(super) fn discard(&self, body: Body) {
-        tokio::spawn(timeout(self.patience, async move {
-            let mut rest = Limited::new(body, DISCARDED_BYTES);
-            while let Some(Ok(_)) = rest.frame().await {}
-        }));
+    /// When a body of which so many bytes have arrived must be there.
+    fn deadline(&self, start: Instant, received: usize) -> Instant {
+        let at_min_rate = Duration::from_secs(received as u64) / u32::try_from(self.min_rate).unwrap_or(u32::MAX);
+        start + self.timeout.min(self.grace + at_min_rate)
     }
+}
+
+/// Takes in what nobody needs; `false` when the connection has to end with the answer. A connection that is closed under
+/// a client that still sends is reset, and the answer is lost with it: so the rest is discarded while the answer is on
+/// its way, without a permit.
+pub(super) async fn discard(mut body: Body, connection: &Arc<ConnectionPermit>) -> bool {
+    if connection.state().is_evicted() {
+        return false;
+    }
+    let skipped = timeout(SKIP_TIME, drain(&mut body, SKIP_BYTES)).await;
+    if skipped == Ok(true) {
+        return true;
+    }
+    if connection.linger() {
+        tokio::spawn(timeout(LINGER_TIME, async move { drain(&mut body, LINGER_BYTES).await }));
+    }
+    false
+}
+
+/// Whether it came to its end within so many bytes.
+async fn drain(body: &mut Body, bytes: usize) -> bool {
+    let mut rest = Limited::new(body, bytes);
+    while let Some(frame) = rest.frame().await {
+        if frame.is_err() {
+            return false;
+        }
+    }
+    true
 }
 
 /// Makes `held` cover so many bytes. When there is no memory left, it is better to say so at once.

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use axum::{Router, extract::State, http::header, response::IntoResponse, routing::get};
 use tokio::time::timeout;
 
-use super::{Bodies, Health, Places, health::LONGEST_WAIT};
+use super::{BodyReader, ConnectionLimiter, Health, health::LONGEST_WAIT};
 use crate::{
     clock,
     inbox::QueueLevel,
@@ -27,9 +27,9 @@ pub struct Observer {
     /// The queues.
     pub queues: [(Environment, QueueLevel); 2],
     /// The memory for bodies.
-    pub bodies: Bodies,
+    pub bodies: BodyReader,
     /// The connections to the public listener.
-    pub connections: Arc<Places>,
+    pub connections: Arc<ConnectionLimiter>,
     /// The connections to Postgres that only write, and how many there may be in all.
     pub writers: Connections,
     /// The most connections to Postgres.

@@ -1,10 +1,10 @@
 //! The public listener: the providers' webhooks and health, nothing else.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Instant};
+use std::{convert::Infallible, sync::Arc, time::Instant};
 
 use axum::{
     Extension, Router,
-    extract::{ConnectInfo, Request, State},
+    extract::{Request, State},
     http::{
         HeaderValue, Method, Uri, header,
         request::Parts,
@@ -17,7 +17,14 @@ use hyper::body::Body as _;
 use tower::{Service, ServiceExt, service_fn};
 
 use super::{
-    body::Bodies, client_address::Proxies, error::retry_after, health, health::Health, request_id, unrouted::Unrouted,
+    body::{BodyReader, discard},
+    client_address::Proxies,
+    error::retry_after,
+    health,
+    health::Health,
+    request_id,
+    server::Peer,
+    unrouted::Unrouted,
 };
 use crate::{
     config::{ServerSettings, plain_path},
@@ -32,7 +39,7 @@ const RETRY_AFTER: HeaderValue = HeaderValue::from_static("30");
 struct Webhook {
     endpoint: Endpoint,
     receiver: Arc<Receiver>,
-    bodies: Bodies,
+    bodies: BodyReader,
     /// Where it leads while the provider has no account.
     unrouted: Arc<Unrouted>,
 }
@@ -42,7 +49,7 @@ pub fn public_router(
     endpoints: Vec<(String, Endpoint)>,
     receiver: &Arc<Receiver>,
     health: Health,
-    bodies: &Bodies,
+    bodies: &BodyReader,
     settings: &ServerSettings,
 ) -> Router {
     let secrets = Arc::clone(&receiver.secrets);
@@ -78,15 +85,11 @@ fn plain_uri(uri: &Uri) -> Option<Uri> {
     Uri::from_parts(parts).ok()
 }
 
-async fn deliver(
-    State(webhook): State<Arc<Webhook>>,
-    Extension(ConnectInfo(peer)): Extension<ConnectInfo<SocketAddr>>,
-    request: Request,
-) -> Response {
+async fn deliver(State(webhook): State<Arc<Webhook>>, Extension(peer): Extension<Peer>, request: Request) -> Response {
     let start = Instant::now();
     let Webhook { endpoint, receiver, bodies, unrouted } = &*webhook;
     if !receiver.has_accounts(endpoint.provider) {
-        return unrouted.answer(peer, request.method(), request.uri(), request.headers());
+        return unrouted.answer(peer.address, request.method(), request.uri(), request.headers());
     }
     // all that is not named here goes now: any part of a head would keep the whole buffer it came in
     let (Parts { method, headers, .. }, mut body) = request.into_parts();
@@ -94,28 +97,30 @@ async fn deliver(
     // is taken until the delivery is answered
     let mut memory = None;
     let outcome = if method == Method::POST {
-        let is_from_proxy = unrouted.proxies.contain(peer.ip());
+        let is_from_proxy = unrouted.proxies.contain(peer.address.ip());
         let origin = Origin {
             id: request_id::logged(&headers, is_from_proxy, &receiver.secrets).into(),
             trace: TraceContext::of(&headers, |text| receiver.secrets.load().redactor.knows(text)),
-            client: unrouted.proxies.client(peer.ip(), &headers),
+            client: unrouted.proxies.client(peer.address.ip(), &headers),
             start,
         };
         let read = async {
-            let whole = bodies.read(&mut body).await?;
-            memory = Some(whole.memory);
-            Ok(whole.bytes)
+            let collected = bodies.read(&mut body, peer.connection.state()).await?;
+            memory = Some(collected.memory);
+            Ok(collected.bytes)
         };
         receiver.receive(endpoint, receive::Request { headers, origin }, read).await
     } else {
         Outcome::MethodNotAllowed
     };
     drop(memory);
+    peer.connection.state().is_answering();
+    let mut answer = answer(endpoint.provider, &outcome);
     // who waits to be asked for the body has not begun to send it
-    if !body.is_end_stream() && !is_waiting {
-        bodies.discard(body);
+    if !body.is_end_stream() && !is_waiting && !discard(body, &peer.connection).await {
+        answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    answer(endpoint.provider, &outcome)
+    answer
 }
 
 fn answer(provider: &dyn Provider, outcome: &Outcome) -> Response {
@@ -138,8 +143,8 @@ fn answer(provider: &dyn Provider, outcome: &Outcome) -> Response {
 
 async fn not_found(
     State(unrouted): State<Arc<Unrouted>>,
-    Extension(ConnectInfo(peer)): Extension<ConnectInfo<SocketAddr>>,
+    Extension(peer): Extension<Peer>,
     request: Request,
 ) -> Response {
-    unrouted.answer(peer, request.method(), request.uri(), request.headers())
+    unrouted.answer(peer.address, request.method(), request.uri(), request.headers())
 }

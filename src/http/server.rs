@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, body::Body, extract::ConnectInfo, http::Request};
+use axum::{Router, body::Body, http::Request};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::{rt::TokioIo, server::graceful::GracefulShutdown};
 use serde_json::json;
@@ -24,11 +24,13 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::{
-    patience::{Patience, Wire},
-    places::{Limits, Place, Places},
+    connection_limiter::{ConnectionLimiter, ConnectionPermit},
+    header_timer::HeaderReadTimer,
+    limits::Limits,
     request_id,
+    stream::TimeoutStream,
 };
-use crate::clock;
+use crate::{clock, metrics::ConnectionMetrics, telemetry::OnceAMinute};
 
 /// The largest head of a request, in bytes; the most headers are hyper's 100.
 const HEAD_LIMIT: usize = 16 * 1024;
@@ -44,7 +46,14 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
-    places: Arc<Places>,
+    connections: Arc<ConnectionLimiter>,
+}
+
+/// The other end of a request's connection.
+#[derive(Clone)]
+pub(super) struct Peer {
+    pub(super) address: SocketAddr,
+    pub(super) connection: Arc<ConnectionPermit>,
 }
 
 impl Server {
@@ -53,15 +62,15 @@ impl Server {
     /// # Errors
     ///
     /// The address is in use, or not one of this machine.
-    pub async fn bind(address: SocketAddr, limits: Limits) -> io::Result<Self> {
+    pub async fn bind(address: SocketAddr, limits: Limits, metrics: ConnectionMetrics) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
-        Ok(Self { listener, address, places: Arc::new(Places::new(limits)) })
+        Ok(Self { listener, address, connections: Arc::new(ConnectionLimiter::new(limits, metrics)) })
     }
 
-    /// The connections.
-    pub fn places(&self) -> &Arc<Places> {
-        &self.places
+    /// The permits for its connections.
+    pub fn connections(&self) -> &Arc<ConnectionLimiter> {
+        &self.connections
     }
 
     /// Where it listens.
@@ -71,23 +80,23 @@ impl Server {
 
     /// Serves until `stop`, then closes the listener and waits for the requests in flight. Every request has an id.
     pub async fn serve(self, router: Router, stop: CancellationToken) -> anyhow::Result<()> {
-        let graceful = GracefulShutdown::new();
-        let places = self.places;
+        let (graceful, accept_failed) = (GracefulShutdown::new(), OnceAMinute::default());
+        let connections = self.connections;
         while let Some(accepted) = stop.run_until_cancelled(self.listener.accept()).await {
             match accepted {
                 Ok((stream, _)) if !clock::is_usable() => refuse(&stream, "the clock of this machine is wrong"),
-                Ok((stream, peer)) => match places.take(peer.ip()) {
-                    Ok(place) => serve_connection(stream, peer, place, router.clone(), &graceful),
+                Ok((stream, peer)) => match connections.acquire(peer.ip()).await {
+                    Ok(permit) => serve_connection(stream, peer, permit, router.clone(), &graceful),
                     Err(why) => refuse(&stream, why),
                 },
                 Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
+                    if accept_failed.due().is_some() {
+                        tracing::warn!(%error, "a connection could not be accepted");
+                    }
+                    // as a rule too many files are open
+                    connections.make_room();
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
-            }
-            if places.are_taken() {
-                // who makes room needs a moment to go
-                tokio::task::yield_now().await;
             }
         }
         drop(self.listener);
@@ -109,13 +118,27 @@ fn refuse(stream: &TcpStream, why: &str) {
     let _ = stream.try_write(answer.as_bytes());
 }
 
-fn serve_connection(stream: TcpStream, peer: SocketAddr, place: Place, router: Router, graceful: &GracefulShutdown) {
+fn serve_connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    permit: ConnectionPermit,
+    router: Router,
+    graceful: &GracefulShutdown,
+) {
     // answers are small: waiting to fill a packet only delays them
     let _ = stream.set_nodelay(true);
-    let is_proxy = place.limits().is_proxy(peer.ip());
+    let state = Arc::clone(permit.state());
+    let permit = Arc::new(permit);
+    let limits = permit.limits();
+    let is_proxy = limits.is_proxy(peer.ip());
+    let mut http = http1::Builder::new();
+    http.timer(HeaderReadTimer { state: Arc::clone(&state), timeout: limits.header_read_timeout });
+    // a client that has said all it has to say may close its side and still wait for the answer
+    http.header_read_timeout(limits.idle_timeout).max_buf_size(READ_LIMIT).max_header_size(HEAD_LIMIT).half_close(true);
+    let stream = TimeoutStream::new(stream, Arc::clone(&state), limits.write_timeout);
     let service = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
-        request.extensions_mut().insert(ConnectInfo(peer));
+        request.extensions_mut().insert(Peer { address: peer, connection: Arc::clone(&permit) });
         let id = request_id::assign(request.headers_mut(), is_proxy);
         let answer = router.clone().oneshot(request);
         // not a layer: each that is added to a router costs every request an allocation or two
@@ -125,22 +148,18 @@ fn serve_connection(stream: TcpStream, peer: SocketAddr, place: Place, router: R
             Ok::<_, Infallible>(answer)
         }
     });
-    let limits = place.limits();
-    let mut http = http1::Builder::new();
-    http.timer(Patience { visit: Arc::clone(place.visit()), head: limits.head_timeout });
-    // a client that has said all it has to say may close its side and still wait for the answer
-    http.header_read_timeout(limits.idle_timeout).max_buf_size(READ_LIMIT).max_header_size(HEAD_LIMIT).half_close(true);
-    let wire = Wire::new(stream, Arc::clone(place.visit()), limits.answer_timeout);
-    let mut connection = Box::pin(graceful.watch(http.serve_connection(TokioIo::new(wire), service)));
+    let mut connection = Box::pin(graceful.watch(http.serve_connection(TokioIo::new(stream), service)));
     // hyper writes the date whenever it is polled, and panics where HTTP has no word for it
-    let connection = poll_fn(move |context| match clock::is_usable() {
-        true => connection.as_mut().poll(context),
-        false => Poll::Ready(Ok(())),
+    let connection = poll_fn(move |context| {
+        state.wake_by(context.waker());
+        match clock::is_usable() {
+            true => connection.as_mut().poll(context),
+            false => Poll::Ready(Ok(())),
+        }
     });
     tokio::spawn(async move {
         if let Err(error) = connection.await {
             tracing::debug!(%error, client.address = %peer.ip(), "connection ended");
         }
-        drop(place);
     });
 }

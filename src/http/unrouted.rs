@@ -32,7 +32,7 @@ impl Unrouted {
             secrets,
             proxies,
             metrics,
-            lines: ClientLimiter::new(Quota::per_minute(NonZeroU32::MIN)),
+            lines: ClientLimiter::new(NonZeroU32::MIN),
             all_lines: RateLimiter::direct(Quota::per_minute(LINES)),
         }
     }

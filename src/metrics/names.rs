@@ -13,6 +13,8 @@ pub(super) const BODY_MEMORY: &str = "ticket_webhooks_body_memory_bytes";
 pub(super) const BODY_MEMORY_LIMIT: &str = "ticket_webhooks_body_memory_limit_bytes";
 pub(super) const CONNECTIONS: &str = "ticket_webhooks_connections";
 pub(super) const CONNECTIONS_LIMIT: &str = "ticket_webhooks_connections_limit";
+pub(super) const CONNECTIONS_EVICTED: &str = "ticket_webhooks_connections_evicted_total";
+pub(super) const CONNECTIONS_REFUSED: &str = "ticket_webhooks_connections_refused_total";
 pub(super) const REVISIONS: &str = "ticket_webhooks_revisions_total";
 pub(super) const CONFLICTS: &str = "ticket_webhooks_conflicts_total";
 pub(super) const WARNINGS: &str = "ticket_webhooks_warnings_total";
@@ -62,6 +64,8 @@ const COUNTERS: &[(&str, &str)] = &[
         "Requests to the admin listener with a missing or wrong token, those for health and metrics aside.",
     ),
     (UNROUTED, "POST requests to the public listener at a path that is no provider's: one may have a wrong URL."),
+    (CONNECTIONS_EVICTED, "Connections that were asked to make room for others, the slowest first, by listener."),
+    (CONNECTIONS_REFUSED, "Connections that were answered 503 because there were too many, by listener."),
     (SPOOL_SPOOLED, "Deliveries synced to the spool because Postgres did not take them."),
     (SPOOL_DRAINED, "Deliveries moved from the spool to Postgres."),
 ];
@@ -74,7 +78,10 @@ const GAUGES: &[(&str, &str)] = &[
     (BODY_MEMORY, "Memory counted for bodies that are being taken in, beyond the first 16 KiB of each, in bytes."),
     (BODY_MEMORY_LIMIT, "Memory that bodies may have, in bytes (server.body_memory_bytes)."),
     (CONNECTIONS, "Open connections to the public listener."),
-    (CONNECTIONS_LIMIT, "Connections that the public listener takes at once (server.max_connections)."),
+    (
+        CONNECTIONS_LIMIT,
+        "Connections that the public listener takes at once: server.max_connections, or what the limit for open files allows.",
+    ),
     (SPOOL_ENABLED, "Whether there is a spool (spool.directory): 1 or 0."),
     (SPOOL_RECORDS, "Deliveries in the spool."),
     (SPOOL_BYTES, "Bytes of deliveries in the spool."),

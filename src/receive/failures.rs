@@ -1,7 +1,7 @@
 //! Failed authentication: what it costs who fails often.
 //!
-//! Failures are counted for each address (of IPv6: for each /64). Beyond the limit a failure is answered with "too many"
-//! and the time after which another one is heard. It is the answer to a failure that changes and nothing else: whoever
+//! Failures are counted for each address (of IPv6: for each /64, and for each /48 with a larger limit). Beyond the limit a
+//! failure is answered with "too many" and the time after which another one is heard. It is the answer to a failure that changes and nothing else: whoever
 //! presents the right credentials is never refused, whatever happened before, for no provider sends twice. So this
 //! does not stop somebody from guessing; it tells an honest sender to stop, and only secrets that are long enough keep a
 //! dishonest one out.
@@ -21,7 +21,7 @@ use std::{
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 
 use crate::{
-    addresses::{Block, ClientLimiter, SLOTS},
+    addresses::{ClientLimiter, ClientPrefix, SLOTS},
     telemetry::OnceAMinute,
 };
 
@@ -44,9 +44,9 @@ impl Failures {
     /// With so many failures a minute for each address.
     pub fn new(per_minute: NonZeroU32) -> Self {
         Self {
-            answers: ClientLimiter::new(Quota::per_minute(per_minute)),
-            lines: ClientLimiter::new(Quota::per_minute(per_minute)),
-            reminders: ClientLimiter::new(Quota::per_minute(NonZeroU32::MIN)),
+            answers: ClientLimiter::new(per_minute),
+            lines: ClientLimiter::new(per_minute),
+            reminders: ClientLimiter::new(NonZeroU32::MIN),
             unlogged: (0..SLOTS).map(|_| AtomicU32::new(0)).collect(),
             all_lines: RateLimiter::direct(Quota::per_minute(LINES)),
             beyond: OnceAMinute::default(),
@@ -68,8 +68,8 @@ impl Failures {
         unlogged.fetch_add(1, Ordering::Relaxed);
         if self.reminders.check(client).is_ok() {
             let unlogged = unlogged.swap(0, Ordering::Relaxed);
-            let block = Block::of(client);
-            self.write(|| tracing::warn!(client.address = %block, unlogged, "many deliveries not taken in"));
+            let prefix = ClientPrefix::of(client);
+            self.write(|| tracing::warn!(client.address = %prefix, unlogged, "many deliveries not taken in"));
         }
     }
 
@@ -104,6 +104,23 @@ mod tests {
         assert!(!is_too_often(&failures, "2001:db8:0:1::2".parse().unwrap()));
         let wait = failures.count(address(0xc000_0201)).unwrap();
         assert!(wait > Duration::from_secs(15) && wait <= Duration::from_secs(20), "{wait:?}");
+    }
+
+    #[test]
+    fn the_64ths_of_a_48th_have_a_limit_together_and_so_have_their_lines() {
+        let failures = Failures::new(NonZeroU32::new(3).unwrap());
+        let client = |site: u16, n: u16| IpAddr::from([0x2001, 0xdb8, site, n, 0, 0, 0, 1]);
+        let (mut heard, mut lines) = (0, 0);
+        for n in 0..=u16::MAX {
+            heard += u32::from(!is_too_often(&failures, client(1, n)));
+            failures.log(client(1, n), || lines += 1);
+        }
+        // 48, and what it grows by in the seconds that this takes
+        assert!((40..100).contains(&heard), "{heard}");
+        assert!((40..100).contains(&lines), "{lines}");
+        // other networks are not counted with it
+        let others = (2..100).filter(|site| !is_too_often(&failures, client(*site, 0))).count();
+        assert!(others > 80, "{others}");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use sqlx::Executor;
 use tempfile::TempDir;
 
 use self::prometheus::Prometheus;
-use crate::support::{Command, Provider, Server, Service, provider, settings};
+use crate::support::{Command, Provider, Server, Service, Wire, provider, settings};
 
 /// Some dozens of deliveries.
 const SPOOL_BYTES: &str = "40000";
@@ -55,6 +55,10 @@ async fn every_alert_fires_when_it_is_caused_and_every_panel_shows_something() {
     let nowhere = with_spool.request("POST", "/webhooks/order-tickted").body("{}").send().await.unwrap();
     assert_eq!(nowhere.status(), 404);
     prometheus.fires("TicketWebhooksUnroutedRequests").await;
+
+    let silent: Vec<_> = (0..100).map(|_| Wire::to(&with_spool)).collect();
+    prometheus.fires("TicketWebhooksConnectionsShort").await;
+    drop(silent);
 
     let mut delivery = (callbacks.delivery)("main", "odd");
     delivery["Status"] = "Postponed".into();
@@ -106,6 +110,7 @@ async fn every_alert_fires_when_it_is_caused_and_every_panel_shows_something() {
 async fn start(server: &Server, variables: &[(&str, &str)]) -> Service {
     let mut settings = settings(server.url());
     settings.push(("TICKET_WEBHOOKS__SPOOL__MAX_BYTES".to_owned(), SPOOL_BYTES.to_owned()));
+    settings.push(("TICKET_WEBHOOKS__SERVER__MAX_CONNECTIONS".to_owned(), "64".to_owned()));
     settings.push(("TICKET_WEBHOOKS__DATABASE__WRITE_TIMEOUT_MS".to_owned(), WRITE_TIMEOUT_MS.to_owned()));
     for (name, value) in variables {
         settings.push((format!("TICKET_WEBHOOKS__{name}"), (*value).to_owned()));

@@ -162,7 +162,7 @@ fn values_that_cannot_be_right_are_refused() {
         ("[server]\npublic_address = 'localhost'", &["server.public_address", "0.0.0.0:8080"][..]),
         ("[server]\nbody_limit_bytes = 'many'", &["server.body_limit_bytes", "integer"]),
         ("[server]\nbody_limit_bytes = -1", &["server.body_limit_bytes", "integer"]),
-        ("[server]\nrequest_timeout_ms = 0", &["server.request_timeout_ms", "above 0"]),
+        ("[server]\nbody_read_timeout_ms = 0", &["server.body_read_timeout_ms", "above 0"]),
         ("[server]\ntrusted_proxies = ['10.0.0.0/99']", &["server.trusted_proxies", "10.0.0.0/8"]),
         (
             "[server]\ntrusted_proxies = ['10.0.0.0/8', '0.0.0.0/0']",

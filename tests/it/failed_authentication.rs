@@ -110,6 +110,23 @@ async fn who_may_not_deliver_from_there_is_told_the_same() {
     }
 }
 
+#[tokio::test]
+async fn all_64ths_of_a_48th_are_throttled_together_and_the_right_credentials_are_not() {
+    let database = Database::new().await;
+    let service = Service::start(&database, &[(LIMIT, "3"), PROXIES]).await;
+    let provider = &PROVIDERS[0];
+    let mut heard = 0;
+    for n in 0..300 {
+        heard += u32::from(fail(&service, provider, &format!("2001:db8:1:{n:x}::1")).await.status == 401);
+    }
+    // 16 times 3, and what it grows by in the seconds that this takes
+    assert!((48..150).contains(&heard), "{heard}");
+    assert_eq!(succeed(&service, provider, "2001:db8:1:ffff::1").await, 200);
+    assert_eq!(fail(&service, provider, "2001:db8:2::1").await.status, 401);
+    let output = service.stop().await;
+    assert!(lines(&output).len() < 200, "{}", lines(&output).len());
+}
+
 /// Failures from so many addresses, so often, each.
 fn storm(service: &Service, addresses: u32, times: u32) {
     let path = provider("ticket_status_update").path;

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::support::{Answer, Database, PROVIDERS, Provider, Service, Wire, provider};
 
-const REQUEST: (&str, &str) = ("TICKET_WEBHOOKS__SERVER__REQUEST_TIMEOUT_MS", "60000");
+const REQUEST: (&str, &str) = ("TICKET_WEBHOOKS__SERVER__BODY_READ_TIMEOUT_MS", "60000");
 const MEMORY: &str = "TICKET_WEBHOOKS__SERVER__BODY_MEMORY_BYTES";
 const LIMIT: &str = "TICKET_WEBHOOKS__SERVER__BODY_LIMIT_BYTES";
 

@@ -16,7 +16,7 @@ const README: &str = include_str!("../../README.md");
 const DELIVERIES: &str = "ticket_webhooks_deliveries_total";
 
 /// Those of this service; the process has its own.
-const NAMES: [&str; 32] = [
+const NAMES: [&str; 34] = [
     "ticket_webhooks_admin_authentication_failures_total",
     "ticket_webhooks_authentication_failures_total",
     "ticket_webhooks_batch_size",
@@ -25,7 +25,9 @@ const NAMES: [&str; 32] = [
     "ticket_webhooks_build_info",
     "ticket_webhooks_conflicts_total",
     "ticket_webhooks_connections",
+    "ticket_webhooks_connections_evicted_total",
     "ticket_webhooks_connections_limit",
+    "ticket_webhooks_connections_refused_total",
     "ticket_webhooks_database_connections",
     "ticket_webhooks_database_connections_limit",
     "ticket_webhooks_database_up",
@@ -125,7 +127,7 @@ async fn deliveries_are_counted_by_environment_and_by_what_became_of_them() {
         &database,
         &[
             ("TICKET_WEBHOOKS__PROVIDERS__ORDER_TICKETED__UNKNOWN_BOOKING", "reject"),
-            ("TICKET_WEBHOOKS__SERVER__REQUEST_TIMEOUT_MS", "400"),
+            ("TICKET_WEBHOOKS__SERVER__BODY_READ_TIMEOUT_MS", "400"),
         ],
     )
     .await;

@@ -107,7 +107,7 @@ async fn neither_content_type_nor_accept_encoding_is_a_reason_to_refuse() {
 #[tokio::test]
 async fn a_body_that_never_ends_is_given_up() {
     let database = Database::new().await;
-    let service = Service::start(&database, &[("TICKET_WEBHOOKS__SERVER__REQUEST_TIMEOUT_MS", "300")]).await;
+    let service = Service::start(&database, &[("TICKET_WEBHOOKS__SERVER__BODY_READ_TIMEOUT_MS", "300")]).await;
     for provider in &PROVIDERS {
         let authorization = (provider.authorization)("main").unwrap_or_default();
         let mut wire = Wire::to(&service);

@@ -83,6 +83,13 @@ impl Command {
         Self::with(command, arguments)
     }
 
+    /// Started where no more files may be open, whatever the process asks for.
+    pub fn with_at_most_open_files(limit: u32, arguments: &[&str]) -> Self {
+        let mut command = process::Command::new("sh");
+        command.args(["-c", r#"ulimit -n "$0" && exec "$@""#, &limit.to_string(), BINARY]);
+        Self::with(command, arguments)
+    }
+
     /// Whether [`Self::over_a_disk_of_its_own`] works here: root, or a user who may be root in a namespace, on Linux.
     pub fn can_mount() -> bool {
         let mut command = process::Command::new("unshare");

@@ -22,15 +22,25 @@ impl Wire {
 
     /// From an address of the loopback. It takes in little before the service has to wait.
     pub async fn from(address: [u8; 4], service: &Service) -> Self {
+        Self::connect(address, &service.public, Duration::from_secs(20)).await.unwrap()
+    }
+
+    /// The same, to either listener; nothing when that does not take it in within a second.
+    pub async fn try_from(address: [u8; 4], url: &str) -> Option<Self> {
+        Self::connect(address, url, Duration::from_secs(1)).await
+    }
+
+    async fn connect(address: [u8; 4], url: &str, within: Duration) -> Option<Self> {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4096).unwrap();
         socket.bind(SocketAddr::from((Ipv4Addr::from(address), 0))).unwrap();
-        let stream = socket.connect(service.public.trim_start_matches("http://").parse().unwrap()).await.unwrap();
+        let connecting = socket.connect(url.trim_start_matches("http://").parse().unwrap());
+        let stream = tokio::time::timeout(within, connecting).await.ok()?.ok()?;
         let stream = stream.into_std().unwrap();
         stream.set_nonblocking(false).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         stream.set_write_timeout(Some(Duration::from_secs(20))).unwrap();
-        Self(stream)
+        Some(Self(stream))
     }
 
     /// Sends what the service still takes; whether it took all.
@@ -42,6 +52,12 @@ impl Wire {
                 false
             }
         }
+    }
+
+    /// Sends until the service takes no more for a moment.
+    pub fn send_what_is_taken(&self, bytes: &[u8]) {
+        self.0.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
+        assert!((&self.0).write_all(bytes).is_err(), "the service takes all");
     }
 
     /// Whether the next bytes to arrive, within a second, contain a text. Where none arrive, they do not.
