@@ -63,18 +63,25 @@ comment on column ticket_events.sequence is 'Orders the rows of one transaction.
 
 -- Deliveries that were authenticated and could not become a ticket event, kept to be reprocessed.
 create table unprocessed_deliveries (
-    id             uuid primary key,
-    provider       text not null,
-    account        text not null,
-    environment    text not null check (environment in ('test', 'live')),
-    reason         text not null check (reason in (
-                       'malformed', 'invalid', 'no_ticket', 'unknown_booking', 'unsupported_type', 'refused')),
-    detail         text not null,
-    body           bytea not null,
-    received_at    timestamptz not null,
-    reprocessed_at timestamptz,
-    event_id       uuid references ticket_events (id) on delete set null
+    id               uuid primary key,
+    provider         text not null,
+    account          text not null,
+    environment      text not null check (environment in ('test', 'live')),
+    reason           text not null check (reason in (
+                         'malformed', 'invalid', 'no_ticket', 'unknown_booking', 'unsupported_type', 'refused')),
+    detail           text not null,
+    body             bytea not null,
+    body_hash        bytea not null check (octet_length(body_hash) = 32),
+    received_at      timestamptz not null,
+    last_received_at timestamptz not null,
+    delivery_count   integer not null default 1 check (delivery_count > 0),
+    reprocessed_at   timestamptz,
+    event_id         uuid references ticket_events (id) on delete set null
 );
+
+-- the same body again raises the count of the row that waits to be reprocessed
+create unique index unprocessed_deliveries_body on unprocessed_deliveries
+    (provider, environment, account, reason, body_hash) where reprocessed_at is null;
 
 comment on table unprocessed_deliveries is 'Authenticated deliveries that could not become a ticket event.';
 comment on column unprocessed_deliveries.id is 'The id of the delivery, made when it arrived (UUIDv7).';
@@ -84,7 +91,10 @@ comment on column unprocessed_deliveries.environment is 'The environment of the 
 comment on column unprocessed_deliveries.reason is 'malformed (no JSON), invalid (a required field is missing or cannot be used), no_ticket (no ticket number where one is required), unknown_booking (not in bookings), unsupported_type (another notification type), refused (the database refused the row).';
 comment on column unprocessed_deliveries.detail is 'The same in words that name the fields.';
 comment on column unprocessed_deliveries.body is 'The body as it was sent, less the credentials; bytes, because it need not be text. Where something had to be taken out of a body that is no JSON, its text in UTF-8.';
-comment on column unprocessed_deliveries.received_at is 'When it arrived.';
+comment on column unprocessed_deliveries.body_hash is 'SHA-256 over the body.';
+comment on column unprocessed_deliveries.received_at is 'When the first delivery with this body arrived.';
+comment on column unprocessed_deliveries.last_received_at is 'When the latest delivery with this body arrived.';
+comment on column unprocessed_deliveries.delivery_count is 'How many deliveries had this body, while it waited.';
 comment on column unprocessed_deliveries.reprocessed_at is 'When it was run through later code with success; null while it waits.';
 comment on column unprocessed_deliveries.event_id is 'The ticket event that it became.';
 

@@ -2,6 +2,7 @@
 
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -61,10 +62,15 @@ pub enum Receipt {
         /// The number of that revision.
         revision: i32,
     },
-    /// Its booking is not in `bookings`, where that is required; it is kept unprocessed.
-    UnknownBooking,
+    /// Its booking is not in `bookings`, where that is required.
+    UnknownBooking {
+        /// Whether it is kept unprocessed: not when its account has had too many of those kept in this minute.
+        is_kept: bool,
+    },
     /// It is kept unprocessed, as was asked.
     Kept,
+    /// It is answered with an error, and its account has had too many of those kept in this minute: only counted.
+    NotKept,
     /// The database will never take its row; it is kept unprocessed.
     Refused,
     /// It is in the spool; what becomes of it is decided later.
@@ -93,6 +99,11 @@ impl Reason {
     /// Every reason there is, in their order.
     pub const ALL: [Self; 6] =
         [Self::Malformed, Self::Invalid, Self::NoTicket, Self::UnknownBooking, Self::UnsupportedType, Self::Refused];
+
+    /// Whether the provider is told of an error: it was told of a success in the other cases.
+    pub fn is_error(self) -> bool {
+        !matches!(self, Self::UnsupportedType | Self::Refused)
+    }
 
     /// The word in Postgres and in the logs.
     pub fn as_str(self) -> &'static str {
@@ -129,6 +140,11 @@ pub struct UnprocessedDelivery {
 }
 
 impl UnprocessedDelivery {
+    /// SHA-256 over the body: tells whether another delivery has the same.
+    pub fn body_hash(&self) -> [u8; 32] {
+        Sha256::digest(&self.body).into()
+    }
+
     /// An event that cannot be recorded, as it is kept.
     pub fn from_event(event: &TicketEvent, reason: Reason, detail: &str) -> Self {
         Self {

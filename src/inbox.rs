@@ -38,7 +38,7 @@ use crate::{
     delivery::{Delivery, Receipt},
     metrics::Metrics,
     spool::{Spool, Spools},
-    store::Writer,
+    store::{Allowance, Keeper, Writer},
     ticket_event::Environment,
 };
 
@@ -91,6 +91,7 @@ struct Lane {
 /// What all committers and the drainer share.
 struct Shared {
     settings: Settings,
+    allowance: Arc<Allowance>,
     metrics: Arc<Metrics>,
     /// Whether the tables are there: before that, nothing is written to Postgres.
     is_prepared: Arc<AtomicBool>,
@@ -101,14 +102,16 @@ impl Inbox {
     /// Nothing is written to Postgres before `is_prepared`.
     pub fn start(
         settings: Settings,
-        writer: impl Fn() -> Writer,
+        writer: impl Fn(&Arc<Allowance>) -> Writer,
         spools: Option<Spools>,
         metrics: Arc<Metrics>,
         is_prepared: Arc<AtomicBool>,
         stop: CancellationToken,
         tasks: &mut JoinSet<anyhow::Result<()>>,
     ) -> Self {
-        let shared = Arc::new(Shared { settings, metrics, is_prepared });
+        let allowance = Arc::default();
+        let writer = || writer(&allowance);
+        let shared = Arc::new(Shared { settings, allowance: Arc::clone(&allowance), metrics, is_prepared });
         let mut start = |share: Share, spool: Option<Spool>| {
             let max_batch = (shared.settings.max_batch / share.batch_part).max(1);
             let (queue, batches) = queue(max_batch.max(32) * QUEUE_BATCHES * share.committers, share.queue_bytes);
@@ -167,5 +170,18 @@ impl Inbox {
 impl Shared {
     fn is_prepared(&self) -> bool {
         self.is_prepared.load(Ordering::Acquire)
+    }
+
+    /// What becomes of a delivery that Postgres does not take, once the spool has taken what it must.
+    fn receipt_of_spool(&self, delivery: &Delivery) -> Receipt {
+        match delivery {
+            Delivery::Unprocessed(unprocessed)
+                if unprocessed.reason.is_error() && !self.allowance.admits(unprocessed, Keeper::Spool) =>
+            {
+                self.metrics.not_kept(delivery);
+                Receipt::NotKept
+            }
+            _ => Receipt::Spooled,
+        }
     }
 }

@@ -141,9 +141,18 @@ impl Metrics {
     /// Counts what was written to Postgres; the receipts are in the order of the deliveries.
     pub fn written(&self, deliveries: &[Delivery], receipts: &[Receipt]) {
         for (delivery, receipt) in deliveries.iter().zip(receipts) {
-            let of_provider = self.providers.iter().find(|(provider, _)| *provider == delivery.provider());
-            of_provider.map_or(&self.unreadable, |(_, metrics)| &metrics.written).count(delivery, receipt);
+            self.of_provider(delivery).count(delivery, receipt);
         }
+    }
+
+    /// Counts a delivery that neither Postgres nor the spool was given.
+    pub fn not_kept(&self, delivery: &Delivery) {
+        self.of_provider(delivery).count(delivery, &Receipt::NotKept);
+    }
+
+    fn of_provider(&self, delivery: &Delivery) -> &Written {
+        let of_provider = self.providers.iter().find(|(provider, _)| *provider == delivery.provider());
+        of_provider.map_or(&self.unreadable, |(_, metrics)| &metrics.written)
     }
 
     /// Sorts what has been measured into buckets. Until then every measurement is kept by itself, so this has to be done

@@ -158,7 +158,7 @@ impl Receiver {
             line.write(endpoint.provider, origin, receipt.as_ref(), fate, end, &self.traces);
             match receipt {
                 None => Outcome::Unavailable,
-                Some(Receipt::UnknownBooking) => Outcome::UnknownBooking,
+                Some(Receipt::UnknownBooking { .. }) => Outcome::UnknownBooking,
                 // a refused row is no mistake that the provider could mend
                 Some(_) => outcome,
             }

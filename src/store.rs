@@ -3,6 +3,7 @@
 //! What always holds: a delivery's id is written once however often it is handed in; a revision is numbered by exactly
 //! one replica; a batch is one statement and one commit.
 
+mod allowance;
 mod connections;
 mod error;
 mod migrations;
@@ -14,6 +15,7 @@ mod writer;
 use sqlx::{PgPool, Row};
 
 pub use self::{
+    allowance::{Allowance, BYTES_A_MINUTE, DELIVERIES_A_MINUTE, Keeper},
     connections::Connections,
     error::StoreError,
     migrations::{MigrationError, Pending, migrate, prepare},

@@ -112,9 +112,10 @@ pub(super) async fn serve(
     let known_bookings_only: Arc<[&'static str]> = known_bookings_only(&settings.providers).into();
     let inbox = Inbox::start(
         inbox::Settings { max_batch: settings.inbox.max_batch, write_timeout },
-        || {
+        |allowance| {
             let transaction_pooler = settings.database.transaction_pooler;
-            Writer::new(pool.clone(), transaction_pooler, Arc::clone(&known_bookings_only)).counted_in(&writers)
+            let writer = Writer::new(pool.clone(), transaction_pooler, Arc::clone(&known_bookings_only));
+            writer.within(allowance).counted_in(&writers)
         },
         spools.clone(),
         Arc::clone(&metrics),

@@ -49,7 +49,7 @@ impl Committer {
                     (delivery, (receipt, memory))
                 })
                 .unzip();
-            let receipts = self.make_durable(&deliveries).await;
+            let receipts = self.make_durable(deliveries).await;
             metrics.phases.commit.record(began.elapsed());
             // without any, dropping the answers tells the callers
             for ((answer, _), receipt) in answers.into_iter().zip(receipts.into_iter().flatten()) {
@@ -59,23 +59,26 @@ impl Committer {
         }
     }
 
-    async fn make_durable(&mut self, deliveries: &[Delivery]) -> Option<Vec<Receipt>> {
-        let Some(spool) = &self.lane.spool else {
-            return self.write(deliveries).await;
+    async fn make_durable(&mut self, deliveries: Vec<Delivery>) -> Option<Vec<Receipt>> {
+        let Some(spool) = self.lane.spool.clone() else {
+            return self.write(&deliveries).await;
         };
         if spool.is_empty()
-            && let Some(receipts) = self.write(deliveries).await
+            && let Some(receipts) = self.write(&deliveries).await
         {
             return Some(receipts);
         }
+        let receipts = deliveries.iter().map(|delivery| self.shared.receipt_of_spool(delivery)).collect::<Vec<_>>();
+        let of_kept = deliveries.into_iter().zip(&receipts).filter(|(_, receipt)| **receipt == Receipt::Spooled);
+        let kept: Vec<_> = of_kept.map(|(delivery, _)| delivery).collect();
         let _turn = self.lane.turn.lock().await;
-        match self.lane.spool.as_ref()?.append(deliveries).await {
+        match spool.append(&kept).await {
             Ok(()) => {
-                self.shared.metrics.spooled.increment(deliveries.len() as u64);
-                Some(vec![Receipt::Spooled; deliveries.len()])
+                self.shared.metrics.spooled.increment(kept.len() as u64);
+                Some(receipts)
             }
             Err(error) => {
-                tracing::error!(%error, deliveries = deliveries.len(), "deliveries not spooled");
+                tracing::error!(%error, deliveries = kept.len(), "deliveries not spooled");
                 None
             }
         }

@@ -19,6 +19,7 @@ pub(super) const REVISIONS: &str = "ticket_webhooks_revisions_total";
 pub(super) const CONFLICTS: &str = "ticket_webhooks_conflicts_total";
 pub(super) const WARNINGS: &str = "ticket_webhooks_warnings_total";
 pub(super) const UNPROCESSED: &str = "ticket_webhooks_unprocessed_total";
+pub(super) const NOT_KEPT: &str = "ticket_webhooks_unprocessed_not_kept_total";
 pub(super) const AUTHENTICATION_FAILURES: &str = "ticket_webhooks_authentication_failures_total";
 pub(super) const UNROUTED: &str = "ticket_webhooks_unrouted_requests_total";
 pub(super) const ADMIN_AUTHENTICATION_FAILURES: &str = "ticket_webhooks_admin_authentication_failures_total";
@@ -54,6 +55,11 @@ const COUNTERS: &[(&str, &str)] = &[
         UNPROCESSED,
         "Authenticated deliveries kept in unprocessed_deliveries, directly or out of the spool; provider is unknown for \
          what cannot be read any more.",
+    ),
+    (
+        NOT_KEPT,
+        "Authenticated deliveries that were answered with an error and not kept: their account had more than 1,000 \
+         different ones, or 16 MiB of them, in a minute.",
     ),
     (
         AUTHENTICATION_FAILURES,

@@ -25,6 +25,8 @@ pub enum Fate {
     Spooled,
     /// Kept to be looked at.
     Unprocessed,
+    /// Answered with an error, and only counted.
+    NotKept,
     /// Its booking is not known, where that is required.
     UnknownBooking,
     /// The database refused the row.
@@ -44,7 +46,7 @@ pub enum Fate {
 }
 
 impl Fate {
-    const COUNT: usize = 12;
+    const COUNT: usize = 13;
 
     /// Of deliveries that were handed in to be made durable.
     const HANDED_IN: &[Self] = &[
@@ -52,6 +54,7 @@ impl Fate {
         Self::Duplicate,
         Self::Spooled,
         Self::Unprocessed,
+        Self::NotKept,
         Self::UnknownBooking,
         Self::Refused,
         Self::NotDurable,
@@ -74,6 +77,7 @@ impl Fate {
             Self::Duplicate => "duplicate",
             Self::Spooled => "spooled",
             Self::Unprocessed => "unprocessed",
+            Self::NotKept => "not_kept",
             Self::UnknownBooking => "unknown_booking",
             Self::Refused => "refused",
             Self::NotDurable => "not_durable",
@@ -105,8 +109,9 @@ impl From<&Receipt> for Fate {
         match receipt {
             Receipt::Recorded { .. } => Self::Recorded,
             Receipt::Duplicate { .. } => Self::Duplicate,
-            Receipt::UnknownBooking => Self::UnknownBooking,
+            Receipt::UnknownBooking { .. } => Self::UnknownBooking,
             Receipt::Kept => Self::Unprocessed,
+            Receipt::NotKept => Self::NotKept,
             Receipt::Refused => Self::Refused,
             Receipt::Spooled => Self::Spooled,
         }
@@ -188,6 +193,7 @@ pub(super) struct Written {
     conflicts: Counter,
     warnings: Counter,
     unprocessed: [Counter; Reason::ALL.len()],
+    not_kept: Counter,
 }
 
 impl Written {
@@ -197,6 +203,7 @@ impl Written {
             revisions: counter(names::REVISIONS),
             conflicts: counter(names::CONFLICTS),
             warnings: counter(names::WARNINGS),
+            not_kept: counter(names::NOT_KEPT),
             ..Self::unprocessed(registry, provider)
         }
     }
@@ -208,7 +215,8 @@ impl Written {
     fn unprocessed(registry: &Registry, provider: &'static str) -> Self {
         let unprocessed = Reason::ALL
             .map(|reason| registry.counter(names::UNPROCESSED, &[("provider", provider), ("reason", reason.as_str())]));
-        Self { revisions: Counter::noop(), conflicts: Counter::noop(), warnings: Counter::noop(), unprocessed }
+        let [revisions, conflicts, warnings, not_kept] = [const { Counter::noop() }; 4];
+        Self { revisions, conflicts, warnings, unprocessed, not_kept }
     }
 
     pub(super) fn count(&self, delivery: &Delivery, receipt: &Receipt) {
@@ -220,7 +228,8 @@ impl Written {
                 self.warnings.increment(event.booking.warnings.len() as u64);
             }
             (Receipt::Kept, Delivery::Unprocessed(delivery)) => kept(delivery.reason),
-            (Receipt::UnknownBooking, _) => kept(Reason::UnknownBooking),
+            (Receipt::UnknownBooking { is_kept: true }, _) => kept(Reason::UnknownBooking),
+            (Receipt::NotKept | Receipt::UnknownBooking { is_kept: false }, _) => self.not_kept.increment(1),
             (Receipt::Refused, _) => kept(Reason::Refused),
             _ => {}
         }

@@ -1,27 +1,48 @@
 //! Keeping deliveries that could not become a TicketEvent.
 
+use std::collections::BTreeMap;
+
+use time::OffsetDateTime;
+
 use super::{StoreError, session::Session};
 use crate::delivery::UnprocessedDelivery;
 
-/// Keeps a batch; a delivery that is kept already stays as it is.
+/// Deliveries with the same body.
+struct Same<'a> {
+    first: &'a UnprocessedDelivery,
+    count: i32,
+    last_received_at: OffsetDateTime,
+}
+
+/// Keeps a batch. The same body again raises the count of the row that is there, as long as that was not reprocessed; a
+/// delivery that is kept already stays as it is.
 pub(super) async fn keep(session: &mut Session, deliveries: &[&UnprocessedDelivery]) -> Result<(), StoreError> {
+    // the same order in every replica, so that two of them cannot wait for each other
+    let mut rows: BTreeMap<_, Same<'_>> = BTreeMap::new();
+    for delivery in deliveries {
+        let UnprocessedDelivery { provider, environment, account, reason, received_at, .. } = delivery;
+        let key = (provider, environment.as_str(), account, reason.as_str(), delivery.body_hash());
+        let row = rows.entry(key).or_insert(Same { first: delivery, count: 0, last_received_at: *received_at });
+        row.count += 1;
+        row.last_received_at = row.last_received_at.max(*received_at);
+    }
     macro_rules! column {
-        ($delivery:ident => $value:expr) => {
-            deliveries.iter().map(|$delivery| $value).collect::<Vec<_>>()
+        ($row:ident => $value:expr) => {
+            rows.values().map(|$row| $value).collect::<Vec<_>>()
         };
     }
-    let query = sqlx::query(
-        "insert into unprocessed_deliveries (id, provider, account, environment, reason, detail, body, received_at) \
-         select * from unnest($1, $2, $3, $4, $5, $6, $7, $8) on conflict (id) do nothing",
-    )
-    .bind(column!(delivery => delivery.id))
-    .bind(column!(delivery => delivery.provider.as_str()))
-    .bind(column!(delivery => delivery.account.as_str()))
-    .bind(column!(delivery => delivery.environment.as_str()))
-    .bind(column!(delivery => delivery.reason.as_str()))
-    .bind(column!(delivery => delivery.detail.as_str()))
-    .bind(column!(delivery => delivery.body.as_slice()))
-    .bind(column!(delivery => delivery.received_at));
+    let query = sqlx::query(include_str!("unprocessed.sql"))
+        .bind(column!(row => row.first.id))
+        .bind(column!(row => row.first.provider.as_str()))
+        .bind(column!(row => row.first.account.as_str()))
+        .bind(column!(row => row.first.environment.as_str()))
+        .bind(column!(row => row.first.reason.as_str()))
+        .bind(column!(row => row.first.detail.as_str()))
+        .bind(column!(row => row.first.body.as_slice()))
+        .bind(rows.keys().map(|(.., hash)| hash.as_slice()).collect::<Vec<_>>())
+        .bind(column!(row => row.first.received_at))
+        .bind(column!(row => row.last_received_at))
+        .bind(column!(row => row.count));
     session.fetch_all(query).await?;
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use sqlx::PgPool;
 
 use super::{
-    StoreError,
+    Allowance, Keeper, StoreError,
     connections::{Connections, Counted},
     record::{Decision, record},
     session::Session,
@@ -21,6 +21,7 @@ pub struct Writer {
     pool: PgPool,
     transaction_pooler: bool,
     known_bookings_only: Arc<[&'static str]>,
+    allowance: Arc<Allowance>,
     connections: Connections,
     session: Option<(Session, Counted)>,
 }
@@ -29,7 +30,13 @@ impl Writer {
     /// A writer that connects when it is first used, the way that the pool connects at that time. `transaction_pooler`
     /// says what is at the other end; `known_bookings_only` names the providers with `unknown_booking = "reject"`.
     pub fn new(pool: PgPool, transaction_pooler: bool, known_bookings_only: Arc<[&'static str]>) -> Self {
-        Self { pool, transaction_pooler, known_bookings_only, connections: Connections::default(), session: None }
+        let (allowance, connections) = (Arc::default(), Connections::default());
+        Self { pool, transaction_pooler, known_bookings_only, allowance, connections, session: None }
+    }
+
+    /// Has what is answered with an error kept within this allowance.
+    pub fn within(self, allowance: &Arc<Allowance>) -> Self {
+        Self { allowance: Arc::clone(allowance), ..self }
     }
 
     /// Has its connection counted there.
@@ -86,17 +93,26 @@ impl Writer {
                 unknown.push(UnprocessedDelivery::from_event(event, Reason::UnknownBooking, detail));
             }
         }
-        let unprocessed: Vec<_> = deliveries.iter().filter_map(Delivery::unprocessed).chain(&unknown).collect();
-        if !unprocessed.is_empty() {
-            keep(session, &unprocessed).await?;
+        // what comes out of a spool was admitted when it went in, or was answered with a success
+        let is_kept = |delivery: &UnprocessedDelivery| {
+            spooled || !delivery.reason.is_error() || self.allowance.admits(delivery, Keeper::Postgres)
+        };
+        let unprocessed = deliveries.iter().filter_map(Delivery::unprocessed).chain(&unknown);
+        let unprocessed: Vec<_> = unprocessed.map(|delivery| (delivery, is_kept(delivery))).collect();
+        let kept: Vec<_> = unprocessed.iter().filter(|(_, is_kept)| *is_kept).map(|(delivery, _)| *delivery).collect();
+        if !kept.is_empty() {
+            keep(session, &kept).await?;
         }
-        let mut decisions = decisions.into_iter();
+        let (asked, unknown) = unprocessed.split_at(unprocessed.len() - unknown.len());
+        let (mut decisions, mut asked, mut unknown) = (decisions.into_iter(), asked.iter(), unknown.iter());
+        let is_kept = |(_, is_kept): &(_, bool)| *is_kept;
         let receipt = |delivery: &Delivery| match delivery {
-            Delivery::Unprocessed(_) => Receipt::Kept,
+            Delivery::Unprocessed(_) if asked.next().is_some_and(is_kept) => Receipt::Kept,
+            Delivery::Unprocessed(_) => Receipt::NotKept,
             Delivery::Event(_) => match decisions.next().expect("there is a decision for every event") {
                 Decision::Recorded { revision, is_conflict } => Receipt::Recorded { revision, is_conflict },
                 Decision::Duplicate { event_id, revision } => Receipt::Duplicate { event_id, revision },
-                Decision::UnknownBooking => Receipt::UnknownBooking,
+                Decision::UnknownBooking => Receipt::UnknownBooking { is_kept: unknown.next().is_some_and(is_kept) },
             },
         };
         Ok(deliveries.iter().map(receipt).collect())

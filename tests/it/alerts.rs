@@ -65,6 +65,13 @@ async fn every_alert_fires_when_it_is_caused_and_every_panel_shows_something() {
     assert_eq!(with_spool.post(callbacks, delivery.to_string()).await.status, 422);
     prometheus.fires("TicketWebhooksUnprocessedGrowing").await;
 
+    // different ones, of more than 16 MiB
+    for _ in 0..90 {
+        delivery["Status"] = format!("{}{}", uuid::Uuid::now_v7(), "?".repeat(200_000)).into();
+        assert_eq!(with_spool.post(callbacks, delivery.to_string()).await.status, 422);
+    }
+    prometheus.fires("TicketWebhooksUnprocessedNotKept").await;
+
     let mut delivery = (callbacks.delivery)("main", "first");
     delivery["Status"] = "Failed".into();
     // what the dashboard counts as odd

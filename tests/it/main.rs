@@ -37,3 +37,4 @@ mod tls;
 mod torture;
 #[cfg(feature = "opentelemetry")]
 mod traces;
+mod unprocessed;

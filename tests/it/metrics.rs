@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use serde_json::json;
 use tokio::task::spawn_blocking;
 
-use self::scrape::Scrape;
+pub use self::scrape::Scrape;
 use crate::support::{Command, Database, PROVIDERS, Service, Wire, provider, settings};
 
 const README: &str = include_str!("../../README.md");
@@ -16,7 +16,7 @@ const README: &str = include_str!("../../README.md");
 const DELIVERIES: &str = "ticket_webhooks_deliveries_total";
 
 /// Those of this service; the process has its own.
-const NAMES: [&str; 34] = [
+const NAMES: [&str; 35] = [
     "ticket_webhooks_admin_authentication_failures_total",
     "ticket_webhooks_authentication_failures_total",
     "ticket_webhooks_batch_size",
@@ -48,6 +48,7 @@ const NAMES: [&str; 34] = [
     "ticket_webhooks_spool_records",
     "ticket_webhooks_spool_spooled_total",
     "ticket_webhooks_start_time_seconds",
+    "ticket_webhooks_unprocessed_not_kept_total",
     "ticket_webhooks_unprocessed_total",
     "ticket_webhooks_unrouted_requests_total",
     "ticket_webhooks_warnings_total",

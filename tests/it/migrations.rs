@@ -19,8 +19,9 @@ fn sample_data() -> HashMap<i64, &'static str> {
          select gen_random_uuid(), 'booking_callback', 'live', 'live', 'B1', revision, 'ticketed', '{}', '[]', '{1}', \
              '{}', '{\"a\": \"\\u0000\\ud800\"}', sha256(revision::text::bytea), now(), now() \
          from generate_series(1, 3) as revision; \
-         insert into unprocessed_deliveries (id, provider, account, environment, reason, detail, body, received_at) \
-         values (gen_random_uuid(), 'order_ticketed', 'live', 'live', 'invalid', '', 'x', now()); \
+         insert into unprocessed_deliveries (id, provider, account, environment, reason, detail, body, \
+             body_hash, received_at, last_received_at) \
+         values (gen_random_uuid(), 'order_ticketed', 'live', 'live', 'invalid', '', 'x', sha256('x'), now(), now()); \
          insert into bookings values ('order_ticketed', 'test', 'B1')",
     )])
 }

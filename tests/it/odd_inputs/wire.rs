@@ -68,7 +68,9 @@ async fn damaged_gzip_and_other_compressions_are_no_json() {
         }
     }
     // where the credentials stand in the body, those can be read of which that much can be decompressed
-    let kept = database.rows("select provider, count(*) as n from unprocessed_deliveries group by 1 order by 1").await;
+    let kept = database
+        .rows("select provider, sum(delivery_count) as n from unprocessed_deliveries group by 1 order by 1")
+        .await;
     let row = |provider: &str, n: u32| json!({"provider": provider, "n": n});
     assert_eq!(kept, [row("booking_callback", 3), row("order_ticketed", 3), row("ticket_status_update", 8)]);
     assert!(database.events().await.is_empty());
