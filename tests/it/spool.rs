@@ -1,5 +1,9 @@
 //! The spool by itself: what it must survive, and what it must not do.
 
+mod commands;
+mod damage;
+mod gone;
+
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use serde_json::json;
