@@ -216,7 +216,10 @@ impl Spool {
     /// Removes what was read and is safe elsewhere.
     pub async fn remove(&self, batch: Batch) -> Result<(), SpoolError> {
         let shared = Arc::clone(&self.shared);
-        let removed = spawn_blocking(move || shared.with_file(|file| file.remove(batch.last_key, batch.deliveries.len() as u64, batch.bytes))).await;
+        let removed = spawn_blocking(move || {
+            shared.with_file(|file| file.remove(batch.last_key, batch.deliveries.len() as u64, batch.bytes))
+        })
+        .await;
         removed.map_err(|error| SpoolError::cut_off(&error))?
     }
 

@@ -66,7 +66,10 @@ const COUNTERS: &[(&str, &str)] = &[
     (UNROUTED, "POST requests to the public listener at a path that is no provider's: one may have a wrong URL."),
     (SPOOL_SPOOLED, "Deliveries synced to the spool because Postgres did not take them."),
     (SPOOL_DRAINED, "Deliveries moved from the spool to Postgres."),
-    (SPOOL_FILES_SET_ASIDE, "Files of the spool that were damaged and set aside; what is whole in them was taken over."),
+    (
+        SPOOL_FILES_SET_ASIDE,
+        "Files of the spool that were damaged and set aside; what is whole in them was taken over.",
+    ),
     (SPOOL_FILES_GONE, "How often the spool's file was deleted or replaced under the service; its records were kept."),
     (SPOOL_RECORDS_DAMAGED, "Acknowledged deliveries in the spool that are damaged and did not come out of it."),
 ];

@@ -85,7 +85,10 @@ impl<E: Into<redb::Error>> From<E> for SpoolError {
     fn from(error: E) -> Self {
         let error = error.into();
         let is_content = |error: &io::Error| {
-            matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput | io::ErrorKind::UnexpectedEof)
+            matches!(
+                error.kind(),
+                io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput | io::ErrorKind::UnexpectedEof
+            )
         };
         match &error {
             redb::Error::Io(io) if is_content(io) => Self::Damaged(error.to_string()),
@@ -256,7 +259,9 @@ impl File {
         match self.append(&records, u64::MAX) {
             Ok(()) => self.newest = self.newest.max(newest),
             // nobody has a receipt for them
-            Err(SpoolError::Disk(error)) => tracing::warn!(%error, "what was not committed is not taken into the spool"),
+            Err(SpoolError::Disk(error)) => {
+                tracing::warn!(%error, "what was not committed is not taken into the spool")
+            }
             Err(error) => return Err(error),
         }
         if !records.is_empty() {

@@ -1,7 +1,10 @@
 //! A Postgres, a spool on disk and the service over both; all of them can be broken.
 
 use std::{
+    fs,
+    io::Read,
     net::SocketAddr,
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -86,6 +89,25 @@ impl World {
         })
         .await
         .unwrap();
+    }
+
+    /// Under the service, the file or the directory with it.
+    pub fn delete_spool(&self, with_directory: bool) {
+        if with_directory {
+            fs::remove_dir_all(self.spool.path()).unwrap();
+        } else {
+            fs::remove_file(self.spool.path().join("deliveries.redb")).unwrap();
+        }
+    }
+
+    /// Flips one bit somewhere in what is used of the spool's file, in place, as a disk does it.
+    pub fn flip_bits(&self, chance: &mut Chance) {
+        let file = fs::OpenOptions::new().read(true).write(true).open(self.spool.path().join("deliveries.redb"));
+        let (file, mut bytes) = (file.unwrap(), Vec::new());
+        (&file).read_to_end(&mut bytes).unwrap();
+        let used: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at] != 0).collect();
+        let at = used[chance.between(0, used.len() as u64) as usize];
+        file.write_all_at(&[bytes[at] ^ (1 << chance.between(0, 8))], at as u64).unwrap();
     }
 
     /// In order, with exit code 0.
