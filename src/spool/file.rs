@@ -260,7 +260,7 @@ impl File {
             Ok(()) => self.newest = self.newest.max(newest),
             // nobody has a receipt for them
             Err(SpoolError::Disk(error)) => {
-                tracing::warn!(%error, "what was not committed is not taken into the spool")
+                tracing::warn!(%error, "what was not committed is not taken into the spool");
             }
             Err(error) => return Err(error),
         }

@@ -183,7 +183,7 @@ pub const BATCHES: &[u64] = &[4, 16, 256];
 /// Leaves no byte on the disk; what it returns is in the way.
 pub fn fill(directory: &Path) -> PathBuf {
     let filler = directory.join("filler");
-    let full = std::fs::write(&filler, vec![0; 32 * 1024 * 1024]).unwrap_err();
+    let full = fs::write(&filler, vec![0; 32 * 1024 * 1024]).unwrap_err();
     assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
     filler
 }
