@@ -6,6 +6,7 @@ mod healthcheck;
 mod migrate;
 mod send_sample;
 mod serve;
+mod spool;
 
 use std::{io::Write, path::PathBuf, process::ExitCode};
 
@@ -37,6 +38,7 @@ enum Command {
     CheckConfig(check_config::Args),
     SendSample(send_sample::Args),
     Healthcheck(healthcheck::Args),
+    Spool(spool::Args),
 }
 
 /// What is said about a secret that could as well be data.
@@ -57,6 +59,7 @@ pub fn run() -> ExitCode {
         Command::CheckConfig(args) => check_config::run(args, load),
         Command::SendSample(args) => send_sample::run(args, load),
         Command::Healthcheck(args) => healthcheck::run(args, load),
+        Command::Spool(args) => spool::run(args, load),
     };
     match result {
         Ok(code) => code,

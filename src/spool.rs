@@ -4,30 +4,37 @@
 //!
 //! - What [`Spool::append`] has returned for survives `kill -9` and a power cut: it is synced, and so is the directory.
 //! - Records come out in the order in which they went in, and stay until they are removed.
+//! - No record comes out that is not byte for byte what went in: each has a checksum.
 //! - It never grows beyond its limit; what does not fit is refused as a whole.
-//! - A file that is damaged is never written to or deleted: it is set aside, and a new one is begun.
+//! - A file that is damaged is never deleted: it is set aside, and every record in it that is whole is taken over into a
+//!   new one, in order and synced, before anything else is done. The same when the file was deleted or replaced: it is
+//!   still open then, and noticed before anything is acknowledged.
 //! - No credential is in it: payloads are redacted before they are handed in. Only the service's user may read it.
 //!
 //! One process has one directory. It is a `redb` database, one commit with one sync for each batch.
 
+mod error;
 mod file;
+mod frame;
+mod place;
 mod private;
 pub mod record;
+pub mod salvage;
+mod scan;
+mod shared;
 mod spools;
+mod survey;
 
 use std::{
-    path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    path::Path,
+    sync::{Arc, atomic::Ordering},
 };
 
 use time::OffsetDateTime;
-use tokio::{sync::Notify, task::spawn_blocking};
+use tokio::task::spawn_blocking;
 
-use self::file::File;
-pub use self::{file::SpoolError, spools::Spools};
+pub use self::{error::SpoolError, spools::Spools};
+use self::{file::cost, place::Place, shared::Shared};
 use crate::delivery::Delivery;
 
 /// Records that are read at once are not more than these many bytes, unless a single one is.
@@ -42,23 +49,12 @@ pub struct Spool {
     shared: Arc<Shared>,
 }
 
-struct Shared {
-    directory: PathBuf,
-    max_bytes: u64,
-    /// `None` after an error of the disk, until it can be opened again.
-    file: Mutex<Option<File>>,
-    newest_at_open: Option<OffsetDateTime>,
-    records: AtomicU64,
-    bytes: AtomicU64,
-    has_failed: AtomicBool,
-    filled: Notify,
-}
-
 /// Records that were read together.
 pub struct Batch {
     /// What was handed in.
     pub deliveries: Vec<Delivery>,
     last_key: u64,
+    bytes: u64,
 }
 
 impl Spool {
@@ -69,21 +65,29 @@ impl Spool {
     ///
     /// The directory cannot be written to, or another process has it.
     pub fn open(directory: &Path, max_bytes: u64) -> Result<Self, SpoolError> {
-        let file = File::open(directory)?;
-        let spool = Self {
-            shared: Arc::new(Shared {
-                directory: directory.to_owned(),
-                max_bytes,
-                newest_at_open: file.newest,
-                records: AtomicU64::new(file.records),
-                bytes: AtomicU64::new(file.bytes),
-                file: Mutex::new(Some(file)),
-                has_failed: AtomicBool::new(false),
-                filled: Notify::new(),
-            }),
-        };
+        let spool = Self { shared: Arc::new(Shared::open(Place::new(directory), max_bytes)?) };
         spool.shared.filled.notify_one();
         Ok(spool)
+    }
+
+    /// Files that were damaged and set aside since it was opened.
+    pub fn files_set_aside(&self) -> u64 {
+        self.shared.incidents.set_aside.load(Ordering::Relaxed)
+    }
+
+    /// How often the file was deleted or replaced since it was opened.
+    pub fn files_gone(&self) -> u64 {
+        self.shared.incidents.gone.load(Ordering::Relaxed)
+    }
+
+    /// Records that were not whole any more since it was opened: deliveries that did not come out.
+    pub fn records_damaged(&self) -> u64 {
+        self.shared.incidents.damaged.load(Ordering::Relaxed)
+    }
+
+    /// Files that were set aside, whenever, and lie in the directory now.
+    pub fn files_aside(&self) -> u64 {
+        self.shared.place.files_aside()
     }
 
     /// Whether nothing waits in it.
@@ -142,29 +146,44 @@ impl Spool {
         Ok(())
     }
 
-    /// The oldest deliveries, at most `limit`; `None` when there are none.
-    pub async fn read(&self, limit: usize) -> Result<Option<Batch>, SpoolError> {
+    /// The oldest deliveries, at most `limit`, and no more once they take so much memory; `None` when there are none.
+    pub async fn read(&self, limit: usize, max_memory_bytes: usize) -> Result<Option<Batch>, SpoolError> {
         let shared = Arc::clone(&self.shared);
         let read = spawn_blocking(move || shared.with_file(|file| file.read(limit, READ_BYTES))).await;
         let records = read.map_err(|error| SpoolError::cut_off(&error))??;
-        let Some((last_key, _)) = records.last() else { return Ok(None) };
-        let last_key = *last_key;
-        Ok(Some(Batch { deliveries: records.iter().map(|(_, record)| record::decode(record)).collect(), last_key }))
+        let mut batch: Option<Batch> = None;
+        let mut memory_bytes = 0;
+        for (key, record) in records {
+            if memory_bytes >= max_memory_bytes {
+                break;
+            }
+            let delivery = record::decode(&record);
+            memory_bytes += delivery.memory_bytes();
+            let batch = batch.get_or_insert(Batch { deliveries: Vec::new(), last_key: key, bytes: 0 });
+            batch.deliveries.push(delivery);
+            (batch.last_key, batch.bytes) = (key, batch.bytes + cost(&record));
+        }
+        Ok(batch)
     }
 
     /// Removes what was read and is safe elsewhere.
     pub async fn remove(&self, batch: Batch) -> Result<(), SpoolError> {
         let shared = Arc::clone(&self.shared);
-        let removed = spawn_blocking(move || shared.with_file(|file| file.remove(batch.last_key))).await;
+        let removed = spawn_blocking(move || {
+            shared.with_file(|file| file.remove(batch.last_key, batch.deliveries.len() as u64, batch.bytes))
+        })
+        .await;
         removed.map_err(|error| SpoolError::cut_off(&error))?
     }
 
-    /// Whether a delivery of ordinary size can be taken now. After the disk has failed, it is tried.
+    /// Whether a delivery of ordinary size can be taken now. After the disk has failed, or when the file is gone, it is
+    /// tried.
     pub async fn has_room(&self) -> bool {
         if self.bytes() + ORDINARY_BYTES as u64 > self.shared.max_bytes {
             return false;
         }
-        !self.shared.has_failed.load(Ordering::Relaxed) || self.try_disk().await.is_ok()
+        let is_well = !self.shared.has_failed.load(Ordering::Relaxed) && self.shared.is_in_place();
+        is_well || self.try_disk().await.is_ok()
     }
 
     /// Writes as much as a delivery takes, and removes it.
@@ -172,32 +191,5 @@ impl Spool {
         let shared = Arc::clone(&self.shared);
         let tried = spawn_blocking(move || shared.with_file(|file| file.try_disk(ORDINARY_BYTES))).await;
         tried.map_err(|error| SpoolError::cut_off(&error))?
-    }
-}
-
-impl Shared {
-    /// Does something with the file, which is opened again if the disk had failed.
-    fn with_file<T>(&self, act: impl FnOnce(&mut File) -> Result<T, SpoolError>) -> Result<T, SpoolError> {
-        // a panic in `redb` leaves nothing half done: what was not committed is gone when the file is opened again
-        let mut slot = self.file.lock().unwrap_or_else(|poisoned| {
-            let mut slot = poisoned.into_inner();
-            *slot = None;
-            slot
-        });
-        let result = match slot.take() {
-            Some(file) => Ok(file),
-            None => File::open(&self.directory),
-        }
-        .and_then(|mut file| {
-            let result = act(&mut file);
-            self.records.store(file.records, Ordering::Release);
-            self.bytes.store(file.bytes, Ordering::Relaxed);
-            if !matches!(result, Err(SpoolError::Disk(_))) {
-                *slot = Some(file);
-            }
-            result
-        });
-        self.has_failed.store(matches!(result, Err(SpoolError::Disk(_))), Ordering::Relaxed);
-        result
     }
 }

@@ -258,7 +258,8 @@ fn endpoints(providers: &[ProviderSettings], metrics: &Metrics) -> Vec<(String, 
     providers.iter().map(endpoint).collect()
 }
 
-fn known_bookings_only(providers: &[ProviderSettings]) -> Vec<&'static str> {
+/// The providers of which only bookings are taken that are announced.
+pub(super) fn known_bookings_only(providers: &[ProviderSettings]) -> Vec<&'static str> {
     let rejecting = providers.iter().filter(|settings| settings.unknown_booking == UnknownBooking::Reject);
     rejecting.map(|settings| settings.provider.name()).collect()
 }

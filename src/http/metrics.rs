@@ -80,7 +80,16 @@ async fn look_at(spool: &Spool) -> SpoolSnapshot {
         let age = |received_at| Duration::try_from(clock::now() - received_at).unwrap_or_default();
         read.map(|received_at| received_at.map_or(Duration::ZERO, age))
     };
-    SpoolSnapshot { records: spool.records(), bytes: spool.bytes(), max_bytes: spool.max_bytes(), oldest }
+    SpoolSnapshot {
+        records: spool.records(),
+        bytes: spool.bytes(),
+        max_bytes: spool.max_bytes(),
+        oldest,
+        files_set_aside: spool.files_set_aside(),
+        files_gone: spool.files_gone(),
+        records_damaged: spool.records_damaged(),
+        files_aside: spool.files_aside(),
+    }
 }
 
 /// The only route.

@@ -11,7 +11,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{Lane, Shared};
+use super::{Lane, Shared, queue::BATCH_BYTES};
 use crate::{
     spool::{Spool, Spools},
     store::Writer,
@@ -88,7 +88,10 @@ impl Drainer {
             return Err("the database is not prepared".to_owned());
         }
         let limit = self.shared.settings.max_batch * BATCHES_AT_ONCE;
-        let Some(batch) = spool.read(limit).await.map_err(|error| error.to_string())? else { return Ok(0) };
+        let Some(batch) = spool.read(limit, BATCHES_AT_ONCE * BATCH_BYTES).await.map_err(|error| error.to_string())?
+        else {
+            return Ok(0);
+        };
         match timeout(self.shared.settings.write_timeout * times, self.writer.write(&batch.deliveries, true)).await {
             Ok(Ok(receipts)) => self.shared.metrics.written(&batch.deliveries, &receipts),
             Ok(Err(error)) => return Err(error.to_string()),

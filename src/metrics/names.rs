@@ -30,6 +30,10 @@ pub(super) const SPOOL_LIMIT: &str = "ticket_webhooks_spool_limit_bytes";
 pub(super) const SPOOL_OLDEST_AGE: &str = "ticket_webhooks_spool_oldest_age_seconds";
 pub(super) const SPOOL_SPOOLED: &str = "ticket_webhooks_spool_spooled_total";
 pub(super) const SPOOL_DRAINED: &str = "ticket_webhooks_spool_drained_total";
+pub(super) const SPOOL_FILES_SET_ASIDE: &str = "ticket_webhooks_spool_files_set_aside_total";
+pub(super) const SPOOL_FILES_GONE: &str = "ticket_webhooks_spool_files_gone_total";
+pub(super) const SPOOL_RECORDS_DAMAGED: &str = "ticket_webhooks_spool_records_damaged_total";
+pub(super) const SPOOL_FILES_ASIDE: &str = "ticket_webhooks_spool_files_aside";
 pub(super) const DATABASE_UP: &str = "ticket_webhooks_database_up";
 pub(super) const DATABASE_CONNECTIONS: &str = "ticket_webhooks_database_connections";
 pub(super) const DATABASE_CONNECTIONS_LIMIT: &str = "ticket_webhooks_database_connections_limit";
@@ -74,6 +78,12 @@ const COUNTERS: &[(&str, &str)] = &[
     (CONNECTIONS_REFUSED, "Connections that were answered 503 because there were too many, by listener."),
     (SPOOL_SPOOLED, "Deliveries synced to the spool because Postgres did not take them."),
     (SPOOL_DRAINED, "Deliveries moved from the spool to Postgres."),
+    (
+        SPOOL_FILES_SET_ASIDE,
+        "Files of the spool that were damaged and set aside; what is whole in them was taken over.",
+    ),
+    (SPOOL_FILES_GONE, "How often the spool's file was deleted or replaced under the service; its records were kept."),
+    (SPOOL_RECORDS_DAMAGED, "Acknowledged deliveries in the spool that are damaged and did not come out of it."),
 ];
 
 const GAUGES: &[(&str, &str)] = &[
@@ -93,6 +103,7 @@ const GAUGES: &[(&str, &str)] = &[
     (SPOOL_BYTES, "Bytes of deliveries in the spool."),
     (SPOOL_LIMIT, "Bytes of deliveries that the spool may hold (spool.max_bytes); 0 without a spool."),
     (SPOOL_OLDEST_AGE, "Time since the oldest delivery in the spool was received, in seconds; 0 when it is empty."),
+    (SPOOL_FILES_ASIDE, "Files that were set aside and lie in the spool's directory until somebody removes them."),
     (DATABASE_UP, "Whether Postgres took writes when this was scraped: 1 or 0."),
     (DATABASE_CONNECTIONS, "Connections to Postgres by state: idle or used."),
     (DATABASE_CONNECTIONS_LIMIT, "Connections to Postgres that may be open (database.max_connections)."),

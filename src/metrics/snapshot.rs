@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use ::metrics::Gauge;
+use ::metrics::{Counter, Gauge};
 
 use super::{Registry, names};
 use crate::ticket_event::Environment;
@@ -54,6 +54,14 @@ pub struct SpoolSnapshot {
     pub max_bytes: u64,
     /// How long ago the oldest was received, zero when it is empty; nothing when it cannot be read now.
     pub oldest: Option<Duration>,
+    /// Files that were damaged and set aside since the start.
+    pub files_set_aside: u64,
+    /// How often the file was deleted or replaced since the start.
+    pub files_gone: u64,
+    /// Records that were not whole since the start.
+    pub records_damaged: u64,
+    /// Files set aside that are in the directory now.
+    pub files_aside: u64,
 }
 
 /// The series for it.
@@ -78,6 +86,10 @@ struct EnvironmentGauges {
     spool_bytes: Gauge,
     spool_limit: Gauge,
     spool_oldest_age: Gauge,
+    spool_files_set_aside: Counter,
+    spool_files_gone: Counter,
+    spool_records_damaged: Counter,
+    spool_files_aside: Gauge,
 }
 
 impl Gauges {
@@ -124,7 +136,9 @@ impl Gauges {
 
 impl EnvironmentGauges {
     fn new(registry: &Registry, environment: Environment) -> Self {
-        let gauge = |name| registry.gauge(name, &[("environment", environment.as_str())]);
+        let labels = [("environment", environment.as_str())];
+        let gauge = |name| registry.gauge(name, &labels);
+        let counter = |name| registry.counter(name, &labels);
         Self {
             queue: [names::QUEUE_DELIVERIES, names::QUEUE_CAPACITY].map(gauge),
             queue_memory: [names::QUEUE_MEMORY, names::QUEUE_MEMORY_LIMIT].map(gauge),
@@ -132,6 +146,10 @@ impl EnvironmentGauges {
             spool_bytes: gauge(names::SPOOL_BYTES),
             spool_limit: gauge(names::SPOOL_LIMIT),
             spool_oldest_age: gauge(names::SPOOL_OLDEST_AGE),
+            spool_files_set_aside: counter(names::SPOOL_FILES_SET_ASIDE),
+            spool_files_gone: counter(names::SPOOL_FILES_GONE),
+            spool_records_damaged: counter(names::SPOOL_RECORDS_DAMAGED),
+            spool_files_aside: gauge(names::SPOOL_FILES_ASIDE),
         }
     }
 
@@ -144,6 +162,13 @@ impl EnvironmentGauges {
         self.spool_records.set(spool.map_or(0, |spool| spool.records) as f64);
         self.spool_bytes.set(spool.map_or(0, |spool| spool.bytes) as f64);
         self.spool_limit.set(spool.map_or(0, |spool| spool.max_bytes) as f64);
+        // without a spool nothing of it is counted
+        if let Some(spool) = spool {
+            self.spool_files_set_aside.absolute(spool.files_set_aside);
+            self.spool_files_gone.absolute(spool.files_gone);
+            self.spool_records_damaged.absolute(spool.records_damaged);
+        }
+        self.spool_files_aside.set(spool.map_or(0, |spool| spool.files_aside) as f64);
         if let Some(oldest) = spool.map_or(Some(Duration::ZERO), |spool| spool.oldest) {
             self.spool_oldest_age.set(oldest.as_secs_f64());
         }

@@ -1,29 +1,30 @@
 //! Nobody but the service's user may read what is in a spool: it holds names and documents of travellers.
 
 use std::{
-    fs::{self, DirBuilder, OpenOptions},
+    fs::{self, DirBuilder, File, OpenOptions},
     io,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::Path,
 };
 
-const DIRECTORY: u32 = 0o700;
+const DIRECTORY_MODE: u32 = 0o700;
 
-const FILE: u32 = 0o600;
+const FILE_MODE: u32 = 0o600;
 
 /// Everything in a mode that speaks of the group and of others.
 const OTHERS: u32 = 0o077;
 
 /// Makes a directory that is missing, and mends one that others may read or enter.
 pub(super) fn directory(path: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(DIRECTORY).create(path)?;
-    mend(path, DIRECTORY)
+    DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path)?;
+    mend(path, DIRECTORY_MODE)
 }
 
-/// The same for a file. One that is made is empty.
-pub(super) fn file(path: &Path) -> io::Result<()> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(FILE).open(path)?;
-    mend(path, FILE)
+/// The same for a file, which is open then. One that is made is empty.
+pub(super) fn file(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(FILE_MODE).open(path)?;
+    mend(path, FILE_MODE)?;
+    Ok(file)
 }
 
 /// What belongs to another user, as the root of a volume may, cannot be mended and is used as it is.

@@ -74,9 +74,30 @@ pub fn encode(delivery: &Delivery) -> Vec<u8> {
 
 /// When a delivery was received, as far as its record can be read.
 pub(super) fn received_at(record: &[u8]) -> Option<OffsetDateTime> {
-    let head = record.split(|byte| *byte == b'\n').next()?;
-    let head: Head<'_> = serde_json::from_slice(head).ok()?;
-    OffsetDateTime::from_unix_timestamp_nanos(head.received_at_unix_nanos).ok()
+    summary(record).map(|summary| summary.received_at)
+}
+
+/// What is said of a record without what was delivered.
+#[derive(Debug)]
+pub struct Summary {
+    /// The id of the delivery.
+    pub id: Uuid,
+    /// Which provider sent it.
+    pub provider: String,
+    /// The name of its account.
+    pub account: CompactString,
+    /// The account's environment.
+    pub environment: Environment,
+    /// When it was received.
+    pub received_at: OffsetDateTime,
+}
+
+/// `None` when the record is of another version.
+pub fn summary(record: &[u8]) -> Option<Summary> {
+    let Head { id, provider, account, environment, received_at_unix_nanos, .. } =
+        serde_json::from_slice(record.split(|byte| *byte == b'\n').next()?).ok()?;
+    let received_at = OffsetDateTime::from_unix_timestamp_nanos(received_at_unix_nanos).ok()?;
+    Some(Summary { id, provider, account, environment, received_at })
 }
 
 /// The delivery of a record. What cannot be understood any more becomes an unprocessed delivery, so that nothing

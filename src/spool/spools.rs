@@ -1,10 +1,10 @@
 //! A spool for each environment: what a test account sends takes no room from live deliveries, and waits for no one.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use time::OffsetDateTime;
 
-use super::{Spool, SpoolError};
+use super::{Spool, SpoolError, place::Place};
 use crate::ticket_event::Environment;
 
 /// The directory of the spool for tests, in that of the live one.
@@ -32,6 +32,11 @@ impl Spools {
         let test_bytes = max_bytes / TEST_PART;
         let live = Spool::open(directory, max_bytes - test_bytes)?;
         Ok(Self { live, test: Spool::open(&directory.join(TEST_DIRECTORY), test_bytes)? })
+    }
+
+    /// The paths of both files in a directory.
+    pub fn paths_in(directory: &Path) -> [PathBuf; 2] {
+        [directory.to_owned(), directory.join(TEST_DIRECTORY)].map(|directory| Place::new(&directory).path())
     }
 
     /// That of an environment.

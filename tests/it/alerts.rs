@@ -25,7 +25,7 @@ const WRITE_TIMEOUT_MS: &str = "700";
 #[ignore = "it needs Prometheus: make alerts-test"]
 async fn every_alert_fires_when_it_is_caused_and_every_panel_shows_something() {
     let (mut server, spool) = (Server::start(true).await, TempDir::new().unwrap());
-    let with_spool = start(&server, &[("SPOOL__DIRECTORY", &spool.path().display().to_string())]).await;
+    let mut with_spool = start(&server, &[("SPOOL__DIRECTORY", &spool.path().display().to_string())]).await;
     let mut without_spool = start(&server, &[]).await;
     let prometheus = Prometheus::start(&[&with_spool, &without_spool]).await;
     prometheus.scrapes(2).await;
@@ -103,6 +103,25 @@ async fn every_alert_fires_when_it_is_caused_and_every_panel_shows_something() {
     assert!(number > 10, "the spool takes some: {number}");
     prometheus.fires("TicketWebhooksSpoolInUse").await;
     prometheus.fires("TicketWebhooksSpoolHalfFull").await;
+    // put in its place, and set aside
+    let file = spool.path().join("deliveries.redb");
+    std::fs::write(spool.path().join("other"), "something else").unwrap();
+    std::fs::rename(spool.path().join("other"), &file).unwrap();
+    deliver(&with_spool, updates, "noticed").await;
+    prometheus.fires("TicketWebhooksSpoolFileGone").await;
+    prometheus.fires("TicketWebhooksSpoolFileSetAside").await;
+    // found when it is opened or drained
+    let mut bytes = std::fs::read(&file).unwrap();
+    let copies: Vec<_> = memchr::memmem::find_iter(&bytes, b"spooled-5").collect();
+    copies.into_iter().for_each(|at| bytes[at] ^= 1);
+    let hit = std::fs::OpenOptions::new().write(true).open(&file).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&hit, &bytes, 0).unwrap();
+    with_spool.process.signal("KILL");
+    with_spool.process.wait();
+    let admin = with_spool.admin.trim_start_matches("http://").to_owned();
+    let directory = spool.path().display().to_string();
+    let with_spool = start(&server, &[("SPOOL__DIRECTORY", &directory), ("SERVER__ADMIN_ADDRESS", &admin)]).await;
+    prometheus.fires("TicketWebhooksSpoolRecordDamaged").await;
     server.start_again().await;
 
     without_spool.process.signal("KILL");

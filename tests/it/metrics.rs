@@ -16,7 +16,7 @@ const README: &str = include_str!("../../README.md");
 const DELIVERIES: &str = "ticket_webhooks_deliveries_total";
 
 /// Those of this service; the process has its own.
-const NAMES: [&str; 35] = [
+const NAMES: [&str; 39] = [
     "ticket_webhooks_admin_authentication_failures_total",
     "ticket_webhooks_authentication_failures_total",
     "ticket_webhooks_batch_size",
@@ -43,9 +43,13 @@ const NAMES: [&str; 35] = [
     "ticket_webhooks_spool_bytes",
     "ticket_webhooks_spool_drained_total",
     "ticket_webhooks_spool_enabled",
+    "ticket_webhooks_spool_files_aside",
+    "ticket_webhooks_spool_files_gone_total",
+    "ticket_webhooks_spool_files_set_aside_total",
     "ticket_webhooks_spool_limit_bytes",
     "ticket_webhooks_spool_oldest_age_seconds",
     "ticket_webhooks_spool_records",
+    "ticket_webhooks_spool_records_damaged_total",
     "ticket_webhooks_spool_spooled_total",
     "ticket_webhooks_start_time_seconds",
     "ticket_webhooks_unprocessed_not_kept_total",

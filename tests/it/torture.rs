@@ -27,6 +27,7 @@ struct Round {
     number: u32,
     sent: Vec<Vec<Sent>>,
     findings: Findings,
+    may_lose: u64,
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -50,9 +51,9 @@ async fn what_is_acknowledged_is_recorded_once_whatever_breaks() {
     let totals = done.iter().fold(Findings::default(), |totals, round| totals.and(&round.findings));
     println!("{} rounds  {totals}", done.len());
     // nothing has come or gone since
-    for Round { number, sent, findings } in &done {
+    for Round { number, sent, findings, may_lose } in &done {
         let again = compare(sent, world.recorded(*number).await);
-        assert!(again.is_clean(), "round {number}, looked at again at the end: {again:#?}");
+        assert!(again.is_clean(*may_lose), "round {number}, looked at again at the end: {again:#?}");
         assert!(
             again.acknowledged == findings.acknowledged && again.rows >= findings.rows,
             "round {number}: {again:?}"
@@ -80,11 +81,11 @@ async fn play(world: &mut World, number: u32, fault: Fault, chance: &mut Chance)
     let seconds = began.elapsed().as_secs_f32();
     println!("round {number:3}  {:42}  {findings}  {seconds:4.1} s  {struck}", fault.to_string());
     let log = || world.service().process.output();
-    assert!(findings.is_clean(), "{fault}: {findings:#?}\n{}", log());
+    assert!(findings.is_clean(fault.may_lose()), "{fault}: {findings:#?}\n{}", log());
     assert!(findings.refused == 0 || fault.may_refuse(), "{fault}: {} were refused\n{}", findings.refused, log());
     assert!(findings.in_doubt == 0 || fault.may_leave_doubt(), "{fault}: {} in doubt\n{}", findings.in_doubt, log());
     world.use_own_disk(chance).await;
-    Some(Round { number, sent, findings })
+    Some(Round { number, sent, findings, may_lose: fault.may_lose() })
 }
 
 fn number(variable: &str) -> Option<u64> {

@@ -27,6 +27,9 @@ pub enum Fault {
     TableLocked,
     ServiceStopped,
     DiskFull,
+    SpoolDeleted,
+    SpoolBitFlipped,
+    SpoolBitFlippedWhileKilled,
 }
 
 /// In the order of the rounds.
@@ -42,6 +45,9 @@ pub const FAULTS: &[Fault] = &[
     Fault::TableLocked,
     Fault::ServiceStopped,
     Fault::DiskFull,
+    Fault::SpoolDeleted,
+    Fault::SpoolBitFlipped,
+    Fault::SpoolBitFlippedWhileKilled,
 ];
 
 /// How it went.
@@ -128,12 +134,45 @@ impl Fault {
                 Struck::Spooled(spooled)
             }
             Self::DiskFull => disk_full(world, load, chance).await,
+            Self::SpoolDeleted => {
+                stop_postgres(world, "QUIT").await;
+                load.acknowledges(a_while).await;
+                world.delete_spool(chance.one_in(2));
+                load.acknowledges(a_while).await;
+                world.kill_service().await;
+                let spooled = world.start_service(max_batch).await;
+                world.server.start_again().await;
+                Struck::Spooled(spooled)
+            }
+            Self::SpoolBitFlipped => {
+                stop_postgres(world, "QUIT").await;
+                load.acknowledges(a_while).await;
+                world.flip_bits(chance);
+                load.acknowledges(a_while).await;
+                world.server.start_again().await;
+                Struck::AsPlanned
+            }
+            Self::SpoolBitFlippedWhileKilled => {
+                stop_postgres(world, "QUIT").await;
+                load.acknowledges(a_while).await;
+                world.kill_service().await;
+                world.flip_bits(chance);
+                let spooled = world.start_service(max_batch).await;
+                load.acknowledges(a_while).await;
+                world.server.start_again().await;
+                Struck::Spooled(spooled)
+            }
         }
     }
 
     /// The spool takes what Postgres does not; only its disk may keep it from doing so.
     pub fn may_refuse(self) -> bool {
         self == Self::DiskFull
+    }
+
+    /// How many deliveries may be missing: that whose own bytes were hit.
+    pub fn may_lose(self) -> u64 {
+        u64::from(matches!(self, Self::SpoolBitFlipped | Self::SpoolBitFlippedWhileKilled))
     }
 
     /// Whether the service ends on the way, and cuts off those who wait for an answer or begin to ask.
@@ -143,13 +182,16 @@ impl Fault {
             | Self::PostgresKilled
             | Self::PostgresFrozen
             | Self::PostgresRestarted
-            | Self::TableLocked => false,
+            | Self::TableLocked
+            | Self::SpoolBitFlipped => false,
             Self::ServiceKilledRecording
             | Self::ServiceKilledSpooling
             | Self::ServiceKilledDraining
             | Self::BothKilled
             | Self::ServiceStopped
-            | Self::DiskFull => true,
+            | Self::DiskFull
+            | Self::SpoolDeleted
+            | Self::SpoolBitFlippedWhileKilled => true,
         }
     }
 }
@@ -247,6 +289,9 @@ impl fmt::Display for Fault {
             Self::BothKilled => "both killed, the service back first",
             Self::ServiceStopped => "the service stopped in order",
             Self::DiskFull => "the disk of the spool full",
+            Self::SpoolDeleted => "the spool deleted under the service",
+            Self::SpoolBitFlipped => "a bit of the spool flipped",
+            Self::SpoolBitFlippedWhileKilled => "a bit flipped while the service is killed",
         })
     }
 }

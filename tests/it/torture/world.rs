@@ -1,7 +1,10 @@
 //! A Postgres, a spool on disk and the service over both; all of them can be broken.
 
 use std::{
+    fs,
+    io::Read,
     net::SocketAddr,
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -88,6 +91,25 @@ impl World {
         .unwrap();
     }
 
+    /// Under the service, the file or the directory with it.
+    pub fn delete_spool(&self, with_directory: bool) {
+        if with_directory {
+            fs::remove_dir_all(self.spool.path()).unwrap();
+        } else {
+            fs::remove_file(self.spool.path().join("deliveries.redb")).unwrap();
+        }
+    }
+
+    /// Flips one bit somewhere in what is used of the spool's file, in place, as a disk does it.
+    pub fn flip_bits(&self, chance: &mut Chance) {
+        let file = fs::OpenOptions::new().read(true).write(true).open(self.spool.path().join("deliveries.redb"));
+        let (file, mut bytes) = (file.unwrap(), Vec::new());
+        (&file).read_to_end(&mut bytes).unwrap();
+        let used: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at] != 0).collect();
+        let at = used[chance.between(0, used.len() as u64) as usize];
+        file.write_all_at(&[bytes[at] ^ (1 << chance.between(0, 8))], at as u64).unwrap();
+    }
+
     /// In order, with exit code 0.
     pub async fn stop_service(&mut self) {
         let log = self.service.take().expect("the service runs").stop().await;
@@ -161,7 +183,7 @@ pub const BATCHES: &[u64] = &[4, 16, 256];
 /// Leaves no byte on the disk; what it returns is in the way.
 pub fn fill(directory: &Path) -> PathBuf {
     let filler = directory.join("filler");
-    let full = std::fs::write(&filler, vec![0; 32 * 1024 * 1024]).unwrap_err();
+    let full = fs::write(&filler, vec![0; 32 * 1024 * 1024]).unwrap_err();
     assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
     filler
 }
