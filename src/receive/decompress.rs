@@ -21,11 +21,11 @@ const GZIP: u8 = 16 + 15;
 const USUAL_RATIO: usize = 4;
 
 /// What is left over for a small body, in units of work.
-const FREE_WORK: usize = 4096;
+const FREE_WORK: usize = 2048;
 
-/// The units of work for each byte of the limit, as its reciprocal. A compressor with the least memory makes a block for
-/// 128 bytes: [`WORK_OF_TABLES`] units.
-const BYTES_PER_WORK: usize = 8;
+/// The units of work for each byte of the limit, as its reciprocal. Compressors make blocks of
+/// some KiB, and with the least memory one for 128 words and repetitions: 256 bytes are [`WORK_OF_TABLES`] units.
+const BYTES_PER_WORK: usize = 16;
 
 /// A block with codes of its own, or the head of a member, costs about so many times what another one does.
 const WORK_OF_TABLES: usize = 16;
@@ -67,7 +67,8 @@ pub(super) fn decompress(body: &[u8], limit: usize) -> Result<Decompressed<'_>, 
         let whole = Decompressed { bytes: Cow::Borrowed(body), is_damaged: false };
         return if body.len() > limit { Err(TooLarge) } else { Ok(whole) };
     }
-    let mut members = Members { rest: body, out: Vec::new(), length: 0, limit, work: FREE_WORK + limit / BYTES_PER_WORK };
+    let mut members =
+        Members { rest: body, out: Vec::new(), length: 0, limit, work: FREE_WORK + limit / BYTES_PER_WORK };
     let is_damaged = match members.read() {
         Ok(()) => false,
         Err(Stop::Damaged) => true,
@@ -183,17 +184,17 @@ mod tests {
         }
         // one line after the other sent on its way
         let mut flushed = GzEncoder::new(Vec::new(), Compression::default());
-        let lines: String = (0..1500).map(line).collect();
+        let lines: String = (0..1000).map(line).collect();
         for line in lines.lines() {
             writeln!(flushed, "{line}").unwrap();
             flushed.flush().unwrap();
         }
         assert_whole(&flushed.finish().unwrap(), lines.as_bytes(), "flushed");
-        // a block of its own for every 128 bytes
+        // a block of its own for every 256 bytes
         let mut raw = Compress::new(Compression::best(), false);
         let digits: Vec<u8> = incompressible(1 << 18).iter().map(|byte| b'0' + byte % 8).collect();
         let mut blocks = vec![0; 1 << 19];
-        for chunk in digits.chunks(128) {
+        for chunk in digits.chunks(256) {
             let (read, written) = (raw.total_in() as usize, raw.total_out() as usize);
             raw.compress(chunk, &mut blocks[written..], FlushCompress::Partial).unwrap();
             assert_eq!(raw.total_in() as usize, read + chunk.len());
@@ -205,7 +206,7 @@ mod tests {
         crc.update(&digits);
         let tail = [crc.sum().to_le_bytes(), crc.amount().to_le_bytes()].concat();
         let member = [&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255][..], &blocks, &tail].concat();
-        assert_whole(&member, &digits, "blocks of 128 bytes");
+        assert_whole(&member, &digits, "blocks of 256 bytes");
     }
 
     #[test]

@@ -85,7 +85,8 @@ pub const FAMILIES: &[Family] = &[
         broken(p, list(p, &format!("\"{tower}\"")))
     }),
     ("strings of JSON of strings", |p| {
-        let mut text = ["{}", "{\"cid\":1}", "[\"\\u0000\"]", "\"\""][upto(p[0], 3)].repeat(1 + upto(p[1].powi(2), 3000));
+        let mut text =
+            ["{}", "{\"cid\":1}", "[\"\\u0000\"]", "\"\""][upto(p[0], 3)].repeat(1 + upto(p[1].powi(2), 3000));
         loop {
             let outer = serde_json::to_string(&text).unwrap();
             if outer.len() > LIMIT {

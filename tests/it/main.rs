@@ -17,6 +17,7 @@ mod embedded_postgres;
 mod failed_authentication;
 mod fixtures;
 mod greedy_clients;
+mod hostile_bodies;
 mod lifecycle;
 mod logs;
 mod metrics;
