@@ -1,7 +1,7 @@
 # The two commands for a fresh machine are `make dev` and `make test`: both install the PostgreSQL server programs where
 # they are missing. No server of the system is started or used.
 
-.PHONY: dev test torture fuzz lint deny bench bench-pure attacks image up container-test alerts-test server-programs \
+.PHONY: dev test cost-test torture fuzz lint deny bench bench-pure attacks image up container-test alerts-test server-programs \
         clock-library
 
 dev: server-programs
@@ -9,6 +9,11 @@ dev: server-programs
 
 test: server-programs clock-library
 	cargo test --locked --all-features
+	$(MAKE) cost-test
+
+# what a hostile body costs, which only the release profile can say: it prints the worst of each family
+cost-test:
+	cargo test --locked --release --test cost -- --nocapture --test-threads=1
 
 # breaks one thing after the other under load: make torture TORTURE_ROUNDS=1000
 torture: export TORTURE_ROUNDS ?= 100

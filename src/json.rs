@@ -23,7 +23,7 @@ use serde_json::value::RawValue;
 use self::index::Place;
 pub(crate) use self::{
     broken::broken_members,
-    layers::{Layer, layers},
+    layers::{Layer, layer_texts, layers},
 };
 pub use self::{index::Index, text::Text};
 

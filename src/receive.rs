@@ -9,6 +9,7 @@ mod decompress;
 mod failures;
 mod interpret;
 mod log;
+mod read_limiter;
 
 use std::{net::IpAddr, sync::Arc, time::Instant};
 
@@ -22,6 +23,7 @@ pub use self::{
     decompress::is_compressed,
     failures::Failures,
     interpret::{Arrival, NotTaken, Taken, interpret},
+    read_limiter::ReadLimiter,
 };
 use self::{decompress::is_supported, log::Line};
 use crate::{
@@ -75,6 +77,8 @@ pub struct Receiver {
     pub secrets: Arc<CurrentSecrets>,
     /// Who failed how often.
     pub failures: Failures,
+    /// Where large bodies wait to be read.
+    pub read_limiter: ReadLimiter,
     /// Gives out the times of receipt.
     pub clock: ReceiptClock,
     /// The largest body, decompressed, in bytes.
@@ -126,16 +130,19 @@ impl Receiver {
         let headers_verified = Instant::now();
         let body = body.await?;
         let body_arrived = Instant::now();
-        let taken = interpret(&Arrival {
-            provider,
-            accounts,
-            proof_in_headers,
-            body: &body,
-            is_encoding_supported: is_supported(&headers),
-            body_limit_bytes: self.body_limit_bytes,
-            received_at: self.clock.now(),
-            redactor: &secrets.redactor,
-        })?;
+        let read = || {
+            interpret(&Arrival {
+                provider,
+                accounts,
+                proof_in_headers,
+                body: &body,
+                is_encoding_supported: is_supported(&headers),
+                body_limit_bytes: self.body_limit_bytes,
+                received_at: self.clock.now(),
+                redactor: &secrets.redactor,
+            })
+        };
+        let taken = self.read_limiter.run(&body, proof_in_headers, read).await?;
 
         let Taken { authenticated, normalized, .. } = taken;
         phases.authenticate.record((authenticated - body_arrived) + (headers_verified - origin.start));

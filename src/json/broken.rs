@@ -8,7 +8,7 @@ use std::{borrow::Cow, ops::Range};
 
 use memchr::memchr;
 
-use super::layers::unescaped;
+use super::layers::unescaped_text;
 
 /// A quoted name is not longer than this, in bytes.
 const MAX_NAME: usize = 128;
@@ -60,7 +60,7 @@ fn key_at(text: &str, at: usize) -> Option<(Cow<'_, str>, usize)> {
 }
 
 fn decoded(text: &str) -> Cow<'_, str> {
-    if text.contains('\\') { Cow::Owned(unescaped(text).0) } else { Cow::Borrowed(text) }
+    if text.contains('\\') { Cow::Owned(unescaped_text(text)) } else { Cow::Borrowed(text) }
 }
 
 /// Where the value stands that begins here, and its characters if it is a scalar.

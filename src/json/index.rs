@@ -32,7 +32,10 @@ impl Place {
     /// Whether these are the characters of a string or key of this document.
     pub(super) fn is(self, characters: &str, document: &str) -> bool {
         if self.is_escaped {
-            return self.text(document).value == characters;
+            // an escape is at most six bytes for one: most others are told by their length
+            let length = self.end - self.start - 2;
+            let may_be = (characters.len()..=6 * characters.len()).contains(&length);
+            return may_be && self.text(document).value == characters;
         }
         document.as_bytes()[self.start + 1..self.end - 1] == *characters.as_bytes()
     }

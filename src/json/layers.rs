@@ -40,9 +40,30 @@ pub(crate) fn layers(text: &str) -> impl Iterator<Item = Layer<'_>> {
     })
 }
 
+/// The texts of the layers alone.
+pub(crate) fn layer_texts(text: &str) -> impl Iterator<Item = Cow<'_, str>> {
+    std::iter::successors(Some(Cow::Borrowed(text)), |layer| {
+        let text = unescaped_text(layer);
+        (text.len() < layer.len()).then_some(Cow::Owned(text))
+    })
+}
+
+/// A text with JSON's escapes looked through as far as they make sense.
+pub(super) fn unescaped_text(text: &str) -> String {
+    let (mut out, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some(at) = memchr::memchr(b'\\', rest.as_bytes()) {
+        out.push_str(&rest[..at]);
+        let (character, length) = next_character(&rest[at..]);
+        out.push(character);
+        rest = &rest[at + length..];
+    }
+    out.push_str(rest);
+    out
+}
+
 /// A text with JSON's escapes looked through as far as they make sense, and for every byte of it, and for its end, where
 /// in the text its character begins.
-pub(super) fn unescaped(text: &str) -> (String, Vec<usize>) {
+fn unescaped(text: &str) -> (String, Vec<usize>) {
     let (mut out, mut origins) = (String::with_capacity(text.len()), Vec::with_capacity(text.len() + 1));
     let mut at = 0;
     while at < text.len() {

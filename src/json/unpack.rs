@@ -9,11 +9,14 @@ use super::{Document, Index, Kind};
 /// A string of JSON in a string of JSON in a string: so often it is unpacked.
 const MOST: usize = 3;
 
+/// So many of these members are named: to find the way to one takes as long as its siblings are many.
+const NAMED: usize = 20;
+
 impl Document<'_> {
     /// The document in which the strings of these members that are a list or an object in JSON are that list or object,
-    /// and the paths of these members.
-    pub(crate) fn unpacked(mut self, names: &[&str]) -> (Self, Vec<String>) {
-        let mut paths = Vec::new();
+    /// and the paths of these members, as far as they are named, with the number of the others.
+    pub(crate) fn unpacked(mut self, names: &[&str]) -> (Self, Vec<String>, usize) {
+        let (mut paths, mut unnamed) = (Vec::new(), 0);
         for _ in 0..MOST {
             // a string that begins like that
             let begins = |with: &[u8]| memmem::find(self.text.as_bytes(), with).is_some();
@@ -22,10 +25,12 @@ impl Document<'_> {
             }
             let Some((text, positions)) = self.unpacked_once(names) else { break };
             let Some(index) = Index::of(&text) else { break };
-            paths.extend(positions.into_iter().map(|position| self.index.path(&self.text, position)));
+            let named = positions.len().min(NAMED - paths.len());
+            paths.extend(positions[..named].iter().map(|position| self.index.path(&self.text, *position)));
+            unnamed += positions.len() - named;
             self = Self { text: Cow::Owned(text), index };
         }
-        (self, paths)
+        (self, paths, unnamed)
     }
 
     /// `None` when there is nothing to unpack.
@@ -54,7 +59,7 @@ mod tests {
 
     #[test]
     fn strings_of_json_become_what_they_are_and_other_strings_stay() {
-        let (document, paths) = Document::parse(
+        let (document, paths, unnamed) = Document::parse(
             r#"{"data":"{\"list\":\"[1, \\\"2\\\"]\",\"note\":\"[1]\"}","list":"[","other":"{}","x":["list"]}"#,
         )
         .unwrap()
@@ -64,6 +69,7 @@ mod tests {
             r#"{"data":{"list":[1, "2"],"note":"[1]"},"list":"[","other":"{}","x":["list"]}"#
         );
         assert_eq!(paths, ["data", "data.list"]);
+        assert_eq!(unnamed, 0);
         assert_eq!(document.index, Index::of(document.as_str()).unwrap());
     }
 }

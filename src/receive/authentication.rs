@@ -10,7 +10,7 @@ use http::HeaderMap;
 use super::{content::Content, interpret::NotTaken};
 use crate::{
     credentials::{Accounts, AuthenticationFailure, Presented, Verified},
-    json::{Kind, broken_members, layers},
+    json::{Kind, broken_members, layer_texts},
     providers::Provider,
 };
 
@@ -57,9 +57,9 @@ pub(super) fn verify_body<'a>(
 /// has its quotes escaped.
 fn presented_in_text(text: &str, members: &[&str]) -> (Result<Presented<'static>, AuthenticationFailure>, bool) {
     let mut is_any_found = false;
-    for layer in layers(text) {
+    for layer in layer_texts(text) {
         let mut values = vec![None; members.len()];
-        for member in broken_members(&layer.text, members) {
+        for member in broken_members(&layer, members) {
             if member.is_exact && member.scalar.is_some() {
                 values[member.name] = member.scalar.map(|scalar| Cow::Owned(scalar.into_owned()));
             }

@@ -72,8 +72,11 @@ fn unpacked<'a>(mut document: Document<'a>, containers: &[&str], warnings: &mut 
         document = inner;
         warnings.push("the body was a string of JSON, which was unpacked".to_owned());
     }
-    let (document, paths) = document.unpacked(containers);
+    let (document, paths, unnamed) = document.unpacked(containers);
     warnings.extend(paths.iter().map(|path| format!("{path} was a string of JSON, which was unpacked")));
+    if unnamed > 0 {
+        warnings.push(format!("{unnamed} more members were strings of JSON, which were unpacked"));
+    }
     document
 }
 

@@ -82,7 +82,7 @@ pub fn interpret(arrival: &Arrival<'_>) -> Result<Taken, NotTaken> {
     let limit = arrival.body_limit_bytes;
     let containers = arrival.provider.containers();
     let content = Content::read(arrival.body, arrival.is_encoding_supported, limit, containers)
-        .map_err(|TooLarge| Outcome::TooLarge(limit))?;
+        .map_err(|TooLarge| arrival.too_large())?;
     let proof = match arrival.proof_in_headers {
         Some(proof) => proof,
         None => verify_body(arrival.provider, arrival.accounts, &content)?,
@@ -105,6 +105,12 @@ pub fn interpret(arrival: &Arrival<'_>) -> Result<Taken, NotTaken> {
 }
 
 impl Arrival<'_> {
+    /// It was decompressed for nothing: where that was done for a stranger, it counts as a failure.
+    fn too_large(&self) -> NotTaken {
+        let failure = self.proof_in_headers.is_none().then_some(AuthenticationFailure::Missing);
+        NotTaken { outcome: Outcome::TooLarge(self.body_limit_bytes), failure }
+    }
+
     /// What an authenticated document becomes, and what it is answered once that is durable.
     fn normalize(&self, proof: Verified<'_>, document: Document<'_>, warnings: Vec<String>) -> (Delivery, Outcome) {
         let (provider, account) = (self.provider, proof.account());

@@ -18,6 +18,7 @@ mod failed_authentication;
 mod fixtures;
 mod greedy_clients;
 mod greedy_connections;
+mod hostile_bodies;
 mod lifecycle;
 mod logs;
 mod metrics;

@@ -9,7 +9,7 @@ use serde_json::json;
 use tempfile::TempDir;
 use ticket_webhooks::{
     delivery::{Delivery, Reason, UnprocessedDelivery},
-    spool::{Spool, record},
+    spool::{Spool, Spools, record},
     ticket_event::Environment,
 };
 use time::OffsetDateTime;
@@ -19,6 +19,12 @@ use super::{NOWHERE, bookings, post, start, wait};
 use crate::support::Database;
 
 const MAX_BYTES: u64 = 64 * 1024 * 1024;
+
+/// The file of live deliveries.
+fn file_in(directory: &Path) -> PathBuf {
+    let [live, _] = Spools::paths_in(directory);
+    live
+}
 
 fn delivery(number: u64) -> Delivery {
     Delivery::Unprocessed(UnprocessedDelivery {
@@ -85,7 +91,7 @@ async fn whatever_byte_is_hit_only_the_record_that_it_belongs_to_may_be_missing(
     let batch = spool.read(2, usize::MAX).await.unwrap().unwrap();
     spool.remove(batch).await.unwrap();
     drop(spool);
-    let file = fs::read(Spool::path_in(&whole)).unwrap();
+    let file = fs::read(file_in(&whole)).unwrap();
     let hit_directory = parent.path().join("hit");
     let (mut tried, mut set_aside, mut missing_once) = (0, 0, 0);
     let expected: Vec<u64> = (3..8).collect();
@@ -102,7 +108,7 @@ async fn whatever_byte_is_hit_only_the_record_that_it_belongs_to_may_be_missing(
         hit[*at] ^= 1 << (index % 8);
         let _ = fs::remove_dir_all(&hit_directory);
         fs::create_dir(&hit_directory).unwrap();
-        fs::write(Spool::path_in(&hit_directory), &hit).unwrap();
+        fs::write(file_in(&hit_directory), &hit).unwrap();
         let spool = Spool::open(&hit_directory, MAX_BYTES).unwrap();
         let was_set_aside = spool.files_set_aside();
         let damaged = spool.records_damaged();
@@ -137,7 +143,7 @@ async fn a_bit_that_flips_under_the_process_writes_nothing_wrong_and_blocks_noth
     for number in 1..=100 {
         spool.append(&[large(number)]).await.unwrap();
     }
-    let path = Spool::path_in(directory.path());
+    let path = file_in(directory.path());
     let mut file = fs::read(&path).unwrap();
     let record = record::encode(&large(5));
     let copies: Vec<_> = memchr::memmem::find_iter(&file, &record).collect();
@@ -170,7 +176,7 @@ async fn a_bit_that_flips_under_the_process_writes_nothing_wrong_and_blocks_noth
 async fn a_file_cut_short_gives_what_is_left_and_one_of_another_kind_nothing() {
     let directory = TempDir::new().unwrap();
     drop(filled(directory.path(), 1..300).await);
-    let path = Spool::path_in(directory.path());
+    let path = file_in(directory.path());
     let bytes = fs::read(&path).unwrap();
     let newest = places(&bytes, 299)[0].end;
     fs::write(&path, &bytes[..newest - 10]).unwrap();
@@ -187,7 +193,7 @@ async fn a_file_cut_short_gives_what_is_left_and_one_of_another_kind_nothing() {
 async fn times_of_receipt_go_on_behind_what_was_saved() {
     let directory = TempDir::new().unwrap();
     drop(filled(directory.path(), 1..30).await);
-    let path = Spool::path_in(directory.path());
+    let path = file_in(directory.path());
     let mut bytes = fs::read(&path).unwrap();
     bytes[0] ^= 1;
     fs::write(&path, &bytes).unwrap();
