@@ -13,7 +13,6 @@ mod read_limiter;
 
 use std::{net::IpAddr, sync::Arc, time::Instant};
 
-use bytes::Bytes;
 use compact_str::CompactString;
 use http::HeaderMap;
 use ipnet::IpNet;
@@ -91,11 +90,11 @@ pub struct Receiver {
 
 impl Receiver {
     /// Takes a delivery in. The body is waited for only when it is needed.
-    pub async fn receive(
+    pub async fn receive<B: AsRef<[u8]>>(
         &self,
         endpoint: &Endpoint,
         request: Request,
-        body: impl Future<Output = Result<Bytes, Outcome>>,
+        body: impl Future<Output = Result<B, Outcome>>,
     ) -> Outcome {
         let Request { headers, origin } = request;
         match self.take_in(endpoint, headers, &origin, body).await {
@@ -112,12 +111,12 @@ impl Receiver {
     /// Authenticates and interprets. `Err` when nothing of it is kept.
     ///
     /// The request itself ends here: while deliveries wait to be durable, only what is kept of them takes memory.
-    async fn take_in(
+    async fn take_in<B: AsRef<[u8]>>(
         &self,
         endpoint: &Endpoint,
         headers: HeaderMap,
         origin: &Origin,
-        body: impl Future<Output = Result<Bytes, Outcome>>,
+        body: impl Future<Output = Result<B, Outcome>>,
     ) -> Result<Taken, NotTaken> {
         let phases = &self.metrics.phases;
         let provider = endpoint.provider;
@@ -135,14 +134,14 @@ impl Receiver {
                 provider,
                 accounts,
                 proof_in_headers,
-                body: &body,
+                body: body.as_ref(),
                 is_encoding_supported: is_supported(&headers),
                 body_limit_bytes: self.body_limit_bytes,
                 received_at: self.clock.now(),
                 redactor: &secrets.redactor,
             })
         };
-        let taken = self.read_limiter.run(&body, proof_in_headers, read).await?;
+        let taken = self.read_limiter.run(body.as_ref(), proof_in_headers, read).await?;
 
         let Taken { authenticated, normalized, .. } = taken;
         phases.authenticate.record((authenticated - body_arrived) + (headers_verified - origin.start));

@@ -65,17 +65,18 @@ pub struct BodyReader {
     min_rate: u64,
 }
 
-/// A body, and the memory that it counts for.
-pub(super) struct CollectedBody {
-    pub(super) bytes: Bytes,
-    pub(super) memory: BodyMemory,
-}
-
-/// What a body has of the memory, until this is dropped.
+/// A body, and what it has of the memory until it is dropped.
 #[derive(Default)]
-pub(super) struct BodyMemory {
+pub(super) struct CollectedBody {
+    bytes: Bytes,
     arriving: Option<OwnedSemaphorePermit>,
     decompressed: Option<OwnedSemaphorePermit>,
+}
+
+impl AsRef<[u8]> for CollectedBody {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 impl BodyReader {
@@ -123,7 +124,7 @@ impl BodyReader {
         if body.size_hint().lower() > self.limit as u64 {
             return Err(Outcome::TooLarge(self.limit));
         }
-        let mut collected = CollectedBody { bytes: Bytes::new(), memory: BodyMemory::default() };
+        let mut collected = CollectedBody::default();
         let mut several = BytesMut::new();
         let mut length = 0;
         // looked at again when it has passed: what arrives costs no timer
@@ -149,7 +150,7 @@ impl BodyReader {
             if length > self.limit {
                 return Err(Outcome::TooLarge(self.limit));
             }
-            take(&self.arriving, &mut collected.memory.arriving, length.saturating_sub(FREE))?;
+            take(&self.arriving, &mut collected.arriving, length.saturating_sub(FREE))?;
             // as a rule there is only one frame, which needs no copy
             if several.is_empty() && collected.bytes.is_empty() {
                 collected.bytes = data;
@@ -162,7 +163,7 @@ impl BodyReader {
             collected.bytes = several.freeze();
         }
         if is_compressed(&collected.bytes) {
-            take(&self.decompressed, &mut collected.memory.decompressed, self.limit)?;
+            take(&self.decompressed, &mut collected.decompressed, self.limit)?;
         }
         Ok(collected)
     }

@@ -94,8 +94,6 @@ async fn deliver(State(webhook): State<Arc<Webhook>>, Extension(peer): Extension
     // all that is not named here goes now: any part of a head would keep the whole buffer it came in
     let (Parts { method, headers, .. }, mut body) = request.into_parts();
     let is_waiting = headers.contains_key(header::EXPECT);
-    // is taken until the delivery is answered
-    let mut memory = None;
     let outcome = if method == Method::POST {
         let is_from_proxy = unrouted.proxies.contain(peer.address.ip());
         let origin = Origin {
@@ -104,16 +102,11 @@ async fn deliver(State(webhook): State<Arc<Webhook>>, Extension(peer): Extension
             client: unrouted.proxies.client(peer.address.ip(), &headers),
             start,
         };
-        let read = async {
-            let collected = bodies.read(&mut body, peer.connection.state()).await?;
-            memory = Some(collected.memory);
-            Ok(collected.bytes)
-        };
+        let read = bodies.read(&mut body, peer.connection.state());
         receiver.receive(endpoint, receive::Request { headers, origin }, read).await
     } else {
         Outcome::MethodNotAllowed
     };
-    drop(memory);
     peer.connection.state().is_answering();
     let mut answer = answer(endpoint.provider, &outcome);
     // who waits to be asked for the body has not begun to send it

@@ -6,9 +6,7 @@
 
 use std::{borrow::Cow, ops::Range};
 
-use memchr::memchr;
-
-use super::layers::unescaped_text;
+use super::layers::{next_character, unescaped_text};
 
 /// A quoted name is not longer than this, in bytes.
 const MAX_NAME: usize = 128;
@@ -33,30 +31,43 @@ pub(crate) fn broken_members<'a>(text: &'a str, names: &[&str]) -> Vec<BrokenMem
     }
     // what stands in a value that was found is part of it, and is not looked at again
     let mut behind_value = 0;
-    for at in memchr::memchr2_iter(b'"', b'\'', text.as_bytes()) {
-        if at < behind_value {
+    // quotes may stand one behind the other: a search for each would cost more than a look at all
+    for (at, byte) in text.bytes().enumerate() {
+        if at < behind_value || !matches!(byte, b'"' | b'\'') {
             continue;
         }
         let Some((key, behind)) = key_at(text, at) else { continue };
-        if let Some(name) = names.iter().position(|name| key.trim().eq_ignore_ascii_case(name)) {
+        if let Some(name) = names.iter().position(|name| is_spelling(key, name)) {
             let (range, scalar) = value_at(text, behind);
             behind_value = range.end;
-            found.push(BrokenMember { name, is_exact: key == names[name], range, scalar });
+            found.push(BrokenMember { name, is_exact: decoded(key) == names[name], range, scalar });
         }
     }
     found
 }
 
-/// The key whose opening quote stands here, and where its value begins.
-fn key_at(text: &str, at: usize) -> Option<(Cow<'_, str>, usize)> {
+/// The key whose opening quote stands here, as it is written, and where its value begins.
+fn key_at(text: &str, at: usize) -> Option<(&str, usize)> {
     let bytes = text.as_bytes();
     let start = at + 1;
     let window = &bytes[start..bytes.len().min(start + MAX_NAME)];
-    let end = start + memchr(bytes[at], window)?;
+    let end = start + window.iter().position(|byte| *byte == bytes[at])?;
     let key = &text[start..end];
     let rest = text[end + 1..].trim_ascii_start();
     let rest = rest.strip_prefix(':').or_else(|| rest.strip_prefix("=>"))?;
-    Some((decoded(key), text.len() - rest.trim_ascii_start().len()))
+    Some((key, text.len() - rest.trim_ascii_start().len()))
+}
+
+/// Whether a key is this name, in any case, with escapes and with white space around it. Nearly every other key is told
+/// by its first letter.
+fn is_spelling(key: &str, name: &str) -> bool {
+    let characters = std::iter::successors(Some(('\0', key)), |(_, rest)| {
+        let (character, length) = next_character(rest);
+        (!rest.is_empty()).then(|| (character, &rest[length..]))
+    });
+    let mut characters = characters.skip(1).map(|(character, _)| character).skip_while(|one| one.is_whitespace());
+    name.chars().all(|letter| characters.next().is_some_and(|one| one.eq_ignore_ascii_case(&letter)))
+        && characters.all(char::is_whitespace)
 }
 
 fn decoded(text: &str) -> Cow<'_, str> {

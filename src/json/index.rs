@@ -6,6 +6,7 @@ use std::{borrow::Cow, cmp::Ordering, ops::Range};
 
 use super::{
     MAX_DEPTH, Text,
+    layers::next_character,
     text::{decode, decode_bytes},
 };
 
@@ -31,13 +32,18 @@ pub(super) struct Place {
 impl Place {
     /// Whether these are the characters of a string or key of this document.
     pub(super) fn is(self, characters: &str, document: &str) -> bool {
-        if self.is_escaped {
-            // an escape is at most six bytes for one: most others are told by their length
-            let length = self.end - self.start - 2;
-            let may_be = (characters.len()..=6 * characters.len()).contains(&length);
-            return may_be && self.text(document).value == characters;
+        let mut rest = &document[self.start + 1..self.end - 1];
+        if !self.is_escaped {
+            return rest == characters;
         }
-        document.as_bytes()[self.start + 1..self.end - 1] == *characters.as_bytes()
+        for expected in characters.chars() {
+            let (character, length) = next_character(rest);
+            if character != expected || rest.is_empty() {
+                return false;
+            }
+            rest = &rest[length..];
+        }
+        rest.is_empty()
     }
 
     /// The order of two strings or keys of this document, by their bytes.
@@ -141,14 +147,16 @@ impl Index {
 
 /// Just behind the closing quote of the string that opens at `start`, and whether there is a backslash in it.
 fn end_of_string(bytes: &[u8], start: usize) -> (usize, bool) {
-    let (mut at, mut is_escaped) = (start + 1, false);
-    while let Some(found) = memchr::memchr2(b'"', b'\\', &bytes[at..]) {
-        at += found + 1;
-        if bytes[at - 1] == b'"' {
-            return (at, is_escaped);
-        }
-        is_escaped = true;
-        at += 1;
+    let rest = &bytes[start + 1..];
+    let Some(first) = memchr::memchr2(b'"', b'\\', rest) else { return (bytes.len(), false) };
+    let (mut at, is_escaped) = (start + 1 + first, rest[first] == b'\\');
+    // where there is one escape there may be one behind the other: a search for each would cost more than a look at all
+    while let Some(byte) = bytes.get(at) {
+        at += match byte {
+            b'"' => return (at + 1, is_escaped),
+            b'\\' => 2,
+            _ => 1,
+        };
     }
     (bytes.len(), is_escaped)
 }

@@ -51,7 +51,8 @@ pub(crate) fn layer_texts(text: &str) -> impl Iterator<Item = Cow<'_, str>> {
 /// A text with JSON's escapes looked through as far as they make sense.
 pub(super) fn unescaped_text(text: &str) -> String {
     let (mut out, mut rest) = (String::with_capacity(text.len()), text);
-    while let Some(at) = memchr::memchr(b'\\', rest.as_bytes()) {
+    // escapes may stand one behind the other: a search for each would cost more than a look at all
+    while let Some(at) = rest.bytes().position(|byte| byte == b'\\') {
         out.push_str(&rest[..at]);
         let (character, length) = next_character(&rest[at..]);
         out.push(character);
@@ -77,7 +78,7 @@ fn unescaped(text: &str) -> (String, Vec<usize>) {
 }
 
 /// The first character that a text stands for, and how many bytes it takes there.
-fn next_character(text: &str) -> (char, usize) {
+pub(super) fn next_character(text: &str) -> (char, usize) {
     let first = text.chars().next().unwrap_or_default();
     if first != '\\' {
         return (first, first.len_utf8());

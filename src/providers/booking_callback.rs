@@ -54,9 +54,6 @@ impl Provider for BookingCallback {
         let passengers = passengers.unwrap_or_default();
         let passengers: Vec<_> = passengers.iter().map(|fields| passenger(fields, &mut findings)).collect();
         tickets::check_all(&passengers, &fields, PASSENGERS, &mut findings);
-        let (Some(booking_ref), Some(status), true) = (booking_ref, status, findings.errors.is_empty()) else {
-            return Err(Rejection::Invalid(findings.errors));
-        };
         fields.expect("EndUserIp", &mut findings);
         let pnr = match is_success {
             true => fields.expected("PNR", &mut findings),
@@ -65,6 +62,9 @@ impl Provider for BookingCallback {
         let (pnr, airline_pnrs) = normalize::own_record_locator(pnr, &fields, "PNR", &mut findings);
         let gds_pnr = fields.optional("GdsPNR", &mut findings);
         let (gds_pnr, _) = normalize::own_record_locator(gds_pnr, &fields, "GdsPNR", &mut findings);
+        let (Some(booking_ref), Some(status), true) = (booking_ref, status, findings.errors.is_empty()) else {
+            return Err(Rejection::Invalid(findings.errors));
+        };
         Ok(Booking {
             booking_ref,
             status: match status {

@@ -3,9 +3,15 @@
 use compact_str::CompactString;
 
 use crate::{
-    payload::{Fields, Findings},
+    payload::{Fields, Findings, Problem},
     ticket_event::{Passenger, Status, each_once, upper_case},
 };
+
+/// A booking, and each passenger, may have this many record locators.
+const MAX_LOCATORS: usize = 64;
+
+/// All passengers of a delivery may have this many.
+const MAX_LOCATORS_OF_DELIVERY: usize = 2000;
 
 /// What providers write where there is nothing.
 const NONE: [&str; 10] = ["0", "NA", "N/A", "NULL", "NONE", "NIL", "PENDING", "TBA", "-", "."];
@@ -40,7 +46,26 @@ pub(super) fn record_locators(
             locators.push(upper_case(word.into()));
         }
     }
-    each_once(locators, CompactString::as_str)
+    let locators = each_once(locators, CompactString::as_str);
+    if locators.len() > MAX_LOCATORS {
+        fields.refuse(key, Problem::MustBe(format!("at most {MAX_LOCATORS} record locators")), findings);
+    }
+    locators
+}
+
+/// The record locators of all passengers, each once, in their order. `key` is the list of passengers.
+pub(super) fn record_locators_of_all(
+    passengers: &[Passenger],
+    fields: &Fields<'_>,
+    key: &str,
+    findings: &mut Findings,
+) -> Vec<CompactString> {
+    let locators = passengers.iter().flat_map(|passenger| passenger.airline_pnrs.iter().flatten());
+    if locators.clone().count() > MAX_LOCATORS_OF_DELIVERY {
+        let at_most = format!("an array with at most {MAX_LOCATORS_OF_DELIVERY} record locators");
+        fields.refuse(key, Problem::MustBe(at_most), findings);
+    }
+    each_once(locators.cloned().collect(), CompactString::as_str)
 }
 
 /// The record locator of the booking itself. Where several stand in its place the first is it, and all are returned.

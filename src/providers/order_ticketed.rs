@@ -10,7 +10,7 @@ use time::Date;
 use super::{Answer, Credential, Outcome, Provider, Rejection, Sample, normalize, tickets};
 use crate::{
     payload::{Fields, Findings, Payload, Problem},
-    ticket_event::{AsSent, Booking, Document, Passenger, PassengerType, Status, each_once, upper_case},
+    ticket_event::{AsSent, Booking, Document, Passenger, PassengerType, Status, upper_case},
 };
 
 /// See the module.
@@ -51,10 +51,10 @@ impl Provider for OrderTicketed {
         let passengers: Vec<_> =
             passengers.iter().map(|fields| passenger(fields, received_on, &mut findings)).collect();
         tickets::check_all(&passengers, &data, PASSENGERS, &mut findings);
+        let airline_pnrs = normalize::record_locators_of_all(&passengers, &data, PASSENGERS, &mut findings);
         let (Some(booking_ref), Some(status), true) = (booking_ref, status, findings.errors.is_empty()) else {
             return Err(Rejection::Invalid(findings.errors));
         };
-        let airline_pnrs = passengers.iter().filter_map(|passenger| passenger.airline_pnrs.as_ref()).flatten();
         Ok(Booking {
             booking_ref,
             status: match status {
@@ -63,7 +63,7 @@ impl Provider for OrderTicketed {
             },
             pnr: None,
             gds_pnr: None,
-            airline_pnrs: each_once(airline_pnrs.cloned().collect(), CompactString::as_str),
+            airline_pnrs,
             booking_number: None,
             trace_id: None,
             provider_status: fields.expected("status", &mut findings),

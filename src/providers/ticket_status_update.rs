@@ -55,6 +55,10 @@ impl Provider for TicketStatusUpdate {
         let passengers = fields.required_passengers(TICKETS, &mut findings).unwrap_or_default();
         let passengers: Vec<_> = passengers.iter().map(|fields| passenger(fields, &mut findings)).collect();
         tickets::check_all(&passengers, &fields, TICKETS, &mut findings);
+        let pnr = fields.expected("PNR", &mut findings);
+        let (pnr, mut airline_pnrs) = normalize::own_record_locator(pnr, &fields, "PNR", &mut findings);
+        let texts = fields.list_in_string("AirlinesPNR", &mut findings).unwrap_or_default();
+        airline_pnrs.extend(normalize::record_locators(&texts, &fields, "AirlinesPNR", &mut findings));
         let (Some(booking_ref), true) = (booking_ref, findings.errors.is_empty()) else {
             return Err(Rejection::Invalid(findings.errors));
         };
@@ -62,10 +66,6 @@ impl Provider for TicketStatusUpdate {
             Status::Confirmed => return Err(Rejection::NoTicket),
             status => status,
         };
-        let pnr = fields.expected("PNR", &mut findings);
-        let (pnr, mut airline_pnrs) = normalize::own_record_locator(pnr, &fields, "PNR", &mut findings);
-        let texts = fields.list_in_string("AirlinesPNR", &mut findings).unwrap_or_default();
-        airline_pnrs.extend(normalize::record_locators(&texts, &fields, "AirlinesPNR", &mut findings));
         Ok(Booking {
             booking_ref,
             status,

@@ -23,9 +23,9 @@ const USUAL_RATIO: usize = 4;
 /// What is left over for a small body, in units of work.
 const FREE_WORK: usize = 2048;
 
-/// The units of work for each byte of the limit, as its reciprocal. Compressors make blocks of
-/// some KiB, and with the least memory one for 128 words and repetitions: 256 bytes are [`WORK_OF_TABLES`] units.
-const BYTES_PER_WORK: usize = 16;
+/// The bytes of the limit for each unit of work: a block with codes of its own for every 768. Compressors make blocks of
+/// some KiB.
+const BYTES_PER_WORK: usize = 48;
 
 /// A block with codes of its own, or the head of a member, costs about so many times what another one does.
 const WORK_OF_TABLES: usize = 16;
@@ -184,17 +184,17 @@ mod tests {
         }
         // one line after the other sent on its way
         let mut flushed = GzEncoder::new(Vec::new(), Compression::default());
-        let lines: String = (0..1000).map(line).collect();
+        let lines: String = (0..400).map(line).collect();
         for line in lines.lines() {
             writeln!(flushed, "{line}").unwrap();
             flushed.flush().unwrap();
         }
         assert_whole(&flushed.finish().unwrap(), lines.as_bytes(), "flushed");
-        // a block of its own for every 256 bytes
+        // a block of its own for every KiB
         let mut raw = Compress::new(Compression::best(), false);
         let digits: Vec<u8> = incompressible(1 << 18).iter().map(|byte| b'0' + byte % 8).collect();
         let mut blocks = vec![0; 1 << 19];
-        for chunk in digits.chunks(256) {
+        for chunk in digits.chunks(1024) {
             let (read, written) = (raw.total_in() as usize, raw.total_out() as usize);
             raw.compress(chunk, &mut blocks[written..], FlushCompress::Partial).unwrap();
             assert_eq!(raw.total_in() as usize, read + chunk.len());
@@ -206,7 +206,7 @@ mod tests {
         crc.update(&digits);
         let tail = [crc.sum().to_le_bytes(), crc.amount().to_le_bytes()].concat();
         let member = [&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255][..], &blocks, &tail].concat();
-        assert_whole(&member, &digits, "blocks of 256 bytes");
+        assert_whole(&member, &digits, "blocks of a KiB");
     }
 
     #[test]

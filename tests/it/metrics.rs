@@ -348,7 +348,7 @@ async fn what_is_in_flight_shows() {
     let value = |scrape: &Scrape, name: &str| scrape.get(&format!("ticket_webhooks_{name}"), &[]);
     let used = |scrape: &Scrape| scrape.get("ticket_webhooks_database_connections", &[("state", "used")]);
     let idle = Scrape::of(&service).await;
-    let names = ["queue_deliveries", "body_memory_bytes", "connections"];
+    let names = ["queue_deliveries", "queue_memory_bytes", "connections"];
     assert_eq!(names.map(|name| value(&idle, name)), [0.0; 3]);
 
     let mut lock = database.pool.begin().await.unwrap();
@@ -357,14 +357,13 @@ async fn what_is_in_flight_shows() {
     let mut waiting = Vec::new();
     for n in 0..5 {
         let mut wire = Wire::to(&service);
-        // what is small is not counted
-        let body = says("main", "Success", &format!("B{n}")).to_string() + &" ".repeat(20_000);
+        let body = says("main", "Success", &format!("B{n}")).to_string();
         let path = provider("booking_callback").path;
         wire.send(
             format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{body}", body.len()).as_bytes(),
         );
         waiting.push(wire);
-        Scrape::until(&service, |scrape| value(scrape, "body_memory_bytes") >= 1024.0 * f64::from(n + 1)).await;
+        Scrape::until(&service, |scrape| value(scrape, "queue_memory_bytes") >= 1024.0 * f64::from(n + 1)).await;
     }
     let full = Scrape::until(&service, |scrape| value(scrape, "queue_deliveries") > 0.0).await;
     assert_eq!(value(&full, "connections"), 5.0);

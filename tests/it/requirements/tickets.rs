@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::Bench;
-use crate::support::{PROVIDERS, Provider};
+use crate::support::{PROVIDERS, Provider, provider};
 
 fn tickets_at(provider: &Provider) -> (&'static str, &'static str, &'static str) {
     match provider.name {
@@ -141,4 +141,29 @@ async fn more_tickets_than_anybody_has_are_refused_and_kept() {
         assert!(kept.iter().all(|row| row["reason"] == "invalid"));
     }
     assert_eq!(bench.database.unprocessed().await.len(), 9);
+}
+
+#[tokio::test]
+async fn so_are_more_record_locators() {
+    let bench = Bench::new().await;
+    let locators = |count: usize| (0..count).map(|n| format!("L{n:05}")).collect::<Vec<_>>();
+    let orders = provider("order_ticketed");
+    let pointer = "/data/paxTicketInfos/0/airlinePNRs";
+    let event = bench.event(orders, &[(pointer, json!(locators(64)))]).await;
+    assert_eq!(event["airline_pnrs"].as_array().unwrap().len(), 64);
+    let words = bench.refusal(orders, &[(pointer, json!(locators(65)))]).await;
+    assert!(words.contains("airlinePNRs") && words.contains("at most 64 record locators"), "{words}");
+    let one = (orders.delivery)("main", "").pointer("/data/paxTicketInfos/0").unwrap().clone();
+    let all = locators(2001);
+    let passengers = all.chunks(60).map(|locators| {
+        let mut passenger = one.clone();
+        passenger["airlinePNRs"] = json!(locators);
+        passenger
+    });
+    let passengers = json!(passengers.collect::<Vec<_>>());
+    let words = bench.refusal(orders, &[("/data/paxTicketInfos", passengers)]).await;
+    assert!(words.contains("at most 2000 record locators"), "{words}");
+    let updates = provider("ticket_status_update");
+    let words = bench.refusal(updates, &[("/AirlinesPNR", json!(locators(65).join(", ")))]).await;
+    assert!(words.contains("at most 64 record locators"), "{words}");
 }

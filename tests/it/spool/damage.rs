@@ -16,7 +16,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{NOWHERE, bookings, post, start, wait};
-use crate::support::Database;
+use crate::{metrics::Scrape, support::Database};
 
 const MAX_BYTES: u64 = 64 * 1024 * 1024;
 
@@ -218,9 +218,14 @@ async fn a_flipped_bit_costs_a_service_one_delivery_at_most_and_is_told() {
     fs::write(&path, &bytes).unwrap();
     let database = Database::new().await;
     let service = start(&database.url(), directory.path(), &[]).await;
-    let metrics = reqwest::get(format!("{}/metrics", service.admin)).await.unwrap().text().await.unwrap();
-    for line in ["files_set_aside_total 1", "records_damaged_total 1", "files_aside 1", "files_gone_total 0"] {
-        assert!(metrics.contains(&format!("ticket_webhooks_spool_{line}\n")), "{line}: {metrics}");
+    let scrape = Scrape::of(&service).await;
+    for (name, value) in [
+        ("files_set_aside_total", 1.0),
+        ("records_damaged_total", 1.0),
+        ("files_aside", 1.0),
+        ("files_gone_total", 0.0),
+    ] {
+        assert_eq!(scrape.get(&format!("ticket_webhooks_spool_{name}"), &[("environment", "live")]), value, "{name}");
     }
     let log = service.process.output();
     assert!(log.contains("is set aside") && log.contains("\"saved\":49") && log.contains("\"lost\":1"), "{log}");

@@ -5,12 +5,14 @@ use std::fs;
 use tempfile::TempDir;
 
 use super::{NOWHERE, bookings, post, start, wait};
-use crate::support::{Answer, Database, Service};
+use crate::{
+    metrics::Scrape,
+    support::{Answer, Database, Service},
+};
 
-async fn metric(service: &Service, name: &str) -> String {
-    let page = reqwest::get(format!("{}/metrics", service.admin)).await.unwrap().text().await.unwrap();
-    let line = page.lines().find_map(|line| line.strip_prefix(&format!("ticket_webhooks_spool_{name} ")));
-    line.unwrap().to_owned()
+/// That of live deliveries.
+async fn metric(service: &Service, name: &str) -> f64 {
+    Scrape::of(service).await.get(&format!("ticket_webhooks_spool_{name}"), &[("environment", "live")])
 }
 
 /// Deliveries before and after something was done to the spool, all of them recorded.
@@ -22,7 +24,7 @@ async fn survives(parent: &TempDir, strike: impl Fn(&std::path::Path)) -> Servic
     }
     strike(&spool);
     assert_eq!(post(&service, "C0").await.status, 200);
-    assert_eq!(metric(&service, "files_gone_total").await, "1");
+    assert_eq!(metric(&service, "files_gone_total").await, 1.0);
     assert!(service.process.output().contains("deleted or replaced"));
     service.process.signal("KILL");
     tokio::task::spawn_blocking(move || service.process.wait()).await.unwrap();
@@ -56,7 +58,7 @@ async fn a_file_put_in_its_place_is_set_aside() {
         fs::rename(spool.join("other"), spool.join("deliveries.redb")).unwrap();
     });
     let service = service.await;
-    assert_eq!(metric(&service, "files_aside").await, "1");
+    assert_eq!(metric(&service, "files_aside").await, 1.0);
 }
 
 #[tokio::test]
