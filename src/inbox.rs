@@ -13,6 +13,7 @@
 //! - No delivery of a test account is in the way of a live one: each environment has a lane of its own, with its queue,
 //!   its committers and its spool.
 
+mod batches;
 mod committer;
 mod drainer;
 mod queue;
@@ -141,7 +142,7 @@ impl Inbox {
 
     /// The queue of an environment, to be looked at.
     pub fn level(&self, environment: Environment) -> QueueLevel {
-        self.queue(environment).level()
+        self.queue(environment).level().clone()
     }
 
     /// Makes a delivery durable, whether somebody waits for the receipt or not. It has been waiting since this moment.

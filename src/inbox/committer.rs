@@ -6,7 +6,8 @@ use tokio::time::timeout;
 
 use super::{
     Lane, Shared,
-    queue::{Batches, Waiting},
+    batches::{Batch, Batches},
+    queue::Waiting,
 };
 use crate::{
     delivery::{Delivery, Receipt},
@@ -35,21 +36,18 @@ impl Committer {
     /// Runs until the queue is closed and empty.
     pub(super) async fn run(mut self) {
         let metrics = Arc::clone(&self.shared.metrics);
-        loop {
-            let batch = self.batches.next(self.max_batch).await;
-            if batch.is_empty() {
-                return;
-            }
+        while let Some(Batch { deliveries, bookings, .. }) = self.batches.next(self.max_batch).await {
             let began = Instant::now();
-            metrics.batch_size.record(batch.len() as f64);
-            let (deliveries, answers): (Vec<_>, Vec<_>) = batch
+            metrics.batch_size.record(deliveries.len() as f64);
+            let (deliveries, answers): (Vec<_>, Vec<_>) = deliveries
                 .into_iter()
-                .map(|Waiting { delivery, since, receipt, memory }| {
+                .map(|Waiting { delivery, since, receipt, memory, .. }| {
                     metrics.phases.wait.record(began - since);
                     (delivery, (receipt, memory))
                 })
                 .unzip();
             let receipts = self.make_durable(deliveries).await;
+            self.batches.written(&bookings);
             metrics.phases.commit.record(began.elapsed());
             // without any, dropping the answers tells the callers
             for ((answer, _), receipt) in answers.into_iter().zip(receipts.into_iter().flatten()) {

@@ -11,7 +11,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{Lane, Shared, queue::BATCH_BYTES};
+use super::{Lane, Shared, batches::BATCH_BYTES};
 use crate::{
     spool::{Spool, Spools},
     store::Writer,

@@ -68,9 +68,18 @@ written as materialized (
 written_until as materialized (
     select chain, max(position) as position from written group by chain
 ),
+-- from here on only what decides: what is kept of an event is wide
 chained as materialized (
     select
-        delivery.*,
+        delivery.id,
+        delivery.provider,
+        delivery.environment,
+        delivery.booking_ref,
+        delivery.status,
+        delivery.content_hash,
+        delivery.received_at,
+        delivery.last_received_at,
+        delivery.delivery_count,
         link.position,
         known.*,
         overtaken.yes as late,
@@ -175,6 +184,7 @@ compared as materialized (
             where later.chain = chained.chain
             and later.position > chained.position
         )
+        offset 0
     ) as decided on true
 ),
 numbered as materialized (
@@ -204,14 +214,15 @@ head as (
         received_at, last_received_at, delivery_count
     )
     select
-        id, provider, account, environment, booking_ref, top_revision + 1, late, status, previous_status, pnr, gds_pnr,
-        string_to_array(airline_pnrs, e'\n'), booking_number, trace_id, provider_status, remark, passengers::jsonb,
-        string_to_array(ticket_numbers, e'\n'), string_to_array(warnings, e'\n'), payload::json, content_hash,
-        received_at, last_received_at, delivery_count
+        id, delivery.provider, account, delivery.environment, delivery.booking_ref, top_revision + 1, late, delivery.status,
+        previous_status, pnr, gds_pnr, string_to_array(airline_pnrs, e'\n'), booking_number, trace_id, provider_status, remark,
+        passengers::jsonb, string_to_array(ticket_numbers, e'\n'), string_to_array(warnings, e'\n'), payload::json,
+        delivery.content_hash, delivery.received_at, delivery.last_received_at, delivery.delivery_count
     from numbered
+    join delivery using (id)
     where decision = 'revision' and ordinal = 1
     -- the same order in every replica, so that two of them cannot wait for each other
-    order by provider, environment, booking_ref
+    order by numbered.provider, numbered.environment, numbered.booking_ref
     on conflict do nothing
     returning id, revision
 ),
@@ -223,13 +234,15 @@ tail as (
         received_at, last_received_at, delivery_count
     )
     select
-        id, provider, account, environment, booking_ref, top_revision + ordinal, late, status, previous_status, pnr, gds_pnr,
-        string_to_array(airline_pnrs, e'\n'), booking_number, trace_id, provider_status, remark, passengers::jsonb,
-        string_to_array(ticket_numbers, e'\n'), string_to_array(warnings, e'\n'), payload::json, content_hash,
-        received_at, last_received_at, delivery_count
+        id, delivery.provider, account, delivery.environment, delivery.booking_ref, top_revision + ordinal, late, delivery.status,
+        previous_status, pnr, gds_pnr, string_to_array(airline_pnrs, e'\n'), booking_number, trace_id, provider_status, remark,
+        passengers::jsonb, string_to_array(ticket_numbers, e'\n'), string_to_array(warnings, e'\n'), payload::json,
+        delivery.content_hash, delivery.received_at, delivery.last_received_at, delivery.delivery_count
     from numbered
+    join delivery using (id)
     where decision = 'revision' and ordinal > 1
-    and chain in (select first.chain from head join numbered as first using (id))
+    -- compared with true, each of the two is looked up in a hash table, and no loop over all
+    and true = (chain in (select first.chain from numbered as first where true = (first.id in (select id from head))))
     order by chain, ordinal
     on conflict do nothing
     returning id, revision
