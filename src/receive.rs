@@ -16,6 +16,7 @@ use std::{net::IpAddr, sync::Arc, time::Instant};
 use compact_str::CompactString;
 use http::HeaderMap;
 use ipnet::IpNet;
+use time::OffsetDateTime;
 
 pub use self::{
     content::Content,
@@ -28,12 +29,12 @@ use self::{decompress::is_supported, log::Line};
 use crate::{
     addresses::is_in,
     clock::ReceiptClock,
-    credentials::AuthenticationFailure,
+    credentials::{Accounts, AuthenticationFailure, Verified},
     delivery::Receipt,
     inbox::Inbox,
     metrics::{Fate, Metrics, ProviderMetrics},
     providers::{Outcome, Provider},
-    secrets::CurrentSecrets,
+    secrets::{CurrentSecrets, Secrets},
     telemetry::{TraceContext, Traces},
 };
 
@@ -90,7 +91,7 @@ pub struct Receiver {
 
 impl Receiver {
     /// Takes a delivery in. The body is waited for only when it is needed.
-    pub async fn receive<B: AsRef<[u8]>>(
+    pub async fn receive<B: AsRef<[u8]> + Send + 'static>(
         &self,
         endpoint: &Endpoint,
         request: Request,
@@ -111,7 +112,7 @@ impl Receiver {
     /// Authenticates and interprets. `Err` when nothing of it is kept.
     ///
     /// The request itself ends here: while deliveries wait to be durable, only what is kept of them takes memory.
-    async fn take_in<B: AsRef<[u8]>>(
+    async fn take_in<B: AsRef<[u8]> + Send + 'static>(
         &self,
         endpoint: &Endpoint,
         headers: HeaderMap,
@@ -129,19 +130,20 @@ impl Receiver {
         let headers_verified = Instant::now();
         let body = body.await?;
         let body_arrived = Instant::now();
-        let read = || {
-            interpret(&Arrival {
-                provider,
-                accounts,
-                proof_in_headers,
-                body: body.as_ref(),
-                is_encoding_supported: is_supported(&headers),
-                body_limit_bytes: self.body_limit_bytes,
-                received_at: self.clock.now(),
-                redactor: &secrets.redactor,
-            })
-        };
-        let taken = self.read_limiter.run(body.as_ref(), proof_in_headers, read).await?;
+        let reading = Reading { provider, body_limit_bytes: self.body_limit_bytes, received_at: self.clock.now() };
+        let taken = if ReadLimiter::is_cheap(body.as_ref()) {
+            reading.interpret(&secrets, accounts, proof_in_headers, &headers, body.as_ref())
+        } else {
+            let environment = proof_in_headers.map(|proof| proof.account().environment);
+            let secrets = Arc::clone(&secrets);
+            let elsewhere = move || {
+                // a proof does not leave its thread: it is made again
+                let accounts = secrets.accounts(provider).ok_or(AuthenticationFailure::Wrong)?;
+                let proof_in_headers = authentication::verify_headers(provider, accounts, &headers)?;
+                reading.interpret(&secrets, accounts, proof_in_headers, &headers, body.as_ref())
+            };
+            self.read_limiter.run(environment, elsewhere).await
+        }?;
 
         let Taken { authenticated, normalized, .. } = taken;
         phases.authenticate.record((authenticated - body_arrived) + (headers_verified - origin.start));
@@ -186,6 +188,35 @@ impl Receiver {
             log::not_taken_in(endpoint.provider, origin, &not_taken, fate, &self.traces);
         });
         not_taken.outcome
+    }
+}
+
+/// What a body is read by, beside the secrets.
+struct Reading {
+    provider: &'static dyn Provider,
+    body_limit_bytes: usize,
+    received_at: OffsetDateTime,
+}
+
+impl Reading {
+    fn interpret(
+        &self,
+        secrets: &Secrets,
+        accounts: &Accounts,
+        proof_in_headers: Option<Verified<'_>>,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> Result<Taken, NotTaken> {
+        interpret(&Arrival {
+            provider: self.provider,
+            accounts,
+            proof_in_headers,
+            body,
+            is_encoding_supported: is_supported(headers),
+            body_limit_bytes: self.body_limit_bytes,
+            received_at: self.received_at,
+            redactor: &secrets.redactor,
+        })
     }
 }
 

@@ -45,7 +45,7 @@ use std::{fs, path::PathBuf, time::Duration};
 use anyhow::ensure;
 use clap::Parser;
 
-use bench::{Bench, DATABASE};
+use bench::Bench;
 use database::Server;
 use report::{Attack, Row};
 
@@ -91,7 +91,6 @@ fn main() -> anyhow::Result<()> {
         duration: Duration::from_secs(if args.quick { 2 } else { 6 }),
         spooled: if args.quick { 2_000 } else { 20_000 },
     };
-    bench.server.create_database(DATABASE)?;
     let after = PathBuf::from(env!("CARGO_BIN_EXE_ticket-webhooks"));
     let binaries: Vec<_> = args.before.map(|binary| ("before", binary)).into_iter().chain([("after", after)]).collect();
     let mut rows: Vec<(&str, Row)> = Vec::new();

@@ -4,10 +4,7 @@ use std::{fs, path::PathBuf};
 
 use anyhow::Context;
 use sqlx::{AssertSqlSafe, PgPool, postgres::PgPoolOptions};
-use ticket_webhooks::{
-    embedded_postgres::{EmbeddedPostgres, Options},
-    store,
-};
+use ticket_webhooks::embedded_postgres::{EmbeddedPostgres, Options};
 use tokio::runtime::Runtime;
 
 /// Over the defaults: memory, and no checkpoint in the middle of a run.
@@ -51,16 +48,10 @@ impl Server {
         Ok(())
     }
 
-    /// An empty database with the tables of the service.
-    pub fn create_database(&self, name: &str) -> anyhow::Result<()> {
+    /// A database without tables.
+    pub fn create_empty_database(&self, name: &str) -> anyhow::Result<()> {
         self.execute("postgres", &format!("drop database if exists {name} with (force)"))?;
-        self.execute("postgres", &format!("create database {name}"))?;
-        self.runtime.block_on(async {
-            let pool = PgPool::connect_with(self.running()?.connect_options(name)).await?;
-            store::migrate(&pool).await?;
-            pool.close().await;
-            Ok(())
-        })
+        self.execute("postgres", &format!("create database {name}"))
     }
 
     /// How everybody connects.
@@ -81,11 +72,6 @@ impl Server {
         self.with(database, async |pool| Ok(sqlx::query_scalar(AssertSqlSafe(query)).fetch_all(&pool).await?))
     }
 
-    /// Empties the table, and writes out what is left of the run before.
-    pub fn empty(&self, database: &str) -> anyhow::Result<()> {
-        self.execute(database, "truncate ticket_events, unprocessed_deliveries; checkpoint")
-    }
-
     /// Stops it and removes its files.
     pub fn remove(mut self) -> anyhow::Result<()> {
         let home = self.running()?.log().parent().map(PathBuf::from);
@@ -97,10 +83,10 @@ impl Server {
         self.running.as_ref().context("Postgres is away")
     }
 
-    fn with<T>(&self, database: &str, query: impl AsyncFnOnce(PgPool) -> anyhow::Result<T>) -> anyhow::Result<T> {
+    pub fn with<T>(&self, database: &str, query: impl AsyncFnOnce(PgPool) -> anyhow::Result<T>) -> anyhow::Result<T> {
         let options = self.running()?.connect_options(database);
         self.runtime.block_on(async {
-            let pool = PgPoolOptions::new().max_connections(1).connect_with(options).await?;
+            let pool = PgPoolOptions::new().max_connections(2).connect_with(options).await?;
             let answer = query(pool.clone()).await;
             pool.close().await;
             answer

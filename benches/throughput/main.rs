@@ -27,6 +27,8 @@ mod deliveries;
 mod load;
 /// One load on one service: the figures, their check and their medians.
 mod measure;
+/// The tables under it.
+mod tables;
 
 /// What a delivery takes of the disk.
 mod bytes;

@@ -7,12 +7,12 @@
 
 use std::thread::available_parallelism;
 
-use tokio::{sync::Semaphore, task::block_in_place};
+use tokio::{sync::Semaphore, task::spawn_blocking};
 
 use super::is_compressed;
-use crate::{credentials::Verified, ticket_event::Environment};
+use crate::ticket_event::Environment;
 
-/// A larger body can cost more than a millisecond: the worst take 20 to 40 µs for each KiB (`make cost-test`).
+/// A larger body can cost more than a millisecond: the worst take 30 µs for each KiB (`make cost-test`).
 const INLINE_BYTES: usize = 16 * 1024;
 
 /// How many large bodies are read at once, by what is known of who sent them.
@@ -31,17 +31,27 @@ impl Default for ReadLimiter {
 }
 
 impl ReadLimiter {
-    /// Does the work on a body, as soon as it has a permit. `proof` is what the headers have said.
-    pub(super) async fn run<T>(&self, body: &[u8], proof: Option<Verified<'_>>, work: impl FnOnce() -> T) -> T {
-        if body.len() <= INLINE_BYTES && !is_compressed(body) {
-            return work();
-        }
-        let permits = match proof.map(|proof| proof.account().environment) {
+    /// Whether a body costs so little that it is read in its place.
+    pub(super) fn is_cheap(body: &[u8]) -> bool {
+        body.len() <= INLINE_BYTES && !is_compressed(body)
+    }
+
+    /// Does the work on another one, as soon as it has a permit. `environment` is that of the account that the headers
+    /// have named.
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        environment: Option<Environment>,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> T {
+        let permits = match environment {
             Some(Environment::Live) => &self.live,
             Some(Environment::Test) => &self.test,
             None => &self.unknown,
         };
         let _permit = permits.acquire().await.expect("it is never closed");
-        block_in_place(work)
+        match spawn_blocking(work).await {
+            Ok(done) => done,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
     }
 }

@@ -9,7 +9,7 @@ use tokio::task::spawn_blocking;
 use crate::support::{Command, Database, PROVIDERS, Service, provider, settings};
 
 /// What stands between a process and the clock of the machine; nothing where it is not installed.
-fn library() -> Option<PathBuf> {
+pub fn library() -> Option<PathBuf> {
     let mut directories: Vec<_> = fs::read_dir("/usr/lib").ok()?.flatten().map(|entry| entry.path()).collect();
     directories.push("/usr/local/lib".into());
     directories.into_iter().map(|directory| directory.join("faketime/libfaketime.so.1")).find(|file| file.exists())

@@ -21,6 +21,7 @@ mod greedy_connections;
 mod hostile_bodies;
 mod lifecycle;
 mod logs;
+mod memory;
 mod metrics;
 mod migrations;
 mod odd_inputs;

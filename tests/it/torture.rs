@@ -45,7 +45,7 @@ async fn what_is_acknowledged_is_recorded_once_whatever_breaks() {
     for (number, fault) in (1..).zip(FAULTS.iter().cycle()).take(rounds.try_into().unwrap()) {
         match play(&mut world, number, *fault, &mut chance).await {
             Some(round) => done.push(round),
-            None => println!("round {number:3}  {fault:42}  skipped: there is no mounting here"),
+            None => println!("round {number:3}  {fault:42}  skipped: this machine cannot do it"),
         }
     }
     let totals = done.iter().fold(Findings::default(), |totals, round| totals.and(&round.findings));
@@ -84,7 +84,7 @@ async fn play(world: &mut World, number: u32, fault: Fault, chance: &mut Chance)
     assert!(findings.is_clean(fault.may_lose()), "{fault}: {findings:#?}\n{}", log());
     assert!(findings.refused == 0 || fault.may_refuse(), "{fault}: {} were refused\n{}", findings.refused, log());
     assert!(findings.in_doubt == 0 || fault.may_leave_doubt(), "{fault}: {} in doubt\n{}", findings.in_doubt, log());
-    world.use_own_disk(chance).await;
+    world.use_own_machine(chance).await;
     Some(Round { number, sent, findings, may_lose: fault.may_lose() })
 }
 

@@ -30,6 +30,7 @@ pub enum Fault {
     SpoolDeleted,
     SpoolBitFlipped,
     SpoolBitFlippedWhileKilled,
+    ClockSetBack,
 }
 
 /// In the order of the rounds.
@@ -48,6 +49,7 @@ pub const FAULTS: &[Fault] = &[
     Fault::SpoolDeleted,
     Fault::SpoolBitFlipped,
     Fault::SpoolBitFlippedWhileKilled,
+    Fault::ClockSetBack,
 ];
 
 /// How it went.
@@ -162,6 +164,19 @@ impl Fault {
                 world.server.start_again().await;
                 Struck::Spooled(spooled)
             }
+            Self::ClockSetBack => {
+                stop_postgres(world, "QUIT").await;
+                load.acknowledges(a_while).await;
+                world.kill_service().await;
+                let Some(spooled) = world.start_an_hour_back(max_batch).await else {
+                    world.start_service(max_batch).await;
+                    world.server.start_again().await;
+                    return Struck::Skipped;
+                };
+                load.acknowledges(a_while).await;
+                world.server.start_again().await;
+                Struck::Spooled(spooled)
+            }
         }
     }
 
@@ -191,7 +206,8 @@ impl Fault {
             | Self::ServiceStopped
             | Self::DiskFull
             | Self::SpoolDeleted
-            | Self::SpoolBitFlippedWhileKilled => true,
+            | Self::SpoolBitFlippedWhileKilled
+            | Self::ClockSetBack => true,
         }
     }
 }
@@ -292,6 +308,7 @@ impl fmt::Display for Fault {
             Self::SpoolDeleted => "the spool deleted under the service",
             Self::SpoolBitFlipped => "a bit of the spool flipped",
             Self::SpoolBitFlippedWhileKilled => "a bit flipped while the service is killed",
+            Self::ClockSetBack => "the clock set back",
         })
     }
 }

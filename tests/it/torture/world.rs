@@ -14,7 +14,10 @@ use tempfile::TempDir;
 use tokio::{sync::watch, task::spawn_blocking, time::sleep};
 
 use super::{chance::Chance, ledger::Recorded};
-use crate::support::{Command, Server, Service, provider, settings};
+use crate::{
+    clock,
+    support::{Command, Server, Service, provider, settings},
+};
 
 /// How long the spool may take to drain.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -27,6 +30,8 @@ pub struct World {
     spool: TempDir,
     /// A disk that can be filled lies over the spool's directory.
     is_on_small_disk: bool,
+    /// The service sees another time than the machine has.
+    has_other_clock: bool,
     service: Option<Service>,
     address: watch::Sender<SocketAddr>,
     probes: u32,
@@ -38,6 +43,7 @@ impl World {
             server: Server::start(true).await,
             spool: TempDir::new().unwrap(),
             is_on_small_disk: false,
+            has_other_clock: false,
             service: None,
             address: watch::channel(SocketAddr::from(([127, 0, 0, 1], 1))).0,
             probes: 0,
@@ -129,9 +135,21 @@ impl World {
         Some(root.join(self.spool.path().strip_prefix("/").unwrap()))
     }
 
-    /// Back from a small disk, which must be empty.
-    pub async fn use_own_disk(&mut self, chance: &mut Chance) {
-        if std::mem::take(&mut self.is_on_small_disk) {
+    /// The service, which does not run, with a clock that is behind by an hour. What was found in the spool; `None` where
+    /// no clock can be set.
+    pub async fn start_an_hour_back(&mut self, max_batch: u64) -> Option<u64> {
+        let library = clock::library()?.display().to_string();
+        let command = Command::new(&["serve"])
+            .env("LD_PRELOAD", &library)
+            .env("FAKETIME", "-3600s")
+            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        self.has_other_clock = true;
+        Some(self.start(command, max_batch).await)
+    }
+
+    /// Back from a small disk, which must be empty, and from another clock.
+    pub async fn use_own_machine(&mut self, chance: &mut Chance) {
+        if std::mem::take(&mut self.is_on_small_disk) | std::mem::take(&mut self.has_other_clock) {
             self.stop_service().await;
             self.start_service(chance.one_of(BATCHES)).await;
         }

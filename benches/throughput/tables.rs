@@ -1,0 +1,18 @@
+//! The tables under a load.
+
+use ticket_webhooks::store;
+
+use crate::database::Server;
+
+impl Server {
+    /// A database with empty tables of the service.
+    pub fn create_database(&self, name: &str) -> anyhow::Result<()> {
+        self.create_empty_database(name)?;
+        self.with(name, async |pool| Ok(store::migrate(&pool).await?))
+    }
+
+    /// Empties the table, and writes out what is left of the run before.
+    pub fn empty(&self, database: &str) -> anyhow::Result<()> {
+        self.execute(database, "truncate ticket_events, unprocessed_deliveries; checkpoint")
+    }
+}
