@@ -16,6 +16,7 @@ mod duplicates;
 mod embedded_postgres;
 mod failed_authentication;
 mod fixtures;
+mod greedy_accounts;
 mod greedy_clients;
 mod greedy_connections;
 mod hostile_bodies;
