@@ -41,7 +41,6 @@ struct All {
 }
 
 /// Deliveries that are written together.
-#[derive(Default)]
 pub(super) struct Batch {
     pub(super) deliveries: Vec<Waiting>,
     pub(super) bookings: Bookings,
@@ -49,7 +48,6 @@ pub(super) struct Batch {
 }
 
 /// The bookings that a batch is about.
-#[derive(Default)]
 pub(super) struct Bookings(HashMap<u64, OfBooking>);
 
 /// What a batch has of a booking.
@@ -90,7 +88,8 @@ impl Batches {
 
     fn take(&self, waiting: &mut All, max_batch: usize) -> Batch {
         let mut being_written = self.being_written.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut batch = Batch::default();
+        let bookings = Bookings(HashMap::with_capacity(self.level.deliveries().0.min(max_batch)));
+        let mut batch = Batch { deliveries: Vec::new(), bookings, bytes: 0 };
         let deferred = std::mem::take(&mut waiting.deferred);
         let mut candidates = deferred.into_iter();
         while !batch.is_full(max_batch) {
