@@ -100,7 +100,11 @@ impl World {
     /// Under the service, the file or the directory with it.
     pub fn delete_spool(&self, with_directory: bool) {
         if with_directory {
-            fs::remove_dir_all(self.spool.path()).unwrap();
+            match fs::remove_dir_all(self.spool.path()) {
+                // the service has made a new file in it meanwhile
+                Err(error) if error.kind() == std::io::ErrorKind::DirectoryNotEmpty => {}
+                removed => removed.unwrap(),
+            }
         } else {
             fs::remove_file(self.spool.path().join("deliveries.redb")).unwrap();
         }
