@@ -35,6 +35,14 @@ impl Delivery {
         }
     }
 
+    /// It was received at this moment.
+    pub fn received(&mut self, at: OffsetDateTime) {
+        match self {
+            Self::Event(event) => event.received_at = at,
+            Self::Unprocessed(delivery) => delivery.received_at = at,
+        }
+    }
+
     /// The memory that it takes, in bytes, roughly.
     pub fn memory_bytes(&self) -> usize {
         let parts = match self {

@@ -36,6 +36,7 @@ use self::{
     queue::{Queue, queue},
 };
 use crate::{
+    clock::ReceiptClock,
     delivery::{Delivery, Receipt},
     metrics::Metrics,
     spool::{Spool, Spools},
@@ -68,6 +69,8 @@ pub struct Settings {
     pub max_batch: usize,
     /// Past this a write counts as failed.
     pub write_timeout: Duration,
+    /// Gives out the times of receipt.
+    pub clock: Arc<ReceiptClock>,
 }
 
 /// The way in. Clones lead to the same queues; when the last is gone, what waits is still seen through.
@@ -115,7 +118,11 @@ impl Inbox {
         let shared = Arc::new(Shared { settings, allowance: Arc::clone(&allowance), metrics, is_prepared });
         let mut start = |share: Share, spool: Option<Spool>| {
             let max_batch = (shared.settings.max_batch / share.batch_part).max(1);
-            let (queue, batches) = queue(max_batch.max(32) * QUEUE_BATCHES * share.committers, share.queue_bytes);
+            let (queue, batches) = queue(
+                max_batch.max(32) * QUEUE_BATCHES * share.committers,
+                share.queue_bytes,
+                Arc::clone(&shared.settings.clock),
+            );
             let (batches, lane) = (Arc::new(batches), Arc::new(Lane { spool, turn: Mutex::new(()) }));
             for _ in 0..share.committers {
                 let (batches, lane, shared) = (Arc::clone(&batches), Arc::clone(&lane), Arc::clone(&shared));

@@ -80,7 +80,7 @@ pub struct Receiver {
     /// Where large bodies wait to be read.
     pub read_limiter: ReadLimiter,
     /// Gives out the times of receipt.
-    pub clock: ReceiptClock,
+    pub clock: Arc<ReceiptClock>,
     /// The largest body, decompressed, in bytes.
     pub body_limit_bytes: usize,
     /// What is counted of all of them.

@@ -87,7 +87,7 @@ pub(super) async fn serve(
         bail!("the clock of this machine shows a time before 1970 or after 9999; set it");
     }
     let spools = open_spools(&settings.spool).await?;
-    let clock = ReceiptClock::after(spools.as_ref().and_then(Spools::newest_at_open));
+    let clock = Arc::new(ReceiptClock::after(spools.as_ref().and_then(Spools::newest_at_open)));
 
     let pool = PgPoolOptions::new()
         .max_connections(settings.database.max_connections - MIN_CONNECTIONS + 1)
@@ -111,7 +111,7 @@ pub(super) async fn serve(
     let writers = Connections::default();
     let known_bookings_only: Arc<[&'static str]> = known_bookings_only(&settings.providers).into();
     let inbox = Inbox::start(
-        inbox::Settings { max_batch: settings.inbox.max_batch, write_timeout },
+        inbox::Settings { max_batch: settings.inbox.max_batch, write_timeout, clock: Arc::clone(&clock) },
         |allowance| {
             let transaction_pooler = settings.database.transaction_pooler;
             let writer = Writer::new(pool.clone(), transaction_pooler, Arc::clone(&known_bookings_only));

@@ -19,7 +19,7 @@ const PROTECTED: u64 = 1_000_000;
 /// The same of one that has sent nothing yet: a head follows within a round trip.
 const PROTECTED_SILENT: u64 = 250_000;
 
-/// A client that sent a request so lately is about to send the next one on the same connection, as likely as not.
+/// A client that sent a request so lately may send the next one on the same connection.
 const RECENT: u64 = 5_000_000;
 
 /// Waits for the first byte of a head.
@@ -44,10 +44,10 @@ pub(super) enum Rank {
     Idle(u64),
     /// Owes something, and delivers so many bytes a second.
     Delivering(u64),
-    /// Its first second has not passed.
-    Young(u64),
     /// Has had a request lately.
     Recent(u64),
+    /// Its first second has not passed, or the one after a request.
+    Young(u64),
 }
 
 /// What a connection is doing. Times are in microseconds since it began.
@@ -180,8 +180,8 @@ impl ConnectionState {
         match phase {
             IDLE if may_idle => None,
             IDLE if !self.had_request.load(Relaxed) && age >= PROTECTED_SILENT => Some(Rank::Silent(oldest_first(age))),
-            IDLE if self.had_request.load(Relaxed) && age < RECENT => Some(Rank::Recent(oldest_first(age))),
             HEAD | BODY | IDLE if age < PROTECTED => Some(Rank::Young(oldest_first(age))),
+            IDLE if self.had_request.load(Relaxed) && age < RECENT => Some(Rank::Recent(oldest_first(age))),
             IDLE => Some(Rank::Idle(oldest_first(age))),
             HEAD | BODY => {
                 let received = self.received().saturating_sub(self.received_before.load(Relaxed));
@@ -217,7 +217,7 @@ mod tests {
         let silent = ConnectionState::new();
         let idle = owing(100);
         idle.waits_for_head();
-        assert!(matches!(idle.rank_after(1, false), Some(Rank::Recent(_))));
+        assert!(matches!(idle.rank_after(2, false), Some(Rank::Recent(_))));
         let ranks = [&slowest, &slow, &silent, &idle, &fast].map(|state| state.rank_after(10, false).unwrap());
         assert!(ranks.is_sorted(), "{ranks:?}");
         assert!(matches!(

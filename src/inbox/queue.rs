@@ -3,7 +3,7 @@
 use std::{
     hash::{BuildHasher, RandomState},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::Instant,
@@ -12,7 +12,10 @@ use std::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::batches::Batches;
-use crate::delivery::{Delivery, Receipt};
+use crate::{
+    clock::ReceiptClock,
+    delivery::{Delivery, Receipt},
+};
 
 /// The unit in which memory is counted, in bytes.
 const UNIT: usize = 1024;
@@ -32,6 +35,9 @@ pub(super) struct Waiting {
 #[derive(Clone)]
 pub(super) struct Queue {
     sender: mpsc::UnboundedSender<Waiting>,
+    clock: Arc<ReceiptClock>,
+    /// Whoever has it gets the next time of receipt, and the place in the queue that goes with it.
+    order: Arc<Mutex<()>>,
     hasher: RandomState,
     level: QueueLevel,
 }
@@ -47,18 +53,19 @@ pub struct QueueLevel {
 }
 
 /// A queue for so many deliveries, and for so many bytes of those that wait or are being written.
-pub(super) fn queue(max_deliveries: usize, max_bytes: usize) -> (Queue, Batches) {
+pub(super) fn queue(max_deliveries: usize, max_bytes: usize, clock: Arc<ReceiptClock>) -> (Queue, Batches) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let units = max_bytes.div_ceil(UNIT);
     let level =
         QueueLevel { deliveries: Arc::default(), max_deliveries, memory: Arc::new(Semaphore::new(units)), units };
-    (Queue { sender, hasher: RandomState::new(), level: level.clone() }, Batches::new(receiver, level))
+    let order = Arc::default();
+    (Queue { sender, clock, order, hasher: RandomState::new(), level: level.clone() }, Batches::new(receiver, level))
 }
 
 impl Queue {
     /// Puts a delivery in; its receipt comes once it is durable, and nothing comes when it could not be made so. `None`
-    /// when the queue is full.
-    pub(super) fn put(&self, delivery: Delivery, since: Instant) -> Option<oneshot::Receiver<Receipt>> {
+    /// when the queue is full. The delivery is received at this moment: the order of recording is that of these times.
+    pub(super) fn put(&self, mut delivery: Delivery, since: Instant) -> Option<oneshot::Receiver<Receipt>> {
         let QueueLevel { deliveries, max_deliveries, memory, units } = &self.level;
         // one that is larger than all of the memory has it for itself
         let units = delivery.memory_bytes().div_ceil(UNIT).min(*units);
@@ -72,6 +79,8 @@ impl Queue {
             Delivery::Event(event) => Some(self.hasher.hash_one((event.provider, &event.booking.booking_ref))),
             Delivery::Unprocessed(_) => None,
         };
+        let _order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
+        delivery.received(self.clock.now());
         self.sender.send(Waiting { delivery, booking, since, receipt, memory }).ok()?;
         Some(receiver)
     }
