@@ -36,6 +36,7 @@ use crate::{
     providers::{Outcome, Provider},
     secrets::{CurrentSecrets, Secrets},
     telemetry::{TraceContext, Traces},
+    ticket_event::Environment,
 };
 
 /// Where one provider comes in.
@@ -55,6 +56,14 @@ pub struct Request {
     pub headers: HeaderMap,
     /// Whose it is.
     pub origin: Origin,
+}
+
+/// How a request ended.
+pub struct Received {
+    /// What it is answered.
+    pub outcome: Outcome,
+    /// The environment of the account that sent it, where it was handed in to be made durable.
+    pub environment: Option<Environment>,
 }
 
 /// What is known of a request from its first moment to its last.
@@ -96,11 +105,14 @@ impl Receiver {
         endpoint: &Endpoint,
         request: Request,
         body: impl Future<Output = Result<B, Outcome>>,
-    ) -> Outcome {
+    ) -> Received {
         let Request { headers, origin } = request;
         match self.take_in(endpoint, headers, &origin, body).await {
-            Ok(taken) => self.make_durable(endpoint, &origin, taken).await,
-            Err(not_taken) => self.turn_away(endpoint, &origin, not_taken),
+            Ok(taken) => {
+                let environment = Some(taken.delivery.environment());
+                Received { outcome: self.make_durable(endpoint, &origin, taken).await, environment }
+            }
+            Err(not_taken) => Received { outcome: self.turn_away(endpoint, &origin, not_taken), environment: None },
         }
     }
 

@@ -109,7 +109,7 @@ impl BodyReader {
         if collected.is_ok() {
             connection.is_recording();
         } else {
-            connection.is_answering();
+            connection.is_answering(false);
         }
         collected
     }

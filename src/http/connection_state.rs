@@ -48,6 +48,8 @@ pub(super) enum Rank {
     Recent(u64),
     /// Its first second has not passed, or the one after a request.
     Young(u64),
+    /// Has carried a live delivery lately: a provider that sends the next one on it has no second try.
+    Live(u64),
 }
 
 /// What a connection is doing. Times are in microseconds since it began.
@@ -65,6 +67,8 @@ pub(super) struct ConnectionState {
     stuck_since: AtomicU64,
     /// Whether there was a request before.
     had_request: AtomicBool,
+    /// Whether the last request was a live delivery that was taken. No stranger can have that.
+    has_delivered: AtomicBool,
     /// Whether it has to make room.
     is_evicted: AtomicBool,
     /// Wakes the task of the connection.
@@ -81,6 +85,7 @@ impl ConnectionState {
             since: AtomicU64::new(0),
             stuck_since: AtomicU64::new(0),
             had_request: AtomicBool::new(false),
+            has_delivered: AtomicBool::new(false),
             is_evicted: AtomicBool::new(false),
             waker: OnceLock::new(),
         }
@@ -135,8 +140,9 @@ impl ConnectionState {
         self.phase.store(RECORDING, Relaxed);
     }
 
-    /// Nothing is made durable any more.
-    pub(super) fn is_answering(&self) {
+    /// Nothing is made durable any more; whether a live delivery was.
+    pub(super) fn is_answering(&self, has_delivered: bool) {
+        self.has_delivered.store(has_delivered, Relaxed);
         self.phase.store(ANSWERING, Relaxed);
     }
 
@@ -177,8 +183,11 @@ impl ConnectionState {
             return Some(if age < PROTECTED { Rank::Young(oldest_first(age)) } else { Rank::Slow(0) });
         }
         let age = age_since(self.since.load(Relaxed));
+        let has_delivered = self.has_delivered.load(Relaxed);
         match phase {
             IDLE if may_idle => None,
+            IDLE if has_delivered && age < RECENT => Some(Rank::Live(oldest_first(age))),
+            HEAD | BODY if has_delivered && age < PROTECTED => Some(Rank::Live(oldest_first(age))),
             IDLE if !self.had_request.load(Relaxed) && age >= PROTECTED_SILENT => Some(Rank::Silent(oldest_first(age))),
             HEAD | BODY | IDLE if age < PROTECTED => Some(Rank::Young(oldest_first(age))),
             IDLE if self.had_request.load(Relaxed) && age < RECENT => Some(Rank::Recent(oldest_first(age))),
@@ -230,6 +239,21 @@ mod tests {
     }
 
     #[test]
+    fn who_has_just_delivered_goes_after_all_strangers_for_a_while() {
+        let delivered = owing(100);
+        delivered.is_answering(true);
+        delivered.waits_for_head();
+        let stranger = ConnectionState::new().rank_after(0, false).unwrap();
+        assert!(delivered.rank_after(2, false).unwrap() > stranger);
+        assert!(delivered.rank_after(10, false).unwrap() < stranger);
+        // one that has not, though it had a request
+        let answered = owing(100);
+        answered.is_answering(false);
+        answered.waits_for_head();
+        assert!(answered.rank_after(2, false).unwrap() < stranger);
+    }
+
+    #[test]
     fn a_pooled_connection_of_a_proxy_stays_and_one_that_owes_does_not() {
         let pooled = owing(100);
         pooled.waits_for_head();
@@ -244,7 +268,7 @@ mod tests {
         state.is_recording();
         state.is_stuck(true);
         assert_eq!(state.rank_after(100, false), None);
-        state.is_answering();
+        state.is_answering(false);
         assert_eq!(state.rank_after(100, false), Some(Rank::Slow(0)));
         state.is_stuck(false);
         assert_eq!(state.rank_after(100, false), None);

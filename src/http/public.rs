@@ -29,8 +29,9 @@ use super::{
 use crate::{
     config::{ServerSettings, plain_path},
     providers::{Outcome, Provider},
-    receive::{self, Endpoint, Origin, Receiver},
+    receive::{self, Endpoint, Origin, Received, Receiver},
     telemetry::TraceContext,
+    ticket_event::Environment,
 };
 
 /// When to try again what could not be made durable, in seconds.
@@ -94,7 +95,7 @@ async fn deliver(State(webhook): State<Arc<Webhook>>, Extension(peer): Extension
     // all that is not named here goes now: any part of a head would keep the whole buffer it came in
     let (Parts { method, headers, .. }, mut body) = request.into_parts();
     let is_waiting = headers.contains_key(header::EXPECT);
-    let outcome = if method == Method::POST {
+    let Received { outcome, environment } = if method == Method::POST {
         let is_from_proxy = unrouted.proxies.contain(peer.address.ip());
         let origin = Origin {
             id: request_id::logged(&headers, is_from_proxy, &receiver.secrets).into(),
@@ -105,9 +106,10 @@ async fn deliver(State(webhook): State<Arc<Webhook>>, Extension(peer): Extension
         let read = bodies.read(&mut body, peer.connection.state());
         receiver.receive(endpoint, receive::Request { headers, origin }, read).await
     } else {
-        Outcome::MethodNotAllowed
+        Received { outcome: Outcome::MethodNotAllowed, environment: None }
     };
-    peer.connection.state().is_answering();
+    let has_delivered = outcome == Outcome::Accepted && environment == Some(Environment::Live);
+    peer.connection.state().is_answering(has_delivered);
     let mut answer = answer(endpoint.provider, &outcome);
     // who waits to be asked for the body has not begun to send it
     if !body.is_end_stream() && !is_waiting && !discard(body, &peer.connection).await {
