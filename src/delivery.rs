@@ -53,9 +53,9 @@ impl Delivery {
     }
 }
 
-/// What became of a delivery. With any of these it is durable.
+/// What became of a delivery: `outcome` in logs, metrics and documentation.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Receipt {
+pub enum Outcome {
     /// It is a new revision of its booking.
     Recorded {
         /// Its number.
@@ -70,19 +70,74 @@ pub enum Receipt {
         /// The number of that revision.
         revision: i32,
     },
-    /// Its booking is not in `bookings`, where that is required.
-    UnknownBooking {
-        /// Whether it is kept unprocessed: not when its account has had too many of those kept in this minute.
-        is_kept: bool,
-    },
-    /// It is kept unprocessed, as was asked.
-    Kept,
+    /// It is in the spool; what becomes of it is decided when that is drained.
+    Spooled,
+    /// It is kept in `unprocessed_deliveries`.
+    Unprocessed,
     /// It is answered with an error, and its account has had too many of those kept in this minute: only counted.
     NotKept,
-    /// The database will never take its row; it is kept unprocessed.
+    /// Its booking is not in `bookings`, where that is required.
+    UnknownBooking {
+        /// Whether it is kept unprocessed: not beyond what an account may have kept in a minute.
+        is_kept: bool,
+    },
+    /// Postgres will never take its row; it is kept unprocessed.
     Refused,
-    /// It is in the spool; what becomes of it is decided later.
-    Spooled,
+    /// Neither Postgres nor the spool took it.
+    NotDurable,
+    /// It is not authenticated. Nothing is kept of it, nor of those below.
+    Unauthenticated,
+    /// It is not JSON, or did not arrive whole, and is not authenticated.
+    Malformed,
+    /// It has another `Content-Encoding` than gzip and is not authenticated.
+    UnsupportedEncoding,
+    /// It is larger than the limit.
+    TooLarge,
+    /// It did not arrive in time.
+    TimedOut,
+}
+
+impl Outcome {
+    /// The words of all outcomes, by [`Self::index`].
+    pub const WORDS: [&str; 13] = [
+        "recorded",
+        "duplicate",
+        "spooled",
+        "unprocessed",
+        "not_kept",
+        "unknown_booking",
+        "refused",
+        "not_durable",
+        "unauthenticated",
+        "malformed",
+        "unsupported_encoding",
+        "too_large",
+        "timed_out",
+    ];
+
+    /// Its position in [`Self::WORDS`].
+    pub const fn index(&self) -> usize {
+        match self {
+            Self::Recorded { .. } => 0,
+            Self::Duplicate { .. } => 1,
+            Self::Spooled => 2,
+            Self::Unprocessed => 3,
+            Self::NotKept => 4,
+            Self::UnknownBooking { .. } => 5,
+            Self::Refused => 6,
+            Self::NotDurable => 7,
+            Self::Unauthenticated => 8,
+            Self::Malformed => 9,
+            Self::UnsupportedEncoding => 10,
+            Self::TooLarge => 11,
+            Self::TimedOut => 12,
+        }
+    }
+
+    /// The word in logs and metrics.
+    pub const fn as_str(&self) -> &'static str {
+        Self::WORDS[self.index()]
+    }
 }
 
 /// Why a delivery did not become a TicketEvent.

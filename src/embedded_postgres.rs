@@ -1,7 +1,7 @@
 //! A private, real Postgres for `dev` and the tests, run from the server programs which are
 //! installed on this machine.
 //!
-//! What always holds:
+//! Invariants:
 //!
 //! - The server lives no longer than the process which started it, whichever way that ends: a
 //!   watcher beside it stops it (`watcher`). Every committed row is kept.

@@ -3,9 +3,9 @@
 //! A commit costs one sync however many rows it carries. What arrives while one batch commits forms the next; a lone
 //! delivery goes at once. Few batches are in flight.
 //!
-//! What always holds:
+//! Invariants:
 //!
-//! - A caller has its receipt only after its own delivery is durable: committed in Postgres, or synced to the spool.
+//! - A caller has its outcome only after its own delivery is durable: committed in Postgres, or synced to the spool.
 //! - A delivery goes to the spool when Postgres does not take it in time, and as long as others of its environment wait
 //!   there before it.
 //! - The queues are bounded, in deliveries and in bytes: what does not fit is refused at once.
@@ -37,7 +37,7 @@ use self::{
 };
 use crate::{
     clock::ReceiptClock,
-    delivery::{Delivery, Receipt},
+    delivery::{Delivery, Outcome},
     metrics::Metrics,
     spool::{Spool, Spools},
     store::{Allowance, Keeper, Writer},
@@ -79,11 +79,6 @@ pub struct Inbox {
     live: Queue,
     test: Queue,
 }
-
-/// It could not be made durable now.
-#[derive(Debug, thiserror::Error)]
-#[error("the delivery could not be made durable")]
-pub struct NotDurable;
 
 /// What committers and drainer share of an environment.
 struct Lane {
@@ -152,19 +147,18 @@ impl Inbox {
         self.queue(environment).level().clone()
     }
 
-    /// Makes a delivery durable, whether somebody waits for the receipt or not. It has been waiting since this moment.
+    /// Makes a delivery durable, whether somebody waits for the outcome or not. It has been waiting since this moment.
     ///
-    /// # Errors
-    ///
-    /// The queue is full, or neither Postgres nor the spool takes it. Postgres may have taken it all the same: handing
-    /// in the same delivery again is safe.
-    pub fn submit(
-        &self,
-        delivery: Delivery,
-        since: Instant,
-    ) -> impl Future<Output = Result<Receipt, NotDurable>> + use<> {
-        let receipt = self.queue(delivery.environment()).put(delivery, since);
-        async { receipt.ok_or(NotDurable)?.await.map_err(|_| NotDurable) }
+    /// [`Outcome::NotDurable`]: the queue is full, or neither Postgres nor the spool takes it. Postgres may have taken it
+    /// all the same: handing in the same delivery again is safe.
+    pub fn submit(&self, delivery: Delivery, since: Instant) -> impl Future<Output = Outcome> + use<> {
+        let outcome = self.queue(delivery.environment()).put(delivery, since);
+        async {
+            match outcome {
+                Some(outcome) => outcome.await.unwrap_or(Outcome::NotDurable),
+                None => Outcome::NotDurable,
+            }
+        }
     }
 
     fn queue(&self, environment: Environment) -> &Queue {
@@ -181,15 +175,15 @@ impl Shared {
     }
 
     /// What becomes of a delivery that Postgres does not take, once the spool has taken what it must.
-    fn receipt_of_spool(&self, delivery: &Delivery) -> Receipt {
+    fn outcome_of_spool(&self, delivery: &Delivery) -> Outcome {
         match delivery {
             Delivery::Unprocessed(unprocessed)
                 if unprocessed.reason.is_error() && !self.allowance.admits(unprocessed, Keeper::Spool) =>
             {
                 self.metrics.not_kept(delivery);
-                Receipt::NotKept
+                Outcome::NotKept
             }
-            _ => Receipt::Spooled,
+            _ => Outcome::Spooled,
         }
     }
 }

@@ -45,9 +45,9 @@ pub fn raise_open_file_limit() -> Option<u64> {
 }
 
 /// SIGHUP: asks the service to read its configuration anew.
-pub struct Hangups(Signal);
+pub struct ReloadSignal(Signal);
 
-impl Hangups {
+impl ReloadSignal {
     /// Takes the signal over from its default, which is to end the process at once.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! What the service counts, as Prometheus reads it. README.md explains every metric with the texts in `names`.
 //!
-//! What always holds: every label value is a word of this program, never one of the input; every series is there from
+//! Invariants: every label value is a word of this program, never one of the input; every series is there from
 //! the start, so that the first thing that happens is a change; each series is looked up once and then only counted up,
 //! so that a delivery costs no lock and no allocation. What can be looked at is not counted: it comes with the
 //! [`Snapshot`] that a scrape takes.
@@ -14,13 +14,13 @@ use std::{sync::Arc, time::Instant};
 use ::metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
-use self::{provider::Written, snapshot::Gauges};
 pub use self::{
-    provider::{Fate, ProviderMetrics},
+    provider::ProviderMetrics,
     snapshot::{EnvironmentSnapshot, Snapshot, SpoolSnapshot},
 };
+use self::{provider::Written, snapshot::Gauges};
 use crate::{
-    delivery::{Delivery, Receipt},
+    delivery::{Delivery, Outcome},
     providers::{PROVIDERS, Provider},
 };
 
@@ -138,16 +138,16 @@ impl Metrics {
         Arc::clone(&of_provider.expect("every provider is in the list").1)
     }
 
-    /// Counts what was written to Postgres; the receipts are in the order of the deliveries.
-    pub fn written(&self, deliveries: &[Delivery], receipts: &[Receipt]) {
-        for (delivery, receipt) in deliveries.iter().zip(receipts) {
-            self.of_provider(delivery).count(delivery, receipt);
+    /// Counts what was written to Postgres; the outcomes are in the order of the deliveries.
+    pub fn written(&self, deliveries: &[Delivery], outcomes: &[Outcome]) {
+        for (delivery, outcome) in deliveries.iter().zip(outcomes) {
+            self.of_provider(delivery).count(delivery, outcome);
         }
     }
 
     /// Counts a delivery that neither Postgres nor the spool was given.
     pub fn not_kept(&self, delivery: &Delivery) {
-        self.of_provider(delivery).count(delivery, &Receipt::NotKept);
+        self.of_provider(delivery).count(delivery, &Outcome::NotKept);
     }
 
     fn of_provider(&self, delivery: &Delivery) -> &Written {

@@ -69,10 +69,10 @@ pub trait Provider: Send + Sync + 'static {
     }
 
     /// What an authenticated delivery says that was received on this day.
-    fn normalize(&self, payload: &Payload, received_on: Date) -> Result<Booking, Rejection>;
+    fn normalize(&self, payload: &Payload, received_on: Date) -> Result<Booking, NormalizeError>;
 
     /// The answer in the provider's own words.
-    fn answer(&self, outcome: &Outcome) -> Answer;
+    fn encode(&self, reply: &Reply) -> EncodedReply;
 
     /// A delivery as the provider would send it, `credentials` in the order of [`Self::credentials`].
     fn sample(&self, credentials: &[&str], booking_ref: &str) -> Sample;
@@ -109,7 +109,7 @@ pub struct Credential {
 
 /// Why an authenticated delivery does not become a TicketEvent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Rejection {
+pub enum NormalizeError {
     /// Required fields are missing or cannot be used.
     Invalid(Vec<FieldError>),
     /// There is no ticket number where one is required.
@@ -118,7 +118,7 @@ pub enum Rejection {
     UnsupportedType,
 }
 
-impl From<FieldError> for Rejection {
+impl From<FieldError> for NormalizeError {
     fn from(error: FieldError) -> Self {
         Self::Invalid(vec![error])
     }
@@ -132,7 +132,7 @@ fn presented_member<'a>(body: Value<'a>, key: &str) -> Result<Cow<'a, str>, Auth
 
 /// What became of a request, as far as the provider is concerned.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum Reply {
     /// It is durable: recorded, a duplicate, spooled, or kept as another type of notification.
     Accepted,
     /// A missing, malformed or wrong credential: always the same answer.
@@ -161,7 +161,7 @@ pub enum Outcome {
 
 /// What a provider is answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct EncodedReply {
     /// The HTTP status.
     pub status: StatusCode,
     /// A header that only this provider expects.
@@ -178,7 +178,7 @@ pub struct Sample {
     pub body: String,
 }
 
-impl From<&Malformed> for Outcome {
+impl From<&Malformed> for Reply {
     fn from(malformed: &Malformed) -> Self {
         match malformed {
             Malformed::UnsupportedEncoding => Self::UnsupportedEncoding,
@@ -187,7 +187,7 @@ impl From<&Malformed> for Outcome {
     }
 }
 
-impl Outcome {
+impl Reply {
     /// The status that HTTP has for it, which a provider's document may overrule.
     pub fn status(&self) -> StatusCode {
         match self {

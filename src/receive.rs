@@ -1,12 +1,12 @@
 //! The way of a delivery: authenticate, parse, normalize, make durable. What it returns is what the provider is told.
 //!
-//! What always holds: nothing is kept of a delivery that was not authenticated; an authenticated one is answered only
+//! Invariants: nothing is kept of a delivery that was not authenticated; an authenticated one is answered only
 //! after it is kept, whatever the answer.
 
 mod authentication;
 mod content;
 mod decompress;
-mod failures;
+mod failure_limiter;
 mod interpret;
 mod log;
 mod read_limiter;
@@ -21,8 +21,8 @@ use time::OffsetDateTime;
 pub use self::{
     content::Content,
     decompress::is_compressed,
-    failures::Failures,
-    interpret::{Arrival, NotTaken, Taken, interpret},
+    failure_limiter::FailureLimiter,
+    interpret::{Admitted, Arrival, Rejected, interpret},
     read_limiter::ReadLimiter,
 };
 use self::{decompress::is_supported, log::Line};
@@ -30,10 +30,10 @@ use crate::{
     addresses::is_in,
     clock::ReceiptClock,
     credentials::{Accounts, AuthenticationFailure, Verified},
-    delivery::Receipt,
+    delivery::Outcome,
     inbox::Inbox,
-    metrics::{Fate, Metrics, ProviderMetrics},
-    providers::{Outcome, Provider},
+    metrics::{Metrics, ProviderMetrics},
+    providers::{Provider, Reply},
     secrets::{CurrentSecrets, Secrets},
     telemetry::{TraceContext, Traces},
     ticket_event::Environment,
@@ -55,19 +55,19 @@ pub struct Request {
     /// Its headers.
     pub headers: HeaderMap,
     /// Whose it is.
-    pub origin: Origin,
+    pub context: RequestContext,
 }
 
 /// How a request ended.
 pub struct Received {
     /// What it is answered.
-    pub outcome: Outcome,
+    pub reply: Reply,
     /// The environment of the account that sent it, where it was handed in to be made durable.
     pub environment: Option<Environment>,
 }
 
 /// What is known of a request from its first moment to its last.
-pub struct Origin {
+pub struct RequestContext {
     /// The id under which it is found in the logs.
     pub id: CompactString,
     /// The trace that it belongs to.
@@ -85,7 +85,7 @@ pub struct Receiver {
     /// Who may deliver, and what must not be kept.
     pub secrets: Arc<CurrentSecrets>,
     /// Who failed how often.
-    pub failures: Failures,
+    pub failure_limiter: FailureLimiter,
     /// Where large bodies wait to be read.
     pub read_limiter: ReadLimiter,
     /// Gives out the times of receipt.
@@ -104,15 +104,15 @@ impl Receiver {
         &self,
         endpoint: &Endpoint,
         request: Request,
-        body: impl Future<Output = Result<B, Outcome>>,
+        body: impl Future<Output = Result<B, Reply>>,
     ) -> Received {
-        let Request { headers, origin } = request;
-        match self.take_in(endpoint, headers, &origin, body).await {
-            Ok(taken) => {
-                let environment = Some(taken.delivery.environment());
-                Received { outcome: self.make_durable(endpoint, &origin, taken).await, environment }
+        let Request { headers, context } = request;
+        match self.admit(endpoint, headers, &context, body).await {
+            Ok(admitted) => {
+                let environment = Some(admitted.delivery.environment());
+                Received { reply: self.make_durable(endpoint, &context, admitted).await, environment }
             }
-            Err(not_taken) => Received { outcome: self.turn_away(endpoint, &origin, not_taken), environment: None },
+            Err(rejected) => Received { reply: self.reject(endpoint, &context, rejected), environment: None },
         }
     }
 
@@ -124,18 +124,18 @@ impl Receiver {
     /// Authenticates and interprets. `Err` when nothing of it is kept.
     ///
     /// The request itself ends here: while deliveries wait to be durable, only what is kept of them takes memory.
-    async fn take_in<B: AsRef<[u8]> + Send + 'static>(
+    async fn admit<B: AsRef<[u8]> + Send + 'static>(
         &self,
         endpoint: &Endpoint,
         headers: HeaderMap,
-        origin: &Origin,
-        body: impl Future<Output = Result<B, Outcome>>,
-    ) -> Result<Taken, NotTaken> {
+        context: &RequestContext,
+        body: impl Future<Output = Result<B, Reply>>,
+    ) -> Result<Admitted, Rejected> {
         let phases = &self.metrics.phases;
         let provider = endpoint.provider;
 
         // authenticate: before the body is read where the credentials stand in a header
-        endpoint.check_address(origin.client)?;
+        endpoint.check_address(context.client)?;
         let secrets = self.secrets.load_full();
         let accounts = secrets.accounts(provider).ok_or(AuthenticationFailure::Wrong)?;
         let proof_in_headers = authentication::verify_headers(provider, accounts, &headers)?;
@@ -143,7 +143,7 @@ impl Receiver {
         let body = body.await?;
         let body_arrived = Instant::now();
         let reading = Reading { provider, body_limit_bytes: self.body_limit_bytes, received_at: self.clock.now() };
-        let taken = if ReadLimiter::is_cheap(body.as_ref()) {
+        let admitted = if ReadLimiter::is_cheap(body.as_ref()) {
             reading.interpret(&secrets, accounts, proof_in_headers, &headers, body.as_ref())
         } else {
             let environment = proof_in_headers.map(|proof| proof.account().environment);
@@ -157,49 +157,67 @@ impl Receiver {
             self.read_limiter.run(environment, elsewhere).await
         }?;
 
-        let Taken { authenticated, normalized, .. } = taken;
-        phases.authenticate.record((authenticated - body_arrived) + (headers_verified - origin.start));
+        let Admitted { authenticated, normalized, .. } = admitted;
+        phases.authenticate.record((authenticated - body_arrived) + (headers_verified - context.start));
         phases.normalize.record(normalized - authenticated);
         endpoint.metrics.authenticated(authenticated);
-        Ok(taken)
+        Ok(admitted)
     }
 
     /// Answers once the delivery is durable. It is handed in at once, not when this is first waited for.
-    fn make_durable(&self, endpoint: &Endpoint, origin: &Origin, taken: Taken) -> impl Future<Output = Outcome> {
-        let Taken { delivery, outcome, authenticated, normalized } = taken;
+    fn make_durable(
+        &self,
+        endpoint: &Endpoint,
+        context: &RequestContext,
+        admitted: Admitted,
+    ) -> impl Future<Output = Reply> {
+        let Admitted { delivery, reply, authenticated, normalized } = admitted;
         let line = Line::of(&delivery, authenticated, normalized);
-        let receipt = self.inbox.submit(delivery, normalized);
+        let outcome = self.inbox.submit(delivery, normalized);
         async move {
-            let receipt = receipt.await.ok();
-            let fate = receipt.as_ref().map_or(Fate::NotDurable, Fate::from);
+            let outcome = outcome.await;
             let end = Instant::now();
-            endpoint.metrics.delivered(Some(line.environment()), fate);
-            self.metrics.phases.whole.record(end - origin.start);
-            line.write(endpoint.provider, origin, receipt.as_ref(), fate, end, &self.traces);
-            match receipt {
-                None => Outcome::Unavailable,
-                Some(Receipt::UnknownBooking { .. }) => Outcome::UnknownBooking,
+            endpoint.metrics.delivered(Some(line.environment()), &outcome);
+            self.metrics.phases.whole.record(end - context.start);
+            line.write(endpoint.provider, context, &outcome, end, &self.traces);
+            match outcome {
+                Outcome::NotDurable => Reply::Unavailable,
+                Outcome::UnknownBooking { .. } => Reply::UnknownBooking,
                 // a refused row is no mistake that the provider could mend
-                Some(_) => outcome,
+                _ => reply,
             }
         }
     }
 
     /// Of what comes here nothing is kept.
-    fn turn_away(&self, endpoint: &Endpoint, origin: &Origin, not_taken: NotTaken) -> Outcome {
-        let NotTaken { outcome, failure } = not_taken;
-        let fate = Fate::from(&outcome);
-        endpoint.metrics.delivered(None, fate);
+    fn reject(&self, endpoint: &Endpoint, context: &RequestContext, rejected: Rejected) -> Reply {
+        let Rejected { reply, failure } = rejected;
+        let outcome = Outcome::from(&reply);
+        endpoint.metrics.delivered(None, &outcome);
         let too_many = failure.and_then(|_| {
             endpoint.metrics.authentication_failed();
-            self.failures.count(origin.client)
+            self.failure_limiter.count(context.client)
         });
-        let outcome = too_many.map_or(outcome, Outcome::TooManyFailures);
-        let not_taken = NotTaken { outcome, failure };
-        self.failures.log(origin.client, || {
-            log::not_taken_in(endpoint.provider, origin, &not_taken, fate, &self.traces);
+        let reply = too_many.map_or(reply, Reply::TooManyFailures);
+        let rejected = Rejected { reply, failure };
+        self.failure_limiter.log(context.client, || {
+            log::rejected(endpoint.provider, context, &rejected, &outcome, &self.traces);
         });
-        not_taken.outcome
+        rejected.reply
+    }
+}
+
+impl From<&Reply> for Outcome {
+    /// Of a delivery that was not handed in to be made durable.
+    fn from(reply: &Reply) -> Self {
+        match reply {
+            Reply::Unauthenticated | Reply::TooManyFailures(_) => Self::Unauthenticated,
+            Reply::UnsupportedEncoding => Self::UnsupportedEncoding,
+            Reply::TooLarge(_) => Self::TooLarge,
+            Reply::TimedOut => Self::TimedOut,
+            Reply::Unavailable => Self::NotDurable,
+            _ => Self::Malformed,
+        }
     }
 }
 
@@ -218,7 +236,7 @@ impl Reading {
         proof_in_headers: Option<Verified<'_>>,
         headers: &HeaderMap,
         body: &[u8],
-    ) -> Result<Taken, NotTaken> {
+    ) -> Result<Admitted, Rejected> {
         interpret(&Arrival {
             provider: self.provider,
             accounts,

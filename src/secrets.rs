@@ -1,6 +1,6 @@
 //! The secrets that the running service goes by.
 //!
-//! What always holds: they are those of one configuration, replaced as a whole, and a delivery is judged and redacted by
+//! Invariants: they are those of one configuration, replaced as a whole, and a delivery is judged and redacted by
 //! those of the moment in which it began. A credential that was replaced opens nothing any more and is still redacted,
 //! for who held it may go on sending it.
 

@@ -1,6 +1,6 @@
 //! The durable buffer on disk, for the time in which Postgres does not take writes.
 //!
-//! What always holds:
+//! Invariants:
 //!
 //! - What [`Spool::append`] has returned for survives `kill -9` and a power cut: it is synced, and so is the directory.
 //! - Records come out in the order in which they went in, and stay until they are removed.

@@ -1,6 +1,6 @@
 //! Everything that is kept in Postgres, and all SQL.
 //!
-//! What always holds: a delivery's id is written once however often it is handed in; a revision is numbered by exactly
+//! Invariants: a delivery's id is written once however often it is handed in; a revision is numbered by exactly
 //! one replica; a batch is one statement and one commit.
 
 mod allowance;

@@ -1,7 +1,7 @@
 //! Logs: one line per event to standard error, JSON unless somebody sits in front of it. And traces, where the feature
 //! `opentelemetry` is on.
 //!
-//! What always holds: a log line never waits for whoever reads standard error while there is room for it in memory, and
+//! Invariants: a log line never waits for whoever reads standard error while there is room for it in memory, and
 //! none is lost at an orderly end or a panic. A line says what it is about in its own fields: there are no spans.
 
 mod json;
@@ -72,18 +72,18 @@ impl Drop for Logging {
 }
 
 /// A line for what strangers can make happen at any rate: once a minute at most, with the number of times.
-pub struct OnceAMinute {
+pub struct RateLimitedWarning {
     limiter: DefaultDirectRateLimiter,
     times: AtomicU64,
 }
 
-impl Default for OnceAMinute {
+impl Default for RateLimitedWarning {
     fn default() -> Self {
         Self { limiter: DefaultDirectRateLimiter::direct(Quota::per_minute(NonZeroU32::MIN)), times: AtomicU64::new(0) }
     }
 }
 
-impl OnceAMinute {
+impl RateLimitedWarning {
     /// Counts, and says how often it happened since the last line, if a line is due.
     pub fn due(&self) -> Option<u64> {
         let times = self.times.fetch_add(1, Ordering::Relaxed) + 1;

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// How long draining may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Ever-differing revisions of one booking, compared with the same load on as many bookings: directly, and out of the
 /// spool.
@@ -58,9 +58,9 @@ fn drained(bench: &mut Bench, request: Request, prefix: &str) -> anyhow::Result<
     bench.server.come_back()?;
     ensure!(spooled.of(200) > 0, "nothing was spooled: {spooled}");
     // the service looks for Postgres every few seconds
-    bench.wait_for_events(prefix, 1, PATIENCE)?;
+    bench.wait_for_events(prefix, 1, TIMEOUT)?;
     let start = Instant::now();
-    let recorded = bench.wait_for_events(prefix, spooled.of(200), PATIENCE)?;
+    let recorded = bench.wait_for_events(prefix, spooled.of(200), TIMEOUT)?;
     let seconds = start.elapsed().as_secs_f64();
     let refused = spooled.all() - spooled.of(200);
     let refused = if refused == 0 { String::new() } else { format!(" ({refused} not spooled)") };

@@ -30,7 +30,7 @@ pub const TEST: Account = Account { name: "trial", environment: "test" };
 const UNLOADED: Duration = Duration::from_millis(1500);
 
 /// How long what was acknowledged may take to be recorded after an attack.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What all attacks share.
 pub struct Bench {
@@ -141,7 +141,7 @@ impl Bench {
     fn lost(&self, sent: &[Sent]) -> anyhow::Result<usize> {
         let query = "select booking_ref from ticket_events where environment = 'live' and booking_ref like 'BENCH-%'
             group by booking_ref having count(*) = 1 and sum(delivery_count) = 1";
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         loop {
             let recorded: HashSet<_> = self.server.texts(DATABASE, query)?.into_iter().collect();
             let acknowledged = sent.iter().filter(|sent| sent.status == 200);
@@ -164,9 +164,9 @@ impl Bench {
         self.number(&format!("select count(*) from ticket_events where booking_ref like '{prefix}%'"))
     }
 
-    /// Waits until there are so many of them, or for `patience`; returns how many there are.
-    pub fn wait_for_events(&self, prefix: &str, count: u64, patience: Duration) -> anyhow::Result<u64> {
-        let deadline = Instant::now() + patience;
+    /// Waits until there are so many of them, or for `timeout`; returns how many there are.
+    pub fn wait_for_events(&self, prefix: &str, count: u64, timeout: Duration) -> anyhow::Result<u64> {
+        let deadline = Instant::now() + timeout;
         loop {
             let events = self.events(prefix)?;
             if events >= count || Instant::now() > deadline {

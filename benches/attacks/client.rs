@@ -23,7 +23,7 @@ use crate::{requests::Request, wire};
 const CONNECTIONS_OF_AN_ADDRESS: usize = 240;
 
 /// What is not answered so long after the end of an attack is given up.
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// After a connection that broke.
 const PAUSE_AFTER_BREAK: Duration = Duration::from_millis(5);
@@ -102,7 +102,7 @@ async fn attack(
             let status = wire::status(wire::exchange(&stream, request, &mut answer).await?);
             anyhow::Ok((stream, status))
         };
-        let status = match timeout_at((until + PATIENCE).into(), exchange).await {
+        let status = match timeout_at((until + TIMEOUT).into(), exchange).await {
             Ok(Ok((stream, status))) => {
                 kept = Some(stream);
                 status

@@ -36,7 +36,7 @@ const CONNECTIONS: u32 = 8;
 const PAUSE: Duration = Duration::from_millis(80);
 
 /// A delivery without an answer for so long is given up.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Gives every delivery of this process a booking of its own.
 static BOOKINGS: AtomicU64 = AtomicU64::new(1);
@@ -103,7 +103,7 @@ impl Live {
             ticks.tick().await;
             requests.rotate_left(1);
             let (at, number) = (Instant::now(), BOOKINGS.fetch_add(1, Relaxed));
-            let status = timeout(PATIENCE, exchange(&mut stream, to, requests[0].numbered(number))).await;
+            let status = timeout(TIMEOUT, exchange(&mut stream, to, requests[0].numbered(number))).await;
             let status = status.ok().and_then(Result::ok).unwrap_or(0);
             sent.push(Sent { at, took: at.elapsed(), status, number });
             if status != 200 || matches!(self, Self::Reconnecting) {

@@ -23,7 +23,7 @@ const ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 2);
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// An answer that takes longer is none.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A probe that is under way.
 pub struct Probe {
@@ -71,7 +71,7 @@ pub fn send(to: SocketAddr, request: &[u8]) -> anyhow::Result<Vec<u8>> {
             let stream = connect(ADDRESS, to).await?;
             anyhow::Ok(wire::exchange(&stream, request, &mut [0; 4096]).await?.to_vec())
         };
-        Ok(timeout(PATIENCE, exchange).await.ok().and_then(Result::ok).unwrap_or_default())
+        Ok(timeout(TIMEOUT, exchange).await.ok().and_then(Result::ok).unwrap_or_default())
     })
 }
 

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// How long what was acknowledged may take to be recorded.
-const PATIENCE: Duration = Duration::from_secs(8);
+const TIMEOUT: Duration = Duration::from_secs(8);
 
 /// At its limit: does it say so?
 pub fn full(bench: &mut Bench) -> anyhow::Result<Vec<Row>> {
@@ -108,7 +108,7 @@ fn deliver(
 fn restarted(bench: &mut Bench, prefix: &str, expected: u64) -> anyhow::Result<Result<u64, String>> {
     bench.server.come_back()?;
     Ok(match bench.start_with_spool(&[]) {
-        Ok(_subject) => Ok(bench.wait_for_events(prefix, expected, PATIENCE)?),
+        Ok(_subject) => Ok(bench.wait_for_events(prefix, expected, TIMEOUT)?),
         Err(error) => Err(format!("{error:#}")),
     })
 }

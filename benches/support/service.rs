@@ -18,7 +18,7 @@ use ticket_webhooks::providers::PROVIDERS;
 
 use crate::requests::{Account, credentials};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Of `/proc/PID/stat`; 100 on every Linux.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -69,7 +69,7 @@ impl Service {
     pub fn spawn(mut command: Command, log: &Path) -> anyhow::Result<Self> {
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(log)?).spawn()?;
         let mut service = Self { child, address: SocketAddr::from(([127, 0, 0, 1], 0)) };
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         loop {
             let text = fs::read_to_string(log)?;
             if let Some(address) = logged_address(&text, "public.address") {

@@ -20,7 +20,7 @@ use crate::{
 const CONNECTIONS: usize = 64;
 
 /// How long what waits in the spool may take to be recorded.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What was seen.
 pub struct Outage {
@@ -67,7 +67,7 @@ pub fn run(bench: &mut Bench) -> anyhow::Result<Option<Outage>> {
     bench.server.come_back()?;
     let back = Instant::now();
     let run = running.join().map_err(|_| anyhow::anyhow!("the load generator panicked"))??;
-    while bench.recorded(DATABASE)? < run.acknowledged && back.elapsed() < PATIENCE {
+    while bench.recorded(DATABASE)? < run.acknowledged && back.elapsed() < TIMEOUT {
         sleep(Duration::from_millis(100));
     }
     let drained_after = back.elapsed();

@@ -1,6 +1,6 @@
 //! The way of a delivery as far as it does no I/O: authenticate, decompress, parse, redact, normalize, hash, answer.
 //!
-//! The input is a body. Where the credentials stand in the body it is taken as it is, and once more with the right ones
+//! The input is a body. Where the credentials stand in the body it is admitted as it is, and once more with the right ones
 //! at its end, so that what comes behind the authentication is reached; where they stand in a header, the input is that
 //! header too.
 
@@ -14,8 +14,8 @@ use ticket_webhooks::{
     credentials::{Account, Accounts, Verified},
     delivery::{Delivery, Reason},
     payload::{KeptPayload, MAX_PASSENGERS, MAX_REFERENCE_CHARS},
-    providers::{self, Outcome, Provider},
-    receive::{Arrival, NotTaken, Taken, interpret},
+    providers::{self, Provider, Reply},
+    receive::{Admitted, Arrival, Rejected, interpret},
     redaction::Redactor,
     ticket_event::{Booking, Environment},
 };
@@ -112,24 +112,24 @@ impl World {
     }
 
     /// Takes a delivery, and looks at all that becomes of it; `None` when nothing is kept.
-    fn check(&self, headers: &HeaderMap, body: &[u8]) -> Option<Taken> {
-        let taken = self.take(headers, body);
-        match &taken {
-            Ok(taken) => {
-                self.check_answer(&taken.outcome);
-                self.check_kept(taken);
+    fn check(&self, headers: &HeaderMap, body: &[u8]) -> Option<Admitted> {
+        let admitted = self.take(headers, body);
+        match &admitted {
+            Ok(admitted) => {
+                self.check_reply(&admitted.reply);
+                self.check_kept(admitted);
             }
-            Err(not_taken) => self.check_answer(&not_taken.outcome),
+            Err(rejected) => self.check_reply(&rejected.reply),
         }
         // compressing takes long, so it is not done for each
         if body.len().is_multiple_of(16) && !body.starts_with(&[0x1f, 0x8b]) {
-            assert_eq!(said(&self.take(headers, &compressed(body))), said(&taken));
+            assert_eq!(said(&self.take(headers, &compressed(body))), said(&admitted));
         }
-        taken.ok()
+        admitted.ok()
     }
 
     /// As `receive` does.
-    fn take(&self, headers: &HeaderMap, body: &[u8]) -> Result<Taken, NotTaken> {
+    fn take(&self, headers: &HeaderMap, body: &[u8]) -> Result<Admitted, Rejected> {
         let proof_in_headers = match self.provider.authenticates_by_header() {
             true => Some(self.accounts.verify(self.provider.presented(headers, None))?),
             false => None,
@@ -146,14 +146,14 @@ impl World {
         })
     }
 
-    fn check_kept(&self, taken: &Taken) {
-        reads_as_the_same(&taken.delivery);
-        match &taken.delivery {
+    fn check_kept(&self, admitted: &Admitted) {
+        reads_as_the_same(&admitted.delivery);
+        match &admitted.delivery {
             Delivery::Event(event) => {
-                assert_eq!(taken.outcome, Outcome::Accepted);
+                assert_eq!(admitted.reply, Reply::Accepted);
                 self.check_payload(&event.payload);
                 check_booking(&event.booking);
-                // what was accepted says the same when it is taken from what is stored
+                // what was accepted says the same when it is admitted from what is stored
                 if event.is_restorable {
                     let kept = KeptPayload::restore(&event.payload).expect("it is JSON");
                     let booking = self.provider.normalize(kept.payload(), event.received_at.date());
@@ -181,41 +181,41 @@ impl World {
     }
 
     /// An answer is JSON, has the status that the contract says, and shows no secret.
-    fn check_answer(&self, outcome: &Outcome) {
+    fn check_reply(&self, reply: &Reply) {
         let says_422 = self.provider.name() == "ticket_status_update";
-        let expected = match outcome {
-            Outcome::Accepted => 200,
-            Outcome::Unauthenticated => 401,
-            Outcome::Malformed(_) if says_422 => 422,
-            Outcome::Malformed(_) => 400,
-            Outcome::Invalid(_) => 422,
-            Outcome::NoTicket if says_422 => 422,
-            Outcome::TooLarge(_) => 413,
-            other => panic!("{other:?} is no outcome of a delivery alone"),
+        let expected = match reply {
+            Reply::Accepted => 200,
+            Reply::Unauthenticated => 401,
+            Reply::Malformed(_) if says_422 => 422,
+            Reply::Malformed(_) => 400,
+            Reply::Invalid(_) => 422,
+            Reply::NoTicket if says_422 => 422,
+            Reply::TooLarge(_) => 413,
+            other => panic!("{other:?} is no reply to a delivery alone"),
         };
-        let answer = self.provider.answer(outcome);
-        assert_eq!(answer.status.as_u16(), expected, "{outcome:?}");
-        let body: serde_json::Value = serde_json::from_str(&answer.body).expect("an answer is JSON");
+        let encoded = self.provider.encode(reply);
+        assert_eq!(encoded.status.as_u16(), expected, "{reply:?}");
+        let body: serde_json::Value = serde_json::from_str(&encoded.body).expect("an answer is JSON");
         let code = ["/code", "/Error/ErrorCode", "/status"].iter().find_map(|pointer| body.pointer(pointer));
         let expected_code = if expected == 200 && !says_422 { 0 } else { expected };
-        assert_eq!(code.and_then(serde_json::Value::as_u64), Some(expected_code.into()), "{}", answer.body);
-        assert_none_in_json(&answer.body);
+        assert_eq!(code.and_then(serde_json::Value::as_u64), Some(expected_code.into()), "{}", encoded.body);
+        assert_none_in_json(&encoded.body);
     }
 }
 
 /// What there is to be seen of it.
-fn said(taken: &Result<Taken, NotTaken>) -> String {
-    match taken {
-        Ok(taken) => {
-            let mut delivery = taken.delivery.clone();
+fn said(admitted: &Result<Admitted, Rejected>) -> String {
+    match admitted {
+        Ok(admitted) => {
+            let mut delivery = admitted.delivery.clone();
             // made anew each time
             match &mut delivery {
                 Delivery::Event(event) => event.id = Uuid::nil(),
                 Delivery::Unprocessed(delivery) => delivery.id = Uuid::nil(),
             }
-            format!("{delivery:?} {:?}", taken.outcome)
+            format!("{delivery:?} {:?}", admitted.reply)
         }
-        Err(not_taken) => format!("{:?} {:?}", not_taken.outcome, not_taken.failure),
+        Err(rejected) => format!("{:?} {:?}", rejected.reply, rejected.failure),
     }
 }
 

@@ -4,7 +4,7 @@ use std::{process::ExitCode, time::Duration};
 
 use crate::config::{ConfigError, Settings};
 
-const PATIENCE: Duration = Duration::from_secs(3);
+const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Ask the running service whether it is ready (for the container's HEALTHCHECK)
 ///
@@ -21,7 +21,7 @@ pub(super) fn run(args: Args, load: impl Fn() -> Result<Settings, ConfigError>) 
         Some(url) => url,
         None => super::local_url(&load()?),
     };
-    let agent = ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).http_status_as_error(false).build();
+    let agent = ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).http_status_as_error(false).build();
     let answer = ureq::Agent::new_with_config(agent).get(format!("{}/readyz", base.trim_end_matches('/'))).call();
     match answer {
         Ok(answer) if answer.status().is_success() => {

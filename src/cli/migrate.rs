@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// How long the database may take to answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Create or update the tables in the database, then exit
 #[derive(Debug, clap::Args)]
@@ -26,7 +26,7 @@ pub(super) fn run(_: Args, load: impl Fn() -> Result<Settings, ConfigError>) -> 
     );
     let options = settings.database.connect_options()?;
     super::block_on(settings.log.format, async {
-        let connected = PgPoolOptions::new().max_connections(1).acquire_timeout(PATIENCE).connect_with(options).await;
+        let connected = PgPoolOptions::new().max_connections(1).acquire_timeout(TIMEOUT).connect_with(options).await;
         let pool = connected.context("the database does not answer")?;
         store::migrate(&pool).await?;
         tracing::info!("the tables are up to date");

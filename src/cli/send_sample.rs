@@ -11,7 +11,7 @@ use crate::{
     providers::{self, Sample},
 };
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Post a sample delivery to a running service and print its answer
 ///
@@ -47,7 +47,7 @@ pub(super) fn run(args: Args, load: impl Fn() -> Result<Settings, ConfigError>) 
     let credentials: Vec<_> = credentials.iter().map(String::as_str).collect();
     let base = args.url.unwrap_or_else(|| super::local_url(&settings));
     let url = format!("{}{}", base.trim_end_matches('/'), provider_settings.path);
-    let agent = ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).http_status_as_error(false).build();
+    let agent = ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).http_status_as_error(false).build();
     let agent = ureq::Agent::new_with_config(agent);
     let mut all_accepted = true;
     for _ in 0..args.count {

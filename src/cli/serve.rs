@@ -25,9 +25,9 @@ use crate::{
     config::{ConfigError, MIN_CONNECTIONS, ProviderSettings, Settings, SpoolSettings, UnknownBooking},
     http::{BodyReader, Health, Limits, Observer, Server, admin_router, public_router},
     inbox::{self, Inbox},
-    lifecycle::{Hangups, Signals, keep_memory_private, raise_open_file_limit},
+    lifecycle::{ReloadSignal, Signals, keep_memory_private, raise_open_file_limit},
     metrics::Metrics,
-    receive::{Endpoint, Failures, ReadLimiter, Receiver},
+    receive::{Endpoint, FailureLimiter, ReadLimiter, Receiver},
     secrets::{CurrentSecrets, Secrets},
     spool::Spools,
     store::{self, Connections, Writer},
@@ -63,8 +63,8 @@ pub(super) fn run(
         if let Err(error) = is_private {
             tracing::warn!(%error, "core dumps could not be switched off");
         }
-        let (mut signals, hangups) = (Signals::listen()?, Hangups::listen()?);
-        serve(settings, !args.no_migrate, &mut signals, Some((hangups, Arc::new(load))), |_| {}).await
+        let (mut signals, reload_signal) = (Signals::listen()?, ReloadSignal::listen()?);
+        serve(settings, !args.no_migrate, &mut signals, Some((reload_signal, Arc::new(load))), |_| {}).await
     })
 }
 
@@ -74,7 +74,7 @@ pub(super) async fn serve(
     settings: Settings,
     migrate: bool,
     signals: &mut Signals,
-    reload: Option<(Hangups, Load)>,
+    reload: Option<(ReloadSignal, Load)>,
     started: impl FnOnce(SocketAddr),
 ) -> anyhow::Result<ExitCode> {
     // no secret may outlive its use: what is needed to the end is kept without them
@@ -131,7 +131,7 @@ pub(super) async fn serve(
     let receiver = Arc::new(Receiver {
         inbox,
         secrets: Arc::clone(&secrets),
-        failures: Failures::new(server.authentication_failures_per_minute),
+        failure_limiter: FailureLimiter::new(server.authentication_failures_per_minute),
         read_limiter: ReadLimiter::default(),
         clock,
         body_limit_bytes: server.body_limit_bytes,
@@ -145,10 +145,10 @@ pub(super) async fn serve(
     let public = public_router(endpoints, &receiver, health.clone(), &bodies, &server);
     // from now on the public listener alone holds the inbox, which ends with it
     drop(receiver);
-    if let Some((hangups, load)) = reload {
+    if let Some((reload_signal, load)) = reload {
         let (reload, stop) = (Reload::new(settings, Arc::clone(&secrets), pool.clone()), stop.clone());
         tasks.spawn(async move {
-            stop.run_until_cancelled(reload.run(hangups, load)).await.transpose()?;
+            stop.run_until_cancelled(reload.run(reload_signal, load)).await.transpose()?;
             Ok(())
         });
     }

@@ -19,11 +19,11 @@ use super::Error;
 use super::place::Place;
 
 /// How long a killed process may need until the system has let go of its lock.
-const OWNER_PATIENCE: Duration = Duration::from_millis(500);
+const OWNER_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// How long a server may need to end after its parent: an immediate shutdown kills after 5 s what
 /// has not ended by itself.
-const SERVER_PATIENCE: Duration = Duration::from_secs(15);
+const SERVER_TIMEOUT: Duration = Duration::from_secs(15);
 
 const POLL: Duration = Duration::from_millis(10);
 
@@ -31,7 +31,7 @@ const POLL: Duration = Duration::from_millis(10);
 pub(super) fn own(place: &Place) -> Result<File, Error> {
     let path = place.home.join("owner");
     let mut file = open(&path)?;
-    if !locked_within(&file, &path, OWNER_PATIENCE)? {
+    if !locked_within(&file, &path, OWNER_TIMEOUT)? {
         let mut owner = String::new();
         // For the message only.
         let _ = file.read_to_string(&mut owner);
@@ -64,7 +64,7 @@ pub(super) fn refuse_foreign_files(place: &Place) -> Result<(), Error> {
 pub(super) fn wait_for_last_server(place: &Place) -> Result<File, Error> {
     let path = place.home.join("lock");
     let file = open(&path)?;
-    if !locked_within(&file, &path, SERVER_PATIENCE)? {
+    if !locked_within(&file, &path, SERVER_TIMEOUT)? {
         let by = " (left by a process which is gone, and it does not end)".to_owned();
         return Err(already_running(place, by));
     }
@@ -76,7 +76,7 @@ pub(super) fn wait_for_last_server(place: &Place) -> Result<File, Error> {
 /// has waited for, or given to another program since. Then it would refuse to start for ever.
 fn clear_stale_pid_file(place: &Place) -> Result<(), Error> {
     let path = place.data().join("postmaster.pid");
-    let deadline = Instant::now() + SERVER_PATIENCE;
+    let deadline = Instant::now() + SERVER_TIMEOUT;
     loop {
         let Ok(content) = fs::read_to_string(&path) else {
             return Ok(());
@@ -124,8 +124,8 @@ fn open(path: &Path) -> Result<File, Error> {
         .map_err(Error::io(format!("open {}", path.display())))
 }
 
-fn locked_within(file: &File, path: &Path, patience: Duration) -> Result<bool, Error> {
-    let deadline = Instant::now() + patience;
+fn locked_within(file: &File, path: &Path, timeout: Duration) -> Result<bool, Error> {
+    let deadline = Instant::now() + timeout;
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(true),

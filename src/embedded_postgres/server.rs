@@ -20,10 +20,10 @@ use super::watcher::Watcher;
 use super::{Error, Options};
 
 /// Generous, because it covers the recovery after a crash.
-const START_PATIENCE: Duration = Duration::from_mins(1);
+const START_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A clean shutdown writes out everything that has changed.
-const STOP_PATIENCE: Duration = Duration::from_secs(30);
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
 const POLL: Duration = Duration::from_millis(5);
 
@@ -116,7 +116,7 @@ impl Server {
         let gently = if self.is_ephemeral { Signal::QUIT } else { Signal::INT };
         for signal in [gently, Signal::QUIT, Signal::KILL] {
             watcher.signal(signal);
-            if self.ended_within(STOP_PATIENCE) {
+            if self.ended_within(STOP_TIMEOUT) {
                 break;
             }
         }
@@ -132,7 +132,7 @@ impl Server {
     /// The server itself says in its pid file when it is ready, so that no connection has to be
     /// tried, which would show up in its log as an error.
     fn wait_until_ready(&mut self, pid_file: &Path) -> Result<(), Error> {
-        let deadline = Instant::now() + START_PATIENCE;
+        let deadline = Instant::now() + START_TIMEOUT;
         loop {
             if let Some(end) = self.end.borrow().as_ref() {
                 return Err(self.log.ended(Some(end)));
@@ -146,7 +146,7 @@ impl Server {
             }
             if Instant::now() > deadline {
                 return Err(Error::NotReady {
-                    seconds: START_PATIENCE.as_secs(),
+                    seconds: START_TIMEOUT.as_secs(),
                     log: self.log.path.clone(),
                     tail: self.log.tail(),
                 });
@@ -155,8 +155,8 @@ impl Server {
         }
     }
 
-    fn ended_within(&self, patience: Duration) -> bool {
-        let deadline = Instant::now() + patience;
+    fn ended_within(&self, timeout: Duration) -> bool {
+        let deadline = Instant::now() + timeout;
         while self.end.borrow().is_none() {
             if Instant::now() > deadline {
                 return false;

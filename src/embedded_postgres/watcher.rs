@@ -5,7 +5,7 @@
 //! Linux offers it, comes when the *thread* ends which spawned the server, and an async runtime
 //! ends threads.)
 //!
-//! What always holds: the watcher is there before anything it has to stop. `initdb` and the server
+//! Invariants: the watcher is there before anything it has to stop. `initdb` and the server
 //! are put into its process group, so that it signals its own group and no process id that could
 //! have been given to somebody else meanwhile; the group also keeps the Ctrl-C of a terminal away
 //! from the server. It is not a child of the server, which would take the end of an unknown child

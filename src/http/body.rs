@@ -26,7 +26,7 @@ use tokio::{
 };
 
 use super::{connection_limiter::ConnectionPermit, connection_state::ConnectionState};
-use crate::{config::ServerSettings, providers::Outcome, receive::is_compressed};
+use crate::{config::ServerSettings, providers::Reply, receive::is_compressed};
 
 /// How long the rest of a body that nobody needs may take while the connection has its permit: it is in one packet with
 /// the head as a rule.
@@ -102,7 +102,7 @@ impl BodyReader {
     }
 
     /// The body as it came over the wire of this connection, which may have to make room meanwhile.
-    pub(super) async fn read(&self, body: &mut Body, connection: &ConnectionState) -> Result<CollectedBody, Outcome> {
+    pub(super) async fn read(&self, body: &mut Body, connection: &ConnectionState) -> Result<CollectedBody, Reply> {
         let start = Instant::now();
         connection.body_begun(start.into_std());
         let collected = self.collect(body, connection, start).await;
@@ -119,10 +119,10 @@ impl BodyReader {
         body: &mut Body,
         connection: &ConnectionState,
         start: Instant,
-    ) -> Result<CollectedBody, Outcome> {
+    ) -> Result<CollectedBody, Reply> {
         // what is announced to be too large is not waited for
         if body.size_hint().lower() > self.limit as u64 {
-            return Err(Outcome::TooLarge(self.limit));
+            return Err(Reply::TooLarge(self.limit));
         }
         let mut collected = CollectedBody::default();
         let mut several = BytesMut::new();
@@ -137,18 +137,18 @@ impl BodyReader {
                 while deadline.as_mut().poll(context).is_ready() {
                     let later = self.deadline(start, length);
                     if later <= Instant::now() {
-                        return Poll::Ready(Err(Outcome::TimedOut));
+                        return Poll::Ready(Err(Reply::TimedOut));
                     }
                     deadline.as_mut().reset(later);
                 }
-                if connection.is_evicted() { Poll::Ready(Err(Outcome::TimedOut)) } else { Poll::Pending }
+                if connection.is_evicted() { Poll::Ready(Err(Reply::TimedOut)) } else { Poll::Pending }
             });
             let Some(frame) = frame.await? else { break };
-            let cut_off = |_| Outcome::Malformed("the body could not be read to its end".to_owned());
+            let cut_off = |_| Reply::Malformed("the body could not be read to its end".to_owned());
             let Ok(data) = frame.map_err(cut_off)?.into_data() else { continue };
             length += data.len();
             if length > self.limit {
-                return Err(Outcome::TooLarge(self.limit));
+                return Err(Reply::TooLarge(self.limit));
             }
             take(&self.arriving, &mut collected.arriving, length.saturating_sub(FREE))?;
             // as a rule there is only one frame, which needs no copy
@@ -204,11 +204,11 @@ async fn drain(body: &mut Body, bytes: usize) -> bool {
 }
 
 /// Makes `held` cover so many bytes. When there is no memory left, it is better to say so at once.
-fn take(memory: &Arc<Semaphore>, held: &mut Option<OwnedSemaphorePermit>, bytes: usize) -> Result<(), Outcome> {
+fn take(memory: &Arc<Semaphore>, held: &mut Option<OwnedSemaphorePermit>, bytes: usize) -> Result<(), Reply> {
     let covered = held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-    let missing = u32::try_from(bytes.div_ceil(UNIT).saturating_sub(covered)).map_err(|_| Outcome::Unavailable)?;
+    let missing = u32::try_from(bytes.div_ceil(UNIT).saturating_sub(covered)).map_err(|_| Reply::Unavailable)?;
     if missing > 0 {
-        let taken = Arc::clone(memory).try_acquire_many_owned(missing).map_err(|_| Outcome::Unavailable)?;
+        let taken = Arc::clone(memory).try_acquire_many_owned(missing).map_err(|_| Reply::Unavailable)?;
         match held {
             Some(held) => held.merge(taken),
             none => *none = Some(taken),

@@ -21,7 +21,7 @@ use super::{
     connection_state::{ConnectionState, Rank},
     limits::Limits,
 };
-use crate::{addresses::ClientPrefix, metrics::ConnectionMetrics, telemetry::OnceAMinute};
+use crate::{addresses::ClientPrefix, metrics::ConnectionMetrics, telemetry::RateLimitedWarning};
 
 /// How long a newcomer waits for one that has to make room: it needs a moment to go.
 const ROOM_WAIT: Duration = Duration::from_millis(100);
@@ -33,8 +33,8 @@ pub struct ConnectionLimiter {
     /// One has gone while they were short.
     gone: Notify,
     metrics: ConnectionMetrics,
-    refused: OnceAMinute,
-    evicted: OnceAMinute,
+    refused: RateLimitedWarning,
+    evicted: RateLimitedWarning,
 }
 
 #[derive(Default)]
@@ -70,8 +70,8 @@ impl ConnectionLimiter {
             open: Mutex::default(),
             gone: Notify::new(),
             metrics,
-            refused: OnceAMinute::default(),
-            evicted: OnceAMinute::default(),
+            refused: RateLimitedWarning::default(),
+            evicted: RateLimitedWarning::default(),
         }
     }
 

@@ -28,8 +28,8 @@ use super::{
 };
 use crate::{
     config::{ServerSettings, plain_path},
-    providers::{Outcome, Provider},
-    receive::{self, Endpoint, Origin, Received, Receiver},
+    providers::{Provider, Reply},
+    receive::{self, Endpoint, Received, Receiver, RequestContext},
     telemetry::TraceContext,
     ticket_event::Environment,
 };
@@ -95,22 +95,22 @@ async fn deliver(State(webhook): State<Arc<Webhook>>, Extension(peer): Extension
     // all that is not named here goes now: any part of a head would keep the whole buffer it came in
     let (Parts { method, headers, .. }, mut body) = request.into_parts();
     let is_waiting = headers.contains_key(header::EXPECT);
-    let Received { outcome, environment } = if method == Method::POST {
+    let Received { reply, environment } = if method == Method::POST {
         let is_from_proxy = unrouted.proxies.contain(peer.address.ip());
-        let origin = Origin {
+        let context = RequestContext {
             id: request_id::logged(&headers, is_from_proxy, &receiver.secrets).into(),
             trace: TraceContext::of(&headers, |text| receiver.secrets.load().redactor.knows(text)),
             client: unrouted.proxies.client(peer.address.ip(), &headers),
             start,
         };
         let read = bodies.read(&mut body, peer.connection.state());
-        receiver.receive(endpoint, receive::Request { headers, origin }, read).await
+        receiver.receive(endpoint, receive::Request { headers, context }, read).await
     } else {
-        Received { outcome: Outcome::MethodNotAllowed, environment: None }
+        Received { reply: Reply::MethodNotAllowed, environment: None }
     };
-    let has_delivered = outcome == Outcome::Accepted && environment == Some(Environment::Live);
+    let has_delivered = reply == Reply::Accepted && environment == Some(Environment::Live);
     peer.connection.state().is_answering(has_delivered);
-    let mut answer = answer(endpoint.provider, &outcome);
+    let mut answer = answer(endpoint.provider, &reply);
     // who waits to be asked for the body has not begun to send it
     if !body.is_end_stream() && !is_waiting && !discard(body, &peer.connection).await {
         answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -118,19 +118,19 @@ async fn deliver(State(webhook): State<Arc<Webhook>>, Extension(peer): Extension
     answer
 }
 
-fn answer(provider: &dyn Provider, outcome: &Outcome) -> Response {
-    let answer = provider.answer(outcome);
+fn answer(provider: &dyn Provider, reply: &Reply) -> Response {
+    let answer = provider.encode(reply);
     let mut response = (answer.status, answer.body).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.extend(answer.header);
-    match outcome {
-        Outcome::MethodNotAllowed => drop(headers.insert(header::ALLOW, HeaderValue::from_static("POST"))),
-        Outcome::UnsupportedEncoding => {
+    match reply {
+        Reply::MethodNotAllowed => drop(headers.insert(header::ALLOW, HeaderValue::from_static("POST"))),
+        Reply::UnsupportedEncoding => {
             drop(headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip")));
         }
-        Outcome::Unavailable => drop(headers.insert(header::RETRY_AFTER, RETRY_AFTER)),
-        Outcome::TooManyFailures(wait) => drop(headers.insert(header::RETRY_AFTER, retry_after(*wait))),
+        Reply::Unavailable => drop(headers.insert(header::RETRY_AFTER, RETRY_AFTER)),
+        Reply::TooManyFailures(wait) => drop(headers.insert(header::RETRY_AFTER, retry_after(*wait))),
         _ => {}
     }
     response

@@ -30,7 +30,7 @@ use super::{
     request_id,
     stream::TimeoutStream,
 };
-use crate::{clock, metrics::ConnectionMetrics, telemetry::OnceAMinute};
+use crate::{clock, metrics::ConnectionMetrics, telemetry::RateLimitedWarning};
 
 /// The largest head of a request, in bytes; the most headers are hyper's 100.
 const HEAD_LIMIT: usize = 16 * 1024;
@@ -80,7 +80,7 @@ impl Server {
 
     /// Serves until `stop`, then closes the listener and waits for the requests in flight. Every request has an id.
     pub async fn serve(self, router: Router, stop: CancellationToken) -> anyhow::Result<()> {
-        let (graceful, accept_failed) = (GracefulShutdown::new(), OnceAMinute::default());
+        let (graceful, accept_failed) = (GracefulShutdown::new(), RateLimitedWarning::default());
         let connections = self.connections;
         while let Some(accepted) = stop.run_until_cancelled(self.listener.accept()).await {
             match accepted {

@@ -10,7 +10,7 @@ use super::{
     queue::Waiting,
 };
 use crate::{
-    delivery::{Delivery, Receipt},
+    delivery::{Delivery, Outcome},
     store::Writer,
 };
 
@@ -41,39 +41,39 @@ impl Committer {
             metrics.batch_size.record(deliveries.len() as f64);
             let (deliveries, answers): (Vec<_>, Vec<_>) = deliveries
                 .into_iter()
-                .map(|Waiting { delivery, since, receipt, memory, .. }| {
+                .map(|Waiting { delivery, since, outcome, memory, .. }| {
                     metrics.phases.wait.record(began - since);
-                    (delivery, (receipt, memory))
+                    (delivery, (outcome, memory))
                 })
                 .unzip();
-            let receipts = self.make_durable(deliveries).await;
+            let outcomes = self.make_durable(deliveries).await;
             self.batches.written(&bookings);
             metrics.phases.commit.record(began.elapsed());
             // without any, dropping the answers tells the callers
-            for ((answer, _), receipt) in answers.into_iter().zip(receipts.into_iter().flatten()) {
+            for ((answer, _), outcome) in answers.into_iter().zip(outcomes.into_iter().flatten()) {
                 // a caller that went away needs no answer
-                let _ = answer.send(receipt);
+                let _ = answer.send(outcome);
             }
         }
     }
 
-    async fn make_durable(&mut self, deliveries: Vec<Delivery>) -> Option<Vec<Receipt>> {
+    async fn make_durable(&mut self, deliveries: Vec<Delivery>) -> Option<Vec<Outcome>> {
         let Some(spool) = self.lane.spool.clone() else {
             return self.write(&deliveries).await;
         };
         if spool.is_empty()
-            && let Some(receipts) = self.write(&deliveries).await
+            && let Some(outcomes) = self.write(&deliveries).await
         {
-            return Some(receipts);
+            return Some(outcomes);
         }
-        let receipts = deliveries.iter().map(|delivery| self.shared.receipt_of_spool(delivery)).collect::<Vec<_>>();
-        let of_kept = deliveries.into_iter().zip(&receipts).filter(|(_, receipt)| **receipt == Receipt::Spooled);
+        let outcomes = deliveries.iter().map(|delivery| self.shared.outcome_of_spool(delivery)).collect::<Vec<_>>();
+        let of_kept = deliveries.into_iter().zip(&outcomes).filter(|(_, outcome)| **outcome == Outcome::Spooled);
         let kept: Vec<_> = of_kept.map(|(delivery, _)| delivery).collect();
         let _turn = self.lane.turn.lock().await;
         match spool.append(&kept).await {
             Ok(()) => {
                 self.shared.metrics.spooled.increment(kept.len() as u64);
-                Some(receipts)
+                Some(outcomes)
             }
             Err(error) => {
                 tracing::error!(%error, deliveries = kept.len(), "deliveries not spooled");
@@ -82,14 +82,14 @@ impl Committer {
         }
     }
 
-    async fn write(&mut self, deliveries: &[Delivery]) -> Option<Vec<Receipt>> {
+    async fn write(&mut self, deliveries: &[Delivery]) -> Option<Vec<Outcome>> {
         if !self.shared.is_prepared() {
             return None;
         }
         let why = match timeout(self.shared.settings.write_timeout, self.writer.write(deliveries, false)).await {
-            Ok(Ok(receipts)) => {
-                self.shared.metrics.written(deliveries, &receipts);
-                return Some(receipts);
+            Ok(Ok(outcomes)) => {
+                self.shared.metrics.written(deliveries, &outcomes);
+                return Some(outcomes);
             }
             Ok(Err(error)) => error.to_string(),
             Err(_) => "the write timed out (database.write_timeout_ms)".to_owned(),

@@ -93,7 +93,7 @@ impl Drainer {
             return Ok(0);
         };
         match timeout(self.shared.settings.write_timeout * times, self.writer.write(&batch.deliveries, true)).await {
-            Ok(Ok(receipts)) => self.shared.metrics.written(&batch.deliveries, &receipts),
+            Ok(Ok(outcomes)) => self.shared.metrics.written(&batch.deliveries, &outcomes),
             Ok(Err(error)) => return Err(error.to_string()),
             Err(_) => return Err("the write timed out".to_owned()),
         }

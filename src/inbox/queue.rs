@@ -14,19 +14,19 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use super::batches::Batches;
 use crate::{
     clock::ReceiptClock,
-    delivery::{Delivery, Receipt},
+    delivery::{Delivery, Outcome},
 };
 
 /// The unit in which memory is counted, in bytes.
 const UNIT: usize = 1024;
 
-/// A delivery on its way, and who waits for its receipt.
+/// A delivery on its way, and who waits for its outcome.
 pub(super) struct Waiting {
     pub(super) delivery: Delivery,
     /// Tells its booking from others, as a rule; nothing for a delivery that is about none.
     pub(super) booking: Option<u64>,
     pub(super) since: Instant,
-    pub(super) receipt: oneshot::Sender<Receipt>,
+    pub(super) outcome: oneshot::Sender<Outcome>,
     /// Its part of the queue's memory, until it is durable.
     pub(super) memory: OwnedSemaphorePermit,
 }
@@ -63,9 +63,9 @@ pub(super) fn queue(max_deliveries: usize, max_bytes: usize, clock: Arc<ReceiptC
 }
 
 impl Queue {
-    /// Puts a delivery in; its receipt comes once it is durable, and nothing comes when it could not be made so. `None`
+    /// Puts a delivery in; its outcome comes once it is durable, and nothing comes when it could not be made so. `None`
     /// when the queue is full. The delivery is received at this moment: the order of recording is that of these times.
-    pub(super) fn put(&self, mut delivery: Delivery, since: Instant) -> Option<oneshot::Receiver<Receipt>> {
+    pub(super) fn put(&self, mut delivery: Delivery, since: Instant) -> Option<oneshot::Receiver<Outcome>> {
         let QueueLevel { deliveries, max_deliveries, memory, units } = &self.level;
         // one that is larger than all of the memory has it for itself
         let units = delivery.memory_bytes().div_ceil(UNIT).min(*units);
@@ -74,14 +74,14 @@ impl Queue {
             deliveries.fetch_sub(1, Ordering::Relaxed);
             return None;
         }
-        let (receipt, receiver) = oneshot::channel();
+        let (outcome, receiver) = oneshot::channel();
         let booking = match &delivery {
             Delivery::Event(event) => Some(self.hasher.hash_one((event.provider, &event.booking.booking_ref))),
             Delivery::Unprocessed(_) => None,
         };
         let _order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
         delivery.received(self.clock.now());
-        self.sender.send(Waiting { delivery, booking, since, receipt, memory }).ok()?;
+        self.sender.send(Waiting { delivery, booking, since, outcome, memory }).ok()?;
         Some(receiver)
     }
 

@@ -6,122 +6,40 @@ use std::{
 };
 
 use ::metrics::Counter;
+use uuid::Uuid;
 
 use super::{Registry, names};
 use crate::{
-    delivery::{Delivery, Reason, Receipt},
-    providers::Outcome,
+    delivery::{Delivery, Outcome, Reason},
     ticket_event::Environment,
 };
 
-/// What became of a delivery, in one word: `outcome` in logs and metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
-    /// A new revision.
-    Recorded,
-    /// It says what is known.
-    Duplicate,
-    /// In the spool.
-    Spooled,
-    /// Kept to be looked at.
-    Unprocessed,
-    /// Answered with an error, and only counted.
-    NotKept,
-    /// Its booking is not known, where that is required.
-    UnknownBooking,
-    /// The database refused the row.
-    Refused,
-    /// Nothing took it.
-    NotDurable,
-    /// It proved nothing.
-    Unauthenticated,
-    /// It is no JSON, or did not arrive whole, before it could be authenticated.
-    Malformed,
-    /// It has another `Content-Encoding` than gzip, and could not be authenticated.
-    UnsupportedEncoding,
-    /// It is larger than the limit.
-    TooLarge,
-    /// It did not arrive in time.
-    TimedOut,
-}
+/// Outcomes of deliveries that were handed in to be made durable.
+const HANDED_IN: &[Outcome] = &[
+    Outcome::Recorded { revision: 0, is_conflict: false },
+    Outcome::Duplicate { event_id: Uuid::nil(), revision: 0 },
+    Outcome::Spooled,
+    Outcome::Unprocessed,
+    Outcome::NotKept,
+    Outcome::UnknownBooking { is_kept: false },
+    Outcome::Refused,
+    Outcome::NotDurable,
+];
 
-impl Fate {
-    const COUNT: usize = 13;
-
-    /// Of deliveries that were handed in to be made durable.
-    const HANDED_IN: &[Self] = &[
-        Self::Recorded,
-        Self::Duplicate,
-        Self::Spooled,
-        Self::Unprocessed,
-        Self::NotKept,
-        Self::UnknownBooking,
-        Self::Refused,
-        Self::NotDurable,
-    ];
-
-    /// Of those that were not.
-    const NOT_HANDED_IN: &[Self] = &[
-        Self::NotDurable,
-        Self::Unauthenticated,
-        Self::Malformed,
-        Self::UnsupportedEncoding,
-        Self::TooLarge,
-        Self::TimedOut,
-    ];
-
-    /// The word.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Recorded => "recorded",
-            Self::Duplicate => "duplicate",
-            Self::Spooled => "spooled",
-            Self::Unprocessed => "unprocessed",
-            Self::NotKept => "not_kept",
-            Self::UnknownBooking => "unknown_booking",
-            Self::Refused => "refused",
-            Self::NotDurable => "not_durable",
-            Self::Unauthenticated => "unauthenticated",
-            Self::Malformed => "malformed",
-            Self::UnsupportedEncoding => "unsupported_encoding",
-            Self::TooLarge => "too_large",
-            Self::TimedOut => "timed_out",
-        }
-    }
-}
-
-impl From<&Outcome> for Fate {
-    /// Of a delivery that was not handed in to be made durable.
-    fn from(outcome: &Outcome) -> Self {
-        match outcome {
-            Outcome::Unauthenticated | Outcome::TooManyFailures(_) => Self::Unauthenticated,
-            Outcome::UnsupportedEncoding => Self::UnsupportedEncoding,
-            Outcome::TooLarge(_) => Self::TooLarge,
-            Outcome::TimedOut => Self::TimedOut,
-            Outcome::Unavailable => Self::NotDurable,
-            _ => Self::Malformed,
-        }
-    }
-}
-
-impl From<&Receipt> for Fate {
-    fn from(receipt: &Receipt) -> Self {
-        match receipt {
-            Receipt::Recorded { .. } => Self::Recorded,
-            Receipt::Duplicate { .. } => Self::Duplicate,
-            Receipt::UnknownBooking { .. } => Self::UnknownBooking,
-            Receipt::Kept => Self::Unprocessed,
-            Receipt::NotKept => Self::NotKept,
-            Receipt::Refused => Self::Refused,
-            Receipt::Spooled => Self::Spooled,
-        }
-    }
-}
+/// Outcomes of those that were not.
+const NOT_HANDED_IN: &[Outcome] = &[
+    Outcome::NotDurable,
+    Outcome::Unauthenticated,
+    Outcome::Malformed,
+    Outcome::UnsupportedEncoding,
+    Outcome::TooLarge,
+    Outcome::TimedOut,
+];
 
 /// What is counted of the deliveries of a provider.
 pub struct ProviderMetrics {
     /// By environment (the last is `none`) and outcome; what cannot be is not counted.
-    deliveries: [[Counter; Fate::COUNT]; 3],
+    deliveries: [[Counter; Outcome::WORDS.len()]; 3],
     authentication_failures: Counter,
     /// Of what they became in Postgres.
     pub(super) written: Written,
@@ -134,19 +52,19 @@ pub struct ProviderMetrics {
 
 impl ProviderMetrics {
     pub(super) fn new(registry: &Registry, provider: &'static str, started: Instant) -> Self {
-        let of = |environment, outcomes: &[Fate]| {
-            let mut counters = [const { Counter::noop() }; Fate::COUNT];
+        let of = |environment, outcomes: &[Outcome]| {
+            let mut counters = [const { Counter::noop() }; Outcome::WORDS.len()];
             for outcome in outcomes {
                 let labels = [("provider", provider), ("environment", environment), ("outcome", outcome.as_str())];
-                counters[*outcome as usize] = registry.counter(names::DELIVERIES, &labels);
+                counters[outcome.index()] = registry.counter(names::DELIVERIES, &labels);
             }
             counters
         };
         Self {
             deliveries: [
-                of(Environment::Test.as_str(), Fate::HANDED_IN),
-                of(Environment::Live.as_str(), Fate::HANDED_IN),
-                of("none", Fate::NOT_HANDED_IN),
+                of(Environment::Test.as_str(), HANDED_IN),
+                of(Environment::Live.as_str(), HANDED_IN),
+                of("none", NOT_HANDED_IN),
             ],
             authentication_failures: registry.counter(names::AUTHENTICATION_FAILURES, &[("provider", provider)]),
             written: Written::new(registry, provider),
@@ -163,13 +81,13 @@ impl ProviderMetrics {
     }
 
     /// A delivery is through; of which environment, if it was handed in.
-    pub fn delivered(&self, environment: Option<Environment>, outcome: Fate) {
+    pub fn delivered(&self, environment: Option<Environment>, outcome: &Outcome) {
         let environment = match environment {
             Some(Environment::Test) => 0,
             Some(Environment::Live) => 1,
             None => 2,
         };
-        self.deliveries[environment][outcome as usize].increment(1);
+        self.deliveries[environment][outcome.index()].increment(1);
     }
 
     /// A delivery has not proved who sent it.
@@ -219,18 +137,18 @@ impl Written {
         Self { revisions, conflicts, warnings, unprocessed, not_kept }
     }
 
-    pub(super) fn count(&self, delivery: &Delivery, receipt: &Receipt) {
+    pub(super) fn count(&self, delivery: &Delivery, outcome: &Outcome) {
         let kept = |reason: Reason| self.unprocessed[reason as usize].increment(1);
-        match (receipt, delivery) {
-            (Receipt::Recorded { is_conflict, .. }, Delivery::Event(event)) => {
+        match (outcome, delivery) {
+            (Outcome::Recorded { is_conflict, .. }, Delivery::Event(event)) => {
                 self.revisions.increment(1);
                 self.conflicts.increment(u64::from(*is_conflict));
                 self.warnings.increment(event.booking.warnings.len() as u64);
             }
-            (Receipt::Kept, Delivery::Unprocessed(delivery)) => kept(delivery.reason),
-            (Receipt::UnknownBooking { is_kept: true }, _) => kept(Reason::UnknownBooking),
-            (Receipt::NotKept | Receipt::UnknownBooking { is_kept: false }, _) => self.not_kept.increment(1),
-            (Receipt::Refused, _) => kept(Reason::Refused),
+            (Outcome::Unprocessed, Delivery::Unprocessed(delivery)) => kept(delivery.reason),
+            (Outcome::UnknownBooking { is_kept: true }, _) => kept(Reason::UnknownBooking),
+            (Outcome::NotKept | Outcome::UnknownBooking { is_kept: false }, _) => self.not_kept.increment(1),
+            (Outcome::Refused, _) => kept(Reason::Refused),
             _ => {}
         }
     }

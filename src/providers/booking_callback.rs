@@ -6,7 +6,7 @@
 use serde_json::json;
 use time::Date;
 
-use super::{Answer, Credential, Outcome, Provider, Rejection, Sample, normalize, tickets};
+use super::{Credential, EncodedReply, NormalizeError, Provider, Reply, Sample, normalize, tickets};
 use crate::{
     payload::{Fields, Findings, Payload, Problem},
     ticket_event::{Booking, Passenger, Status},
@@ -40,7 +40,7 @@ impl Provider for BookingCallback {
         &["Passengers", "TicketNumber"]
     }
 
-    fn normalize(&self, payload: &Payload, _received_on: Date) -> Result<Booking, Rejection> {
+    fn normalize(&self, payload: &Payload, _received_on: Date) -> Result<Booking, NormalizeError> {
         let mut findings = Findings::default();
         let fields = payload.fields()?;
         let booking_ref = fields.booking_ref("BookingId", &mut findings);
@@ -63,7 +63,7 @@ impl Provider for BookingCallback {
         let gds_pnr = fields.optional("GdsPNR", &mut findings);
         let (gds_pnr, _) = normalize::own_record_locator(gds_pnr, &fields, "GdsPNR", &mut findings);
         let (Some(booking_ref), Some(status), true) = (booking_ref, status, findings.errors.is_empty()) else {
-            return Err(Rejection::Invalid(findings.errors));
+            return Err(NormalizeError::Invalid(findings.errors));
         };
         Ok(Booking {
             booking_ref,
@@ -83,15 +83,15 @@ impl Provider for BookingCallback {
         })
     }
 
-    fn answer(&self, outcome: &Outcome) -> Answer {
-        let status = outcome.status();
-        let body = match outcome {
-            Outcome::Accepted => SUCCESS.into(),
+    fn encode(&self, reply: &Reply) -> EncodedReply {
+        let status = reply.status();
+        let body = match reply {
+            Reply::Accepted => SUCCESS.into(),
             other => {
                 json!({"Error": {"ErrorCode": status.as_u16(), "ErrorMessage": other.message()}}).to_string().into()
             }
         };
-        Answer { status, header: None, body }
+        EncodedReply { status, header: None, body }
     }
 
     fn sample(&self, credentials: &[&str], booking_ref: &str) -> Sample {

@@ -7,7 +7,7 @@ use compact_str::CompactString;
 use serde_json::json;
 use time::Date;
 
-use super::{Answer, Credential, Outcome, Provider, Rejection, Sample, normalize, tickets};
+use super::{Credential, EncodedReply, NormalizeError, Provider, Reply, Sample, normalize, tickets};
 use crate::{
     payload::{Fields, Findings, Payload, Problem},
     ticket_event::{AsSent, Booking, Document, Passenger, PassengerType, Status, upper_case},
@@ -37,12 +37,12 @@ impl Provider for OrderTicketed {
         &["data", "paxTicketInfos", "ticketNos", "airlinePNRs"]
     }
 
-    fn normalize(&self, payload: &Payload, received_on: Date) -> Result<Booking, Rejection> {
+    fn normalize(&self, payload: &Payload, received_on: Date) -> Result<Booking, NormalizeError> {
         let mut findings = Findings::default();
         let fields = payload.fields()?;
         let notification = fields.required("type", &mut findings);
         if notification.is_some_and(|notification| !notification.eq_ignore_ascii_case("order.ticketed")) {
-            return Err(Rejection::UnsupportedType);
+            return Err(NormalizeError::UnsupportedType);
         }
         let data = fields.inner("data", &mut findings);
         let booking_ref = data.booking_ref("orderNo", &mut findings);
@@ -53,7 +53,7 @@ impl Provider for OrderTicketed {
         tickets::check_all(&passengers, &data, PASSENGERS, &mut findings);
         let airline_pnrs = normalize::record_locators_of_all(&passengers, &data, PASSENGERS, &mut findings);
         let (Some(booking_ref), Some(status), true) = (booking_ref, status, findings.errors.is_empty()) else {
-            return Err(Rejection::Invalid(findings.errors));
+            return Err(NormalizeError::Invalid(findings.errors));
         };
         Ok(Booking {
             booking_ref,
@@ -73,13 +73,13 @@ impl Provider for OrderTicketed {
         })
     }
 
-    fn answer(&self, outcome: &Outcome) -> Answer {
-        let status = outcome.status();
-        let body = match outcome {
-            Outcome::Accepted => SUCCESS.into(),
+    fn encode(&self, reply: &Reply) -> EncodedReply {
+        let status = reply.status();
+        let body = match reply {
+            Reply::Accepted => SUCCESS.into(),
             other => json!({"status": status.as_u16(), "msg": other.message()}).to_string().into(),
         };
-        Answer { status, header: None, body }
+        EncodedReply { status, header: None, body }
     }
 
     fn sample(&self, credentials: &[&str], booking_ref: &str) -> Sample {

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::json;
 use time::Date;
 
-use super::{Answer, Credential, Outcome, Provider, Rejection, Sample, normalize, tickets};
+use super::{Credential, EncodedReply, NormalizeError, Provider, Reply, Sample, normalize, tickets};
 use crate::{
     credentials::{AuthenticationFailure, Presented},
     payload::{FieldError, Fields, Findings, Payload, Problem},
@@ -48,7 +48,7 @@ impl Provider for TicketStatusUpdate {
         &["TicketInfoes", "PassengerInfo", "NameElement", "DocumentInfo", "TicketNumbers"]
     }
 
-    fn normalize(&self, payload: &Payload, _received_on: Date) -> Result<Booking, Rejection> {
+    fn normalize(&self, payload: &Payload, _received_on: Date) -> Result<Booking, NormalizeError> {
         let mut findings = Findings::default();
         let fields = payload.fields()?;
         let booking_ref = fields.booking_ref(BOOKING_REF, &mut findings);
@@ -60,10 +60,10 @@ impl Provider for TicketStatusUpdate {
         let texts = fields.list_in_string("AirlinesPNR", &mut findings).unwrap_or_default();
         airline_pnrs.extend(normalize::record_locators(&texts, &fields, "AirlinesPNR", &mut findings));
         let (Some(booking_ref), true) = (booking_ref, findings.errors.is_empty()) else {
-            return Err(Rejection::Invalid(findings.errors));
+            return Err(NormalizeError::Invalid(findings.errors));
         };
         let status = match normalize::status_of_success(&passengers) {
-            Status::Confirmed => return Err(Rejection::NoTicket),
+            Status::Confirmed => return Err(NormalizeError::NoTicket),
             status => status,
         };
         Ok(Booking {
@@ -81,24 +81,24 @@ impl Provider for TicketStatusUpdate {
         })
     }
 
-    fn answer(&self, outcome: &Outcome) -> Answer {
-        let messages = match outcome {
-            Outcome::Accepted => return Answer { status: StatusCode::OK, header: None, body: SUCCESS.into() },
-            Outcome::Unauthenticated => vec!["Unauthenticated.".to_owned()],
-            Outcome::Invalid(errors) => errors.iter().map(in_its_words).collect(),
-            Outcome::NoTicket => vec!["Ticket info not found".to_owned()],
-            Outcome::UnknownBooking => vec!["Air Booking Info not found".to_owned()],
-            Outcome::Unavailable => vec!["Something went wrong...".to_owned()],
+    fn encode(&self, reply: &Reply) -> EncodedReply {
+        let messages = match reply {
+            Reply::Accepted => return EncodedReply { status: StatusCode::OK, header: None, body: SUCCESS.into() },
+            Reply::Unauthenticated => vec!["Unauthenticated.".to_owned()],
+            Reply::Invalid(errors) => errors.iter().map(in_its_words).collect(),
+            Reply::NoTicket => vec!["Ticket info not found".to_owned()],
+            Reply::UnknownBooking => vec!["Air Booking Info not found".to_owned()],
+            Reply::Unavailable => vec!["Something went wrong...".to_owned()],
             other => vec![other.message()],
         };
-        let status = match outcome {
+        let status = match reply {
             // "Exception Error" and the like are all 422 in its document
-            Outcome::Malformed(_) | Outcome::UnknownBooking | Outcome::Unavailable => StatusCode::UNPROCESSABLE_ENTITY,
+            Reply::Malformed(_) | Reply::UnknownBooking | Reply::Unavailable => StatusCode::UNPROCESSABLE_ENTITY,
             other => other.status(),
         };
-        let header = (*outcome == Outcome::Unauthenticated)
+        let header = (*reply == Reply::Unauthenticated)
             .then_some((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
-        Answer { status, header, body: json!({"code": status.as_u16(), "message": messages}).to_string().into() }
+        EncodedReply { status, header, body: json!({"code": status.as_u16(), "message": messages}).to_string().into() }
     }
 
     fn sample(&self, credentials: &[&str], booking_ref: &str) -> Sample {

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use http::HeaderMap;
 use memchr::memmem;
 
-use super::{content::Content, interpret::NotTaken};
+use super::{content::Content, interpret::Rejected};
 use crate::{
     credentials::{Accounts, AuthenticationFailure, Presented, Verified},
     json::{Kind, broken_members, layer_texts},
@@ -32,7 +32,7 @@ pub(super) fn verify_body<'a>(
     provider: &dyn Provider,
     accounts: &'a Accounts,
     content: &Content<'_>,
-) -> Result<Verified<'a>, NotTaken> {
+) -> Result<Verified<'a>, Rejected> {
     let (text, malformed) = match &content.document {
         Ok(document) if document.root().kind() == Kind::Object => {
             return Ok(accounts.verify(provider.presented(&HeaderMap::new(), Some(document.root())))?);
@@ -49,7 +49,7 @@ pub(super) fn verify_body<'a>(
         Err(failure) => failure,
     };
     match malformed {
-        Some(malformed) if !is_any_found => Err(NotTaken { outcome: malformed.into(), failure: Some(failure) }),
+        Some(malformed) if !is_any_found => Err(Rejected { reply: malformed.into(), failure: Some(failure) }),
         _ => Err(failure.into()),
     }
 }

@@ -15,7 +15,7 @@ use crate::{
     delivery::{Delivery, Reason, UnprocessedDelivery},
     json::Document,
     payload::{KeptPayload, Payload},
-    providers::{Outcome, Provider, Rejection},
+    providers::{NormalizeError, Provider, Reply},
     redaction::Redactor,
     ticket_event::{Booking, TicketEvent},
 };
@@ -41,11 +41,11 @@ pub struct Arrival<'a> {
 }
 
 /// A delivery whose sender is known, ready to be made durable.
-pub struct Taken {
+pub struct Admitted {
     /// What is made durable.
     pub delivery: Delivery,
     /// What it is answered once it is durable, unless the database decides otherwise.
-    pub outcome: Outcome,
+    pub reply: Reply,
     /// Since when it is known who sent it.
     pub authenticated: Instant,
     /// Since when it is ready.
@@ -53,22 +53,22 @@ pub struct Taken {
 }
 
 /// A delivery of which nothing is kept.
-pub struct NotTaken {
+pub struct Rejected {
     /// What it is answered.
-    pub outcome: Outcome,
+    pub reply: Reply,
     /// Why it is not authenticated, where that is the reason or counts as one.
     pub failure: Option<AuthenticationFailure>,
 }
 
-impl From<Outcome> for NotTaken {
-    fn from(outcome: Outcome) -> Self {
-        Self { outcome, failure: None }
+impl From<Reply> for Rejected {
+    fn from(reply: Reply) -> Self {
+        Self { reply, failure: None }
     }
 }
 
-impl From<AuthenticationFailure> for NotTaken {
+impl From<AuthenticationFailure> for Rejected {
     fn from(failure: AuthenticationFailure) -> Self {
-        Self { outcome: Outcome::Unauthenticated, failure: Some(failure) }
+        Self { reply: Reply::Unauthenticated, failure: Some(failure) }
     }
 }
 
@@ -77,7 +77,7 @@ impl From<AuthenticationFailure> for NotTaken {
 /// # Errors
 ///
 /// Nothing is kept of it: it is too large, or nobody knows who sent it.
-pub fn interpret(arrival: &Arrival<'_>) -> Result<Taken, NotTaken> {
+pub fn interpret(arrival: &Arrival<'_>) -> Result<Admitted, Rejected> {
     // authenticate
     let limit = arrival.body_limit_bytes;
     let containers = arrival.provider.containers();
@@ -91,28 +91,28 @@ pub fn interpret(arrival: &Arrival<'_>) -> Result<Taken, NotTaken> {
 
     // parse and normalize
     let Content { document, warnings, bytes } = content;
-    let (delivery, outcome) = match document {
+    let (delivery, reply) = match document {
         Ok(document) => arrival.normalize(proof, document, warnings),
         Err(unreadable) => {
-            let outcome = Outcome::from(&unreadable.malformed);
+            let reply = Reply::from(&unreadable.malformed);
             let credential_members = arrival.provider.credential_members();
             let kept = content::kept(&unreadable, bytes.as_deref(), &credential_members, arrival.redactor);
-            let delivery = arrival.unprocessed(proof.account(), Reason::Malformed, outcome.message(), kept);
-            (delivery, outcome)
+            let delivery = arrival.unprocessed(proof.account(), Reason::Malformed, reply.message(), kept);
+            (delivery, reply)
         }
     };
-    Ok(Taken { delivery, outcome, authenticated, normalized: Instant::now() })
+    Ok(Admitted { delivery, reply, authenticated, normalized: Instant::now() })
 }
 
 impl Arrival<'_> {
     /// It was decompressed for nothing: where that was done for a stranger, it counts as a failure.
-    fn too_large(&self) -> NotTaken {
+    fn too_large(&self) -> Rejected {
         let failure = self.proof_in_headers.is_none().then_some(AuthenticationFailure::Missing);
-        NotTaken { outcome: Outcome::TooLarge(self.body_limit_bytes), failure }
+        Rejected { reply: Reply::TooLarge(self.body_limit_bytes), failure }
     }
 
     /// What an authenticated document becomes, and what it is answered once that is durable.
-    fn normalize(&self, proof: Verified<'_>, document: Document<'_>, warnings: Vec<String>) -> (Delivery, Outcome) {
+    fn normalize(&self, proof: Verified<'_>, document: Document<'_>, warnings: Vec<String>) -> (Delivery, Reply) {
         let (provider, account) = (self.provider, proof.account());
         let credential_members = provider.credential_members();
         let payload = Payload::new(proof, document, &credential_members);
@@ -120,16 +120,16 @@ impl Arrival<'_> {
         let booking = provider.normalize(&payload, self.received_at.date());
         let kept = payload.less_secrets(self.redactor, &credential_members);
         let rejection = match booking {
-            Ok(booking) => return (Delivery::Event(self.event(account, booking, warnings, kept)), Outcome::Accepted),
+            Ok(booking) => return (Delivery::Event(self.event(account, booking, warnings, kept)), Reply::Accepted),
             Err(rejection) => rejection,
         };
-        let (reason, outcome) = match rejection {
-            Rejection::Invalid(errors) => (Reason::Invalid, Outcome::Invalid(errors)),
-            Rejection::NoTicket => (Reason::NoTicket, Outcome::NoTicket),
-            Rejection::UnsupportedType => (Reason::UnsupportedType, Outcome::Accepted),
+        let (reason, reply) = match rejection {
+            NormalizeError::Invalid(errors) => (Reason::Invalid, Reply::Invalid(errors)),
+            NormalizeError::NoTicket => (Reason::NoTicket, Reply::NoTicket),
+            NormalizeError::UnsupportedType => (Reason::UnsupportedType, Reply::Accepted),
         };
-        let detail = detail(reason, &outcome, &kept);
-        (self.unprocessed(account, reason, detail, kept.into_string().into_bytes()), outcome)
+        let detail = detail(reason, &reply, &kept);
+        (self.unprocessed(account, reason, detail, kept.into_string().into_bytes()), reply)
     }
 
     fn event(&self, account: &Account, booking: Booking, warnings: Vec<String>, kept: KeptPayload) -> TicketEvent {
@@ -172,10 +172,10 @@ impl Arrival<'_> {
 }
 
 /// Why a delivery is kept unprocessed, in words that name the fields.
-fn detail(reason: Reason, outcome: &Outcome, kept: &KeptPayload) -> String {
+fn detail(reason: Reason, reply: &Reply, kept: &KeptPayload) -> String {
     let why = match reason {
         Reason::UnsupportedType => "a notification of another type".to_owned(),
-        _ => outcome.message(),
+        _ => reply.message(),
     };
     let warnings = kept.warnings().iter();
     warnings.fold(why, |detail, warning| format!("{detail}; {warning}"))

@@ -9,25 +9,24 @@ use compact_str::CompactString;
 use tracing::Value;
 use uuid::Uuid;
 
-use super::{NotTaken, Origin};
+use super::{Rejected, RequestContext};
 use crate::{
     credentials::AuthenticationFailure,
-    delivery::{Delivery, Reason, Receipt, UnprocessedDelivery},
-    metrics::Fate,
+    delivery::{Delivery, Outcome, Reason, UnprocessedDelivery},
     providers::Provider,
     telemetry::{Trace, Traces},
     ticket_event::{Environment, Status, TicketEvent},
 };
 
 /// About a delivery of which nothing is kept.
-pub(super) fn not_taken_in(
+pub(super) fn rejected(
     provider: &dyn Provider,
-    origin: &Origin,
-    not_taken: &NotTaken,
-    fate: Fate,
+    context: &RequestContext,
+    rejected: &Rejected,
+    outcome: &Outcome,
     traces: &Traces,
 ) {
-    write(provider, origin, Err(not_taken), fate, Instant::now(), traces);
+    write(provider, context, Err(rejected), outcome, Instant::now(), traces);
 }
 
 /// What is said about a delivery that was handed in: copies, as it is handed on.
@@ -82,55 +81,53 @@ impl Line {
         self.environment
     }
 
-    /// `None` when nothing took it.
     pub(super) fn write(
         &self,
         provider: &dyn Provider,
-        origin: &Origin,
-        receipt: Option<&Receipt>,
-        fate: Fate,
+        context: &RequestContext,
+        outcome: &Outcome,
         end: Instant,
         traces: &Traces,
     ) {
-        write(provider, origin, Ok((self, receipt)), fate, end, traces);
+        write(provider, context, Ok(self), outcome, end, traces);
     }
 }
 
 /// The line and the trace. What is not known of a delivery is left out of both.
 fn write(
     provider: &dyn Provider,
-    origin: &Origin,
-    delivery: Result<(&Line, Option<&Receipt>), &NotTaken>,
-    fate: Fate,
+    context: &RequestContext,
+    delivery: Result<&Line, &Rejected>,
+    outcome: &Outcome,
     end: Instant,
     traces: &Traces,
 ) {
-    let line = delivery.as_ref().ok().map(|(line, _)| *line);
+    let line = delivery.ok();
     let account = line.map(|line| (line.account.as_str(), line.environment));
     let booking = line.and_then(Line::booking);
-    let not_taken = delivery.err();
-    let message = not_taken.map(|not_taken| not_taken.outcome.message());
-    let (reason, detail) = match not_taken {
-        Some(not_taken) => (not_taken.failure.map(AuthenticationFailure::as_str), message.as_deref()),
+    let rejected = delivery.err();
+    let message = rejected.map(|rejected| rejected.reply.message());
+    let (reason, detail) = match rejected {
+        Some(rejected) => (rejected.failure.map(AuthenticationFailure::as_str), message.as_deref()),
         None => line.and_then(Line::reason).unzip(),
     };
-    let event = match delivery {
-        Ok((line, Some(Receipt::Recorded { revision, .. }))) => Some((line.id, *revision)),
-        Ok((_, Some(Receipt::Duplicate { event_id, revision }))) => Some((*event_id, *revision)),
+    let event = match outcome {
+        Outcome::Recorded { revision, .. } => line.map(|line| (line.id, *revision)),
+        Outcome::Duplicate { event_id, revision } => Some((*event_id, *revision)),
         _ => None,
     };
     let phases =
         line.map(|line| [("authenticate", line.authenticated), ("normalize", line.normalized), ("make durable", end)]);
     let trace_id = traces.export(&Trace {
-        parent: origin.trace,
+        parent: context.trace,
         provider: provider.name(),
         account,
         booking_ref: booking.map(|(reference, _)| reference),
         event,
-        outcome: fate.as_str(),
-        request_id: &origin.id,
-        client: origin.client,
-        start: origin.start,
+        outcome: outcome.as_str(),
+        request_id: &context.id,
+        client: context.client,
+        start: context.start,
         phases: phases.as_ref().map_or(&[], |phases| phases),
         end,
     });
@@ -148,29 +145,29 @@ fn write(
                 booking.status = booking.map(|(_, status)| status.as_str()),
                 reason,
                 detail,
-                outcome = fate.as_str(),
-                status = not_taken.map(|not_taken| not_taken.outcome.status().as_u16()),
+                outcome = outcome.as_str(),
+                status = rejected.map(|rejected| rejected.reply.status().as_u16()),
                 event.id = event_id,
                 event.revision = event.map(|(_, revision)| revision),
-                duration_ms = milliseconds(end - origin.start),
-                request.id = origin.id.as_str(),
-                trace.id = shown(trace_id, origin),
-                client.address = %origin.client,
+                duration_ms = milliseconds(end - context.start),
+                request.id = context.id.as_str(),
+                trace.id = shown(trace_id, context),
+                client.address = %context.client,
                 $message
             )
         };
     }
-    match (fate, delivery) {
-        (Fate::NotDurable, _) => line!(error, "delivery not durable"),
-        (Fate::Unauthenticated, _) => line!(warn, "delivery not authenticated"),
+    match (outcome, delivery) {
+        (Outcome::NotDurable, _) => line!(error, "delivery not durable"),
+        (Outcome::Unauthenticated, _) => line!(warn, "delivery not authenticated"),
         (_, Err(_)) => line!(warn, "delivery not taken in"),
         (_, Ok(_)) => line!(info, "delivery"),
     }
 }
 
 /// The trace that was exported, else the one that the caller named.
-fn shown(trace_id: Option<u128>, origin: &Origin) -> Option<impl Value> {
-    let id = trace_id.or(origin.trace.map(|trace| trace.trace_id));
+fn shown(trace_id: Option<u128>, context: &RequestContext) -> Option<impl Value> {
+    let id = trace_id.or(context.trace.map(|trace| trace.trace_id));
     id.map(|id| tracing::field::display(Hex(id)))
 }
 

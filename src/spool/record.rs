@@ -15,7 +15,7 @@ use crate::{
     clock,
     delivery::{Delivery, Reason, UnprocessedDelivery},
     payload::KeptPayload,
-    providers::{self, Rejection},
+    providers::{self, NormalizeError},
     ticket_event::{Booking, Environment, TicketEvent},
 };
 
@@ -165,10 +165,10 @@ fn restore(mut head: Head<'_>, body: &[u8]) -> Delivery {
     }
 }
 
-fn reason_of(rejection: &Rejection) -> Reason {
+fn reason_of(rejection: &NormalizeError) -> Reason {
     match rejection {
-        Rejection::Invalid(_) => Reason::Invalid,
-        Rejection::NoTicket => Reason::NoTicket,
-        Rejection::UnsupportedType => Reason::UnsupportedType,
+        NormalizeError::Invalid(_) => Reason::Invalid,
+        NormalizeError::NoTicket => Reason::NoTicket,
+        NormalizeError::UnsupportedType => Reason::UnsupportedType,
     }
 }

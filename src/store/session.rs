@@ -1,7 +1,7 @@
 //! A connection to write over: as it is, or through a pooler in transaction mode.
 //!
 //! Such a pooler hands a connection of the server to somebody else after each transaction, and with it what was prepared
-//! and set. What always holds behind one: a statement is prepared, settings included, in the transaction that runs it,
+//! and set. Invariants behind one: a statement is prepared, settings included, in the transaction that runs it,
 //! and nothing of it stays behind.
 
 use sqlx::{

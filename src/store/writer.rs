@@ -10,11 +10,11 @@ use sqlx::PgPool;
 use super::{
     Allowance, Keeper, StoreError,
     connections::{Connections, Counted},
-    record::{Decision, record},
+    record::record,
     session::Session,
     unprocessed::keep,
 };
-use crate::delivery::{Delivery, Reason, Receipt, UnprocessedDelivery};
+use crate::delivery::{Delivery, Outcome, Reason, UnprocessedDelivery};
 
 /// See the module.
 pub struct Writer {
@@ -44,13 +44,13 @@ impl Writer {
         Self { connections: connections.clone(), ..self }
     }
 
-    /// Makes deliveries durable; the receipts are in their order. `spooled` ones waited in a spool, so that others may
+    /// Makes deliveries durable; the outcomes are in their order. `spooled` ones waited in a spool, so that others may
     /// have overtaken them.
     ///
     /// # Errors
     ///
     /// [`StoreError::Unavailable`]: some of them may be durable. Whoever is handed in again is not written twice.
-    pub async fn write(&mut self, deliveries: &[Delivery], spooled: bool) -> Result<Vec<Receipt>, StoreError> {
+    pub async fn write(&mut self, deliveries: &[Delivery], spooled: bool) -> Result<Vec<Outcome>, StoreError> {
         let was_connected = self.session.is_some();
         match self.try_write(deliveries, spooled).await {
             // the server may have been restarted since the last batch
@@ -61,7 +61,7 @@ impl Writer {
 
     /// Writes over the connection there is, else over a new one. After an error, or when it is dropped on the way, the
     /// connection is given up: nobody knows what is still to come from it.
-    async fn try_write(&mut self, deliveries: &[Delivery], spooled: bool) -> Result<Vec<Receipt>, StoreError> {
+    async fn try_write(&mut self, deliveries: &[Delivery], spooled: bool) -> Result<Vec<Outcome>, StoreError> {
         let _used = self.connections.use_one();
         let (mut session, counted) = match self.session.take() {
             Some(session) => session,
@@ -70,12 +70,12 @@ impl Writer {
                 (session, self.connections.open_one())
             }
         };
-        let receipts = match self.write_batch(&mut session, deliveries, spooled).await {
+        let outcomes = match self.write_batch(&mut session, deliveries, spooled).await {
             Err(StoreError::Refused(_)) => self.write_one_by_one(&mut session, deliveries, spooled).await,
             result => result,
         }?;
         self.session = Some((session, counted));
-        Ok(receipts)
+        Ok(outcomes)
     }
 
     async fn write_batch(
@@ -83,39 +83,34 @@ impl Writer {
         session: &mut Session,
         deliveries: &[Delivery],
         spooled: bool,
-    ) -> Result<Vec<Receipt>, StoreError> {
+    ) -> Result<Vec<Outcome>, StoreError> {
         let events: Vec<_> = deliveries.iter().filter_map(Delivery::event).collect();
-        let decisions = record(session, &events, spooled, &self.known_bookings_only).await?;
-        let mut unknown = Vec::new();
-        for (event, decision) in events.iter().zip(&decisions) {
-            if *decision == Decision::UnknownBooking {
-                let detail = "the booking is not known";
-                unknown.push(UnprocessedDelivery::from_event(event, Reason::UnknownBooking, detail));
-            }
-        }
+        let mut outcomes = record(session, &events, spooled, &self.known_bookings_only).await?;
         // what comes out of a spool was admitted when it went in, or was answered with a success
         let is_kept = |delivery: &UnprocessedDelivery| {
             spooled || !delivery.reason.is_error() || self.allowance.admits(delivery, Keeper::Postgres)
         };
-        let unprocessed = deliveries.iter().filter_map(Delivery::unprocessed).chain(&unknown);
-        let unprocessed: Vec<_> = unprocessed.map(|delivery| (delivery, is_kept(delivery))).collect();
-        let kept: Vec<_> = unprocessed.iter().filter(|(_, is_kept)| *is_kept).map(|(delivery, _)| *delivery).collect();
-        if !kept.is_empty() {
-            keep(session, &kept).await?;
+        let mut unknown = Vec::new();
+        for (event, outcome) in events.iter().zip(&mut outcomes) {
+            if let Outcome::UnknownBooking { is_kept: is_this_kept } = outcome {
+                let detail = "the booking is not known";
+                let delivery = UnprocessedDelivery::from_event(event, Reason::UnknownBooking, detail);
+                *is_this_kept = is_kept(&delivery);
+                unknown.extend(is_this_kept.then_some(delivery));
+            }
         }
-        let (asked, unknown) = unprocessed.split_at(unprocessed.len() - unknown.len());
-        let (mut decisions, mut asked, mut unknown) = (decisions.into_iter(), asked.iter(), unknown.iter());
-        let is_kept = |(_, is_kept): &(_, bool)| *is_kept;
-        let receipt = |delivery: &Delivery| match delivery {
-            Delivery::Unprocessed(_) if asked.next().is_some_and(is_kept) => Receipt::Kept,
-            Delivery::Unprocessed(_) => Receipt::NotKept,
-            Delivery::Event(_) => match decisions.next().expect("there is a decision for every event") {
-                Decision::Recorded { revision, is_conflict } => Receipt::Recorded { revision, is_conflict },
-                Decision::Duplicate { event_id, revision } => Receipt::Duplicate { event_id, revision },
-                Decision::UnknownBooking => Receipt::UnknownBooking { is_kept: unknown.next().is_some_and(is_kept) },
-            },
+        let unprocessed = deliveries.iter().filter_map(Delivery::unprocessed);
+        let kept: Vec<_> = unprocessed.map(|delivery| is_kept(delivery).then_some(delivery)).collect();
+        let to_keep: Vec<_> = kept.iter().copied().flatten().chain(&unknown).collect();
+        if !to_keep.is_empty() {
+            keep(session, &to_keep).await?;
+        }
+        let (mut outcomes, mut kept) = (outcomes.into_iter(), kept.into_iter());
+        let outcome = |delivery: &Delivery| match delivery {
+            Delivery::Event(_) => outcomes.next().expect("there is an outcome for every event"),
+            Delivery::Unprocessed(_) => kept.next().flatten().map_or(Outcome::NotKept, |_| Outcome::Unprocessed),
         };
-        Ok(deliveries.iter().map(receipt).collect())
+        Ok(deliveries.iter().map(outcome).collect())
     }
 
     /// So that of a batch only the row fails that the database refuses. It is kept unprocessed.
@@ -124,21 +119,21 @@ impl Writer {
         session: &mut Session,
         deliveries: &[Delivery],
         spooled: bool,
-    ) -> Result<Vec<Receipt>, StoreError> {
-        let mut receipts = Vec::with_capacity(deliveries.len());
+    ) -> Result<Vec<Outcome>, StoreError> {
+        let mut outcomes = Vec::with_capacity(deliveries.len());
         for delivery in deliveries {
             let written = self.write_batch(session, std::slice::from_ref(delivery), spooled).await;
-            receipts.extend(match (written, delivery) {
+            outcomes.extend(match (written, delivery) {
                 (Err(StoreError::Refused(error)), Delivery::Event(event)) => {
                     tracing::error!(delivery.id = %event.id, %error, "the database refuses a row");
                     let detail = "the database refused the row";
                     keep(session, &[&UnprocessedDelivery::from_event(event, Reason::Refused, detail)]).await?;
-                    vec![Receipt::Refused]
+                    vec![Outcome::Refused]
                 }
                 (result, _) => result?,
             });
         }
-        Ok(receipts)
+        Ok(outcomes)
     }
 }
 

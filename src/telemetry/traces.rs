@@ -26,10 +26,10 @@ use opentelemetry_sdk::{
 };
 
 use super::{Trace, TraceContext};
-use crate::{clock, metrics::Fate};
+use crate::{clock, delivery::Outcome};
 
 /// The only outcome that is this service's fault.
-const NOT_DURABLE: &str = Fate::NotDurable.as_str();
+const NOT_DURABLE: &str = Outcome::NotDurable.as_str();
 
 /// How long a collector may take at the end of the service.
 const LAST_WAIT: Duration = Duration::from_secs(2);

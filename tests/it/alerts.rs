@@ -1,7 +1,7 @@
 //! The alerts and the dashboard beside a real Prometheus: whatever there is an alert for is caused, and the alert fires.
 //! `make alerts-test` runs it; Prometheus comes from the system's packages.
 //!
-//! The rules are those of ops/alerts.yml with their windows and patience shortened to seconds. Two services write to one
+//! The rules are those of ops/alerts.yml with their windows and timeout shortened to seconds. Two services write to one
 //! Postgres, of which one has no spool.
 
 mod prometheus;

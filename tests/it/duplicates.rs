@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use ticket_webhooks::{
-    delivery::{Delivery, Receipt},
+    delivery::{Delivery, Outcome},
     payload::KeptPayload,
     providers,
     store::Writer,
@@ -236,9 +236,9 @@ async fn a_repetition_that_joins_a_delivery_handed_in_again_is_counted_once() {
     let said: Vec<_> = (0..3).map(|n| callback("B1", "Ticketed", moment(n))).collect();
     // its answer is lost, or the spool is not rid of it; meanwhile more of the same has come
     for handed_in in [1, 2, 2, 3, 3] {
-        let receipts = writer.write(&said[..handed_in], true).await.unwrap();
-        assert_eq!(receipts[0], Receipt::Recorded { revision: 1, is_conflict: false });
-        assert!(receipts[1..].iter().all(|receipt| matches!(receipt, Receipt::Duplicate { revision: 1, .. })));
+        let outcomes = writer.write(&said[..handed_in], true).await.unwrap();
+        assert_eq!(outcomes[0], Outcome::Recorded { revision: 1, is_conflict: false });
+        assert!(outcomes[1..].iter().all(|outcome| matches!(outcome, Outcome::Duplicate { revision: 1, .. })));
         let seen = revisions(&database).await;
         assert_eq!((seen.len(), &seen[0]["deliveries"]), (1, &json!(handed_in)));
     }
@@ -253,12 +253,12 @@ async fn a_delivery_handed_in_again_is_found_also_where_the_first_revision_was_r
     writer.write(&said, false).await.unwrap();
     sqlx::query("delete from ticket_events where revision = 1").execute(&database.pool).await.unwrap();
     let [_, second] = said;
-    let recorded = |revision| Receipt::Recorded { revision, is_conflict: false };
+    let recorded = |revision| Outcome::Recorded { revision, is_conflict: false };
     let again = [callback("A1", "Ticketed", now), second, callback("C1", "Ticketed", now)];
     for handed_in in [&again[1..2], &again] {
-        let receipts = writer.write(handed_in, false).await.unwrap();
+        let outcomes = writer.write(handed_in, false).await.unwrap();
         let expected = if handed_in.len() == 1 { vec![recorded(2)] } else { [1, 2, 1].map(recorded).to_vec() };
-        assert_eq!(receipts, expected);
+        assert_eq!(outcomes, expected);
     }
     let query = "select booking_ref, revision from ticket_events order by booking_ref";
     let row = |booking: &str, revision: i32| json!({"booking_ref": booking, "revision": revision});

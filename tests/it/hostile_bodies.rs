@@ -12,7 +12,7 @@ use std::{
 use crate::support::{Answer, Database, PROVIDERS, Service, provider};
 
 /// The longest that a live delivery or `/livez` may take, also without optimization and beside other tests.
-const PATIENCE: Duration = Duration::from_secs(3);
+const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Gzip of so many empty blocks with fixed codes, each of ten bits.
 fn empty_blocks(blocks: usize) -> Vec<u8> {
@@ -71,7 +71,7 @@ async fn a_flood_of_costly_bodies_delays_nobody_else() {
     println!("{} bodies answered", sent.load(Ordering::Relaxed));
     assert!(sent.load(Ordering::Relaxed) > 5);
     let worst = show("live deliveries", deliveries).max(show("/livez", health));
-    assert!(worst < PATIENCE, "{worst:?}");
+    assert!(worst < TIMEOUT, "{worst:?}");
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use ticket_webhooks::{
     credentials::{Account, Accounts, Verified},
     json,
     payload::{KeptPayload, Payload},
-    providers::{self, Rejection},
+    providers::{self, NormalizeError},
     receive::Content,
     redaction::Redactor,
     ticket_event::{Booking, Environment},
@@ -60,7 +60,7 @@ fn normalized(
     proof: Verified<'_>,
     redactor: &Redactor,
     body: &[u8],
-) -> Option<(Result<Booking, Rejection>, KeptPayload)> {
+) -> Option<(Result<Booking, NormalizeError>, KeptPayload)> {
     let provider = providers::by_name(provider.name).unwrap();
     let content = Content::read(body, true, LIMIT, provider.containers()).ok()?;
     let payload = Payload::new(proof, content.document.ok()?, &provider.credential_members());

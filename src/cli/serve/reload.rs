@@ -14,7 +14,7 @@ use tokio::task::spawn_blocking;
 use super::Load;
 use crate::{
     config::{ConfigError, ProviderSettings, Settings},
-    lifecycle::Hangups,
+    lifecycle::ReloadSignal,
     secrets::{CurrentSecrets, Secrets},
 };
 
@@ -34,9 +34,9 @@ impl Reload {
     }
 
     /// Takes over what each signal brings.
-    pub(super) async fn run(mut self, mut hangups: Hangups, load: Load) -> anyhow::Result<()> {
+    pub(super) async fn run(mut self, mut reload_signal: ReloadSignal, load: Load) -> anyhow::Result<()> {
         loop {
-            hangups.next().await;
+            reload_signal.next().await;
             let load = Arc::clone(&load);
             let loaded = spawn_blocking(move || {
                 let settings = load()?;

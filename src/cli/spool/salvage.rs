@@ -9,13 +9,13 @@ use tokio::time::timeout;
 use crate::{
     cli::{print, serve},
     config::{ConfigError, Settings},
-    delivery::{Delivery, Receipt},
+    delivery::{Delivery, Outcome},
     spool::{Spools, record, salvage::Salvage},
     store::Writer,
 };
 
 /// How long the database may take for a batch.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Record in Postgres what is whole in a spool's file that was set aside
 ///
@@ -32,7 +32,7 @@ pub(super) struct Args {
 
 /// What became of the records.
 #[derive(Default)]
-struct Outcome {
+struct Salvaged {
     records: u64,
     recorded: u64,
     duplicates: u64,
@@ -51,7 +51,7 @@ pub(super) fn run(args: &Args, load: impl Fn() -> Result<Settings, ConfigError>)
     let mut found = super::open(&args.file)?;
     let options = settings.database.connect_options()?;
     super::super::block_on(settings.log.format, async {
-        let outcome = if args.dry_run {
+        let salvaged = if args.dry_run {
             read(&mut found)?
         } else {
             let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(options);
@@ -59,7 +59,7 @@ pub(super) fn run(args: &Args, load: impl Fn() -> Result<Settings, ConfigError>)
         };
         let (missing, count) = found.missing();
         missing.iter().for_each(super::print_missing);
-        let Outcome { records, recorded, duplicates, unprocessed } = outcome;
+        let Salvaged { records, recorded, duplicates, unprocessed } = salvaged;
         print(&if args.dry_run {
             format!("{records} records are whole, {count} are not; nothing was written (--dry-run)\n")
         } else {
@@ -72,18 +72,18 @@ pub(super) fn run(args: &Args, load: impl Fn() -> Result<Settings, ConfigError>)
     })
 }
 
-fn read(found: &mut Salvage) -> anyhow::Result<Outcome> {
-    let mut outcome = Outcome::default();
+fn read(found: &mut Salvage) -> anyhow::Result<Salvaged> {
+    let mut salvaged = Salvaged::default();
     while found.next_whole()?.is_some() {
-        outcome.records += 1;
+        salvaged.records += 1;
     }
-    Ok(outcome)
+    Ok(salvaged)
 }
 
-async fn write(found: &mut Salvage, pool: &PgPool, settings: &Settings) -> anyhow::Result<Outcome> {
+async fn write(found: &mut Salvage, pool: &PgPool, settings: &Settings) -> anyhow::Result<Salvaged> {
     let known_bookings_only = serve::known_bookings_only(&settings.providers).into();
     let mut writer = Writer::new(pool.clone(), settings.database.transaction_pooler, known_bookings_only);
-    let (mut outcome, mut is_last) = (Outcome::default(), false);
+    let (mut salvaged, mut is_last) = (Salvaged::default(), false);
     while !is_last {
         let mut batch: Vec<Delivery> = Vec::new();
         while batch.len() < settings.inbox.max_batch && !is_last {
@@ -96,16 +96,16 @@ async fn write(found: &mut Salvage, pool: &PgPool, settings: &Settings) -> anyho
             break;
         }
         let again = "mend that and run the command again: what is recorded already is not recorded twice";
-        let written = timeout(PATIENCE, writer.write(&batch, true)).await.context("the database does not answer");
-        let receipts = written.and_then(|written| written.context("the database does not take them")).context(again)?;
-        outcome.records += receipts.len() as u64;
-        for receipt in receipts {
-            match receipt {
-                Receipt::Recorded { .. } => outcome.recorded += 1,
-                Receipt::Duplicate { .. } => outcome.duplicates += 1,
-                _ => outcome.unprocessed += 1,
+        let written = timeout(TIMEOUT, writer.write(&batch, true)).await.context("the database does not answer");
+        let outcomes = written.and_then(|written| written.context("the database does not take them")).context(again)?;
+        salvaged.records += outcomes.len() as u64;
+        for outcome in outcomes {
+            match outcome {
+                Outcome::Recorded { .. } => salvaged.recorded += 1,
+                Outcome::Duplicate { .. } => salvaged.duplicates += 1,
+                _ => salvaged.unprocessed += 1,
             }
         }
     }
-    Ok(outcome)
+    Ok(salvaged)
 }

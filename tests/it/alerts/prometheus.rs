@@ -17,7 +17,7 @@ use tokio::time::sleep;
 use crate::support::Service;
 
 /// For what takes seconds.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// In the rules of ops/ and in those of the test.
 const SHORTER: &[(&str, &str)] = &[
@@ -163,7 +163,7 @@ impl Drop for Prometheus {
 }
 
 async fn wait_for(what: &str, is_so: impl AsyncFn() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     while !is_so().await {
         assert!(Instant::now() < deadline, "waited in vain for {what}");
         sleep(Duration::from_millis(100)).await;

@@ -32,7 +32,7 @@ const THOUGHT: u64 = 400_000;
 const REVISIONS: u32 = 20;
 
 /// For what takes a moment while all is well.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 #[derive(Default)]
 struct Shared {
@@ -68,7 +68,7 @@ impl Load {
     /// Waits until so many more deliveries are acknowledged.
     pub fn acknowledges(&self, more: u64) {
         let count = || self.shared.acknowledged.load(Ordering::Relaxed);
-        let (before, deadline) = (count(), Instant::now() + PATIENCE);
+        let (before, deadline) = (count(), Instant::now() + TIMEOUT);
         while count() < before + more {
             assert!(Instant::now() < deadline, "{} of {more} deliveries were acknowledged", count() - before);
             thread::sleep(Duration::from_millis(10));

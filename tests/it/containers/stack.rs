@@ -18,7 +18,7 @@ pub const REPLICAS: [&str; 2] = ["replica-1", "replica-2"];
 const PROJECT_LABEL: &str = "com.docker.compose.project";
 
 /// For what takes seconds: a container that starts, a spool that drains.
-const PATIENCE: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// From ready to known as ready: the load balancer checks once a second.
 const NOTICED: Duration = Duration::from_secs(2);
@@ -57,7 +57,7 @@ fn run(command: &mut Command) -> String {
 
 /// Asks again until the answer is yes.
 pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     while !is_so() {
         assert!(Instant::now() < deadline, "waited in vain: {what}");
         thread::sleep(Duration::from_millis(200));

@@ -97,9 +97,9 @@ async fn a_batch_handed_in_again_changes_nothing_wherever_its_answer_was_lost() 
         let once = recorded(&database, &booking).await;
         let second = writer.write(in_it, spooled).await.unwrap();
         let twice = recorded(&database, &booking).await;
-        let is_recorded = |receipt: &Receipt| matches!(receipt, Receipt::Recorded { .. });
+        let is_recorded = |outcome: &Outcome| matches!(outcome, Outcome::Recorded { .. });
         if first.iter().any(is_recorded) {
-            let revisions = |receipts: &[Receipt]| receipts.iter().map(revision).collect::<Vec<_>>();
+            let revisions = |outcomes: &[Outcome]| outcomes.iter().map(revision).collect::<Vec<_>>();
             assert_eq!(revisions(&first), revisions(&second), "{before:?} {batch:?}");
             let unchanged = |rows: &[Value]| {
                 rows.iter().map(|row| (row["status"].clone(), row["revision"].clone())).collect::<Vec<_>>()
@@ -109,9 +109,9 @@ async fn a_batch_handed_in_again_changes_nothing_wherever_its_answer_was_lost() 
     }
 }
 
-fn revision(receipt: &Receipt) -> i32 {
-    match receipt {
-        Receipt::Recorded { revision, .. } | Receipt::Duplicate { revision, .. } => *revision,
+fn revision(outcome: &Outcome) -> i32 {
+    match outcome {
+        Outcome::Recorded { revision, .. } | Outcome::Duplicate { revision, .. } => *revision,
         other => panic!("{other:?}"),
     }
 }
@@ -125,8 +125,8 @@ async fn a_thousand_revisions_of_one_booking_are_one_statement() {
         (0..1000).map(|n| callback("B1", &n.to_string(), began + Duration::microseconds(n))).collect();
     // the first connects, and makes the booking's first revision
     writer.write(&remarks[..1], true).await.unwrap();
-    let receipts = writer.write(&remarks[1..], true).await.unwrap();
-    assert!(receipts.iter().zip(2..).all(|(receipt, n)| revision(receipt) == n), "{receipts:?}");
+    let outcomes = writer.write(&remarks[1..], true).await.unwrap();
+    assert!(outcomes.iter().zip(2..).all(|(outcome, n)| revision(outcome) == n), "{outcomes:?}");
     let query = "select count(distinct recorded_xid) as n from ticket_events";
     assert_eq!(database.rows(query).await, [json!({"n": 2})]);
     let query = "select count(*) as n from ticket_events one join ticket_events next \

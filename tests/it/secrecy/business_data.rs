@@ -193,7 +193,7 @@ fn booking(provider: &str, secret: &str, body: &Value, members: &[(&str, &str)])
     for (member, value) in members {
         body[*member] = json!(value);
     }
-    let taken = interpret(&Arrival {
+    let admitted = interpret(&Arrival {
         provider,
         accounts: &accounts,
         proof_in_headers,
@@ -203,8 +203,8 @@ fn booking(provider: &str, secret: &str, body: &Value, members: &[(&str, &str)])
         received_at: datetime!(2026-07-31 12:00 UTC),
         redactor: &Redactor::new([secret.into()]),
     });
-    let Ok(taken) = taken else { panic!("{body} is not taken") };
-    let Delivery::Event(event) = taken.delivery else { panic!("{body} is {:?}", taken.outcome) };
+    let Ok(admitted) = admitted else { panic!("{body} is not admitted") };
+    let Delivery::Event(event) = admitted.delivery else { panic!("{body} is {:?}", admitted.reply) };
     event.booking
 }
 

@@ -15,7 +15,7 @@ use super::{Answer, Database, Provider};
 const BINARY: &str = env!("CARGO_BIN_EXE_ticket-webhooks");
 
 /// How long anything may take that takes a moment.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The credentials of the account `main` of each provider, and those of `other`, by their keys in the configuration.
 pub fn credentials(provider: &str, account: &str) -> Vec<(&'static str, &'static str)> {
@@ -178,10 +178,10 @@ impl Output {
         found(&printed).unwrap_or_else(|| panic!("no line with {texts:?} in {:#?}", printed.lines))
     }
 
-    /// What was printed once this is no longer so, or once patience has ended.
+    /// What was printed once this is no longer so, or once timeout has ended.
     fn once_not(&self, mut condition: impl FnMut(&Printed) -> bool) -> MutexGuard<'_, Printed> {
         let printed = self.0.0.lock().unwrap();
-        self.0.1.wait_timeout_while(printed, PATIENCE, |printed| condition(printed)).unwrap().0
+        self.0.1.wait_timeout_while(printed, TIMEOUT, |printed| condition(printed)).unwrap().0
     }
 }
 
@@ -220,7 +220,7 @@ impl Process {
 
     /// Waits until it has ended and all that it printed has been read.
     pub fn wait(&mut self) -> ExitStatus {
-        let deadline = std::time::Instant::now() + PATIENCE;
+        let deadline = std::time::Instant::now() + TIMEOUT;
         loop {
             match self.child.try_wait().unwrap() {
                 Some(status) => {
@@ -262,7 +262,7 @@ impl Service {
     pub fn over(process: Process) -> Self {
         let line: Value = serde_json::from_str(&process.line("\"serving\"")).unwrap();
         let url = |key: &str| format!("http://{}", line[key].as_str().unwrap());
-        let client = reqwest::Client::builder().timeout(PATIENCE).build().unwrap();
+        let client = reqwest::Client::builder().timeout(TIMEOUT).build().unwrap();
         Self { public: url("public.address"), admin: url("admin.address"), process, client }
     }
 

@@ -11,7 +11,7 @@ use tokio::{
 use crate::support::{Provider, provider};
 
 /// A service that takes longer hangs.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -44,7 +44,7 @@ impl Connection {
             authorization.unwrap_or_default(),
             body.len()
         );
-        match timeout(PATIENCE, self.exchange(&request)).await.expect("the service answers") {
+        match timeout(TIMEOUT, self.exchange(&request)).await.expect("the service answers") {
             Ok(answer) => judge(provider.name, &answer),
             Err(_) => Outcome::InDoubt,
         }

@@ -17,7 +17,7 @@ use super::{chance::Chance, client::Client, connection::Outcome, ledger::Sent};
 const CLIENTS: u32 = 32;
 
 /// For what takes a moment while all is well, and seconds while a server is away.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Answers so far.
 #[derive(Default)]
@@ -76,7 +76,7 @@ impl Load {
 
     async fn wait_for(&self, outcomes: &[Outcome], more: u64) {
         let count = || -> u64 { outcomes.iter().map(|outcome| self.counts.of(*outcome).load(Ordering::Relaxed)).sum() };
-        let (before, deadline) = (count(), Instant::now() + PATIENCE);
+        let (before, deadline) = (count(), Instant::now() + TIMEOUT);
         while count() < before + more {
             assert!(Instant::now() < deadline, "{outcomes:?}: {} of {more} deliveries", count() - before);
             sleep(Duration::from_millis(1)).await;

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// How long the spool may take to drain.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Short, so that a frozen server costs a round little time.
 const WRITE_TIMEOUT_MS: &str = "300";
@@ -168,7 +168,7 @@ impl World {
         let pool = self.server.pool();
         let query = "select exists (select from ticket_events where provider = 'booking_callback' \
                      and environment = 'live' and booking_ref = $1)";
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         // it is recorded when nothing is spooled, or when the spool is being drained and its log says so
         let is_recorded = async || sqlx::query_scalar(query).bind(&booking).fetch_one(&pool).await.unwrap();
         while !is_recorded().await || self.is_draining() {

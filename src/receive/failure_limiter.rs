@@ -1,6 +1,6 @@
 //! Failed authentication: what it costs who fails often.
 //!
-//! Failures are counted for each address (of IPv6: for each /64, and for each /48 with a larger limit). Beyond the limit a
+//! FailureLimiter are counted for each address (of IPv6: for each /64, and for each /48 with a larger limit). Beyond the limit a
 //! failure is answered with "too many" and the time after which another one is heard. It is the answer to a failure that changes and nothing else: whoever
 //! presents the right credentials is never refused, whatever happened before, for no provider sends twice. So this
 //! does not stop somebody from guessing; it tells an honest sender to stop, and only secrets that are long enough keep a
@@ -22,14 +22,14 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 
 use crate::{
     addresses::{ClientLimiter, ClientPrefix, SLOTS},
-    telemetry::OnceAMinute,
+    telemetry::RateLimitedWarning,
 };
 
 /// Lines in the log about all that was not taken in, a minute.
 const LINES: NonZeroU32 = NonZeroU32::new(600).expect("it is not 0");
 
 /// Who failed how often.
-pub struct Failures {
+pub struct FailureLimiter {
     answers: ClientLimiter,
     lines: ClientLimiter,
     /// Of those that have no line of their own.
@@ -37,10 +37,10 @@ pub struct Failures {
     /// By the slots of `reminders`.
     unlogged: Box<[AtomicU32]>,
     all_lines: DefaultDirectRateLimiter,
-    beyond: OnceAMinute,
+    beyond: RateLimitedWarning,
 }
 
-impl Failures {
+impl FailureLimiter {
     /// With so many failures a minute for each address.
     pub fn new(per_minute: NonZeroU32) -> Self {
         Self {
@@ -49,7 +49,7 @@ impl Failures {
             reminders: ClientLimiter::new(NonZeroU32::MIN),
             unlogged: (0..SLOTS).map(|_| AtomicU32::new(0)).collect(),
             all_lines: RateLimiter::direct(Quota::per_minute(LINES)),
-            beyond: OnceAMinute::default(),
+            beyond: RateLimitedWarning::default(),
         }
     }
 
@@ -90,13 +90,13 @@ mod tests {
         IpAddr::V4(n.into())
     }
 
-    fn is_too_often(failures: &Failures, client: IpAddr) -> bool {
+    fn is_too_often(failures: &FailureLimiter, client: IpAddr) -> bool {
         failures.count(client).is_some()
     }
 
     #[test]
     fn each_address_may_fail_so_often_and_a_64th_of_ipv6_is_one() {
-        let failures = Failures::new(NonZeroU32::new(3).unwrap());
+        let failures = FailureLimiter::new(NonZeroU32::new(3).unwrap());
         for client in ["192.0.2.1", "2001:db8::1"].map(|client| client.parse().unwrap()) {
             assert_eq!([(); 4].map(|()| is_too_often(&failures, client)), [false, false, false, true]);
         }
@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn the_64ths_of_a_48th_have_a_limit_together_and_so_have_their_lines() {
-        let failures = Failures::new(NonZeroU32::new(3).unwrap());
+        let failures = FailureLimiter::new(NonZeroU32::new(3).unwrap());
         let client = |site: u16, n: u16| IpAddr::from([0x2001, 0xdb8, site, n, 0, 0, 0, 1]);
         let (mut heard, mut lines) = (0, 0);
         for n in 0..=u16::MAX {
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn any_number_of_addresses_has_room_and_the_log_has_an_end() {
-        let failures = Failures::new(NonZeroU32::new(10).unwrap());
+        let failures = FailureLimiter::new(NonZeroU32::new(10).unwrap());
         let mut lines = 0;
         for n in 0..300_000 {
             failures.count(address(n));
