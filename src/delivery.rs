@@ -1,4 +1,6 @@
-//! What is handed in to be made durable, and what became of it.
+//! A delivery, and its outcome: the one word for what became of it in logs, metrics and documentation.
+//!
+//! What the provider is told of an outcome is a [`Reply`](crate::providers::Reply).
 
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
@@ -8,18 +10,16 @@ use uuid::Uuid;
 
 use crate::ticket_event::{Environment, TicketEvent};
 
-/// An authenticated delivery: one that says something about a booking, or one to be looked at later.
+/// An authenticated delivery.
 #[derive(Clone, Debug)]
 #[expect(clippy::large_enum_variant, reason = "nearly all are events, and a box for each would cost more")]
 pub enum Delivery {
-    /// It says something about a booking.
     Event(TicketEvent),
-    /// It could not be understood.
+    /// It could not become a TicketEvent.
     Unprocessed(UnprocessedDelivery),
 }
 
 impl Delivery {
-    /// Which provider sent it.
     pub fn provider(&self) -> &str {
         match self {
             Self::Event(event) => event.provider,
@@ -27,7 +27,6 @@ impl Delivery {
         }
     }
 
-    /// The environment of the account that sent it.
     pub fn environment(&self) -> Environment {
         match self {
             Self::Event(event) => event.environment,
@@ -35,15 +34,14 @@ impl Delivery {
         }
     }
 
-    /// It was received at this moment.
-    pub fn received(&mut self, at: OffsetDateTime) {
+    pub fn set_received_at(&mut self, at: OffsetDateTime) {
         match self {
             Self::Event(event) => event.received_at = at,
             Self::Unprocessed(delivery) => delivery.received_at = at,
         }
     }
 
-    /// The memory that it takes, in bytes, roughly.
+    /// Roughly.
     pub fn memory_bytes(&self) -> usize {
         let parts = match self {
             Self::Event(event) => event.payload.len() + event.booking.memory_bytes(),
@@ -53,52 +51,47 @@ impl Delivery {
     }
 }
 
-/// What became of a delivery: `outcome` in logs, metrics and documentation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It is a new revision of its booking.
+    /// A new revision of its booking.
     Recorded {
-        /// Its number.
         revision: i32,
-        /// Whether it changes a final status of the booking.
-        is_conflict: bool,
+        /// The booking had another final status before.
+        changes_final_status: bool,
     },
-    /// It says what a revision says that is there.
+    /// A repetition of this revision.
     Duplicate {
-        /// The id of that revision.
         event_id: Uuid,
-        /// The number of that revision.
         revision: i32,
     },
-    /// It is in the spool; what becomes of it is decided when that is drained.
+    /// In the spool; it is recorded, or found to be a duplicate, when the spool is drained.
     Spooled,
-    /// It is kept in `unprocessed_deliveries`.
+    /// In `unprocessed_deliveries`.
     Unprocessed,
-    /// It is answered with an error, and its account has had too many of those kept in this minute: only counted.
+    /// It exceeds the account's quota of deliveries that are answered with an error: only counted.
     NotKept,
-    /// Its booking is not in `bookings`, where that is required.
+    /// Its booking is not in `bookings`, which the provider's settings require.
     UnknownBooking {
-        /// Whether it is kept unprocessed: not beyond what an account may have kept in a minute.
+        /// Whether it is in `unprocessed_deliveries`: not when it exceeds the account's quota.
         is_kept: bool,
     },
-    /// Postgres will never take its row; it is kept unprocessed.
+    /// Postgres will never accept its row; it is in `unprocessed_deliveries`.
     Refused,
     /// Neither Postgres nor the spool took it.
     NotDurable,
-    /// It is not authenticated. Nothing is kept of it, nor of those below.
+    // nothing is stored of a delivery with one of the following outcomes
     Unauthenticated,
-    /// It is not JSON, or did not arrive whole, and is not authenticated.
+    /// It is not JSON, or incomplete, and not authenticated.
     Malformed,
-    /// It has another `Content-Encoding` than gzip and is not authenticated.
+    /// Its `Content-Encoding` is not gzip, and it is not authenticated.
     UnsupportedEncoding,
-    /// It is larger than the limit.
     TooLarge,
     /// It did not arrive in time.
     TimedOut,
 }
 
 impl Outcome {
-    /// The words of all outcomes, by [`Self::index`].
+    /// By [`Self::index`].
     pub const WORDS: [&str; 13] = [
         "recorded",
         "duplicate",
@@ -115,7 +108,6 @@ impl Outcome {
         "timed_out",
     ];
 
-    /// Its position in [`Self::WORDS`].
     pub const fn index(&self) -> usize {
         match self {
             Self::Recorded { .. } => 0,
@@ -134,7 +126,7 @@ impl Outcome {
         }
     }
 
-    /// The word in logs and metrics.
+    /// In logs and metrics.
     pub const fn as_str(&self) -> &'static str {
         Self::WORDS[self.index()]
     }
@@ -144,31 +136,30 @@ impl Outcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
-    /// It is no JSON.
+    /// It is not JSON.
     Malformed,
     /// A required field is missing or cannot be used.
     Invalid,
     /// It has no ticket number where one is required.
     NoTicket,
-    /// Its booking is not in `bookings`, where that is required.
+    /// Its booking is not in `bookings`, which the provider's settings require.
     UnknownBooking,
-    /// It is a notification of another type.
+    /// A type of notification that is not about tickets.
     UnsupportedType,
-    /// The database refused the row.
+    /// The database will never accept its row.
     Refused,
 }
 
 impl Reason {
-    /// Every reason there is, in their order.
     pub const ALL: [Self; 6] =
         [Self::Malformed, Self::Invalid, Self::NoTicket, Self::UnknownBooking, Self::UnsupportedType, Self::Refused];
 
-    /// Whether the provider is told of an error: it was told of a success in the other cases.
+    /// Whether the reply is an error. Otherwise the provider will not send the delivery again.
     pub fn is_error(self) -> bool {
         !matches!(self, Self::UnsupportedType | Self::Refused)
     }
 
-    /// The word in Postgres and in the logs.
+    /// In Postgres and in logs.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Malformed => "malformed",
@@ -181,34 +172,30 @@ impl Reason {
     }
 }
 
-/// An authenticated delivery that is kept to be reprocessed.
+/// A row of `unprocessed_deliveries`, to be reprocessed.
 #[derive(Clone, Debug)]
 pub struct UnprocessedDelivery {
-    /// Made when the delivery arrived (UUIDv7).
+    /// UUIDv7, made at receipt.
     pub id: Uuid,
-    /// Which provider sent it.
     pub provider: String,
-    /// The name of the account whose credentials it carried.
+    /// The name of the account.
     pub account: CompactString,
-    /// The account's environment.
     pub environment: Environment,
-    /// Why it is here.
     pub reason: Reason,
-    /// The same in words that name the fields.
+    /// The reason in words that name the fields.
     pub detail: String,
-    /// The body as it was sent, less the credentials.
+    /// As sent, without the credentials.
     pub body: Vec<u8>,
-    /// When it arrived.
     pub received_at: OffsetDateTime,
 }
 
 impl UnprocessedDelivery {
-    /// SHA-256 over the body: tells whether another delivery has the same.
+    /// SHA-256.
     pub fn body_hash(&self) -> [u8; 32] {
         Sha256::digest(&self.body).into()
     }
 
-    /// An event that cannot be recorded, as it is kept.
+    /// For an event that cannot be recorded.
     pub fn from_event(event: &TicketEvent, reason: Reason, detail: &str) -> Self {
         Self {
             id: event.id,

@@ -1,156 +1,154 @@
-//! Where deliveries wait to be made durable together.
+//! Group commit: deliveries wait in a queue and are made durable in batches.
 //!
-//! A commit costs one sync however many rows it carries. What arrives while one batch commits forms the next; a lone
-//! delivery goes at once. Few batches are in flight.
+//! A commit costs one disk sync however many rows it has. What arrives during a commit forms the next batch; a lone
+//! delivery is committed at once.
 //!
 //! Invariants:
 //!
-//! - A caller has its outcome only after its own delivery is durable: committed in Postgres, or synced to the spool.
-//! - A delivery goes to the spool when Postgres does not take it in time, and as long as others of its environment wait
-//!   there before it.
-//! - The queues are bounded, in deliveries and in bytes: what does not fit is refused at once.
-//! - A delivery that was taken in is seen through, also when its caller goes away.
-//! - No delivery of a test account is in the way of a live one: each environment has a lane of its own, with its queue,
-//!   its committers and its spool.
+//! - A caller gets its outcome after its delivery is durable: committed in Postgres, or synced to the spool.
+//! - A delivery goes to the spool when Postgres does not take it in time, and while the spool of its environment holds
+//!   others, which come first.
+//! - Deliveries of one booking are recorded in the order of their times of receipt: they are queued in that order, and
+//!   are in one batch at a time.
+//! - Queues are bounded, in deliveries and in bytes: what does not fit is refused at once.
+//! - A queued delivery is made durable also when its caller is gone.
+//! - Each environment has its own queue, committers and spool, so that test accounts do not delay live deliveries.
+//! - Nothing is written to Postgres before the schema is ready.
 
 mod batches;
 mod committer;
+mod context;
 mod drainer;
 mod queue;
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::AtomicBool},
     time::{Duration, Instant},
 };
 
-use tokio::{sync::Mutex, task::JoinSet};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-pub use self::queue::QueueLevel;
+pub use self::queue::QueueDepth;
 use self::{
+    batches::Batches,
     committer::Committer,
+    context::{Context, FairSpool},
     drainer::Drainer,
-    queue::{Queue, queue},
+    queue::Queue,
 };
 use crate::{
     clock::ReceiptClock,
     delivery::{Delivery, Outcome},
     metrics::Metrics,
-    spool::{Spool, Spools},
-    store::{Allowance, Keeper, Writer},
+    spool::Spools,
+    store::Writer,
     ticket_event::Environment,
 };
 
-/// Deliveries that may wait for a batch: so many full batches for each committer, that is, well below a second.
-const QUEUE_BATCHES: usize = 4;
+/// Full batches that may wait for each committer. Keeps the wait well below a second.
+const QUEUED_BATCHES: usize = 4;
 
-/// What an environment may have.
-struct Share {
+/// A queue has room for batches of this size also where `inbox.max_batch` is smaller.
+const MIN_QUEUED_BATCH: usize = 32;
+
+struct EnvironmentLimits {
     /// Batches in flight.
     committers: usize,
-    /// A batch has at most so many deliveries, of `inbox.max_batch` the part below the line.
-    batch_part: usize,
-    /// The bytes of what waits and is being written.
+    /// A batch has at most `inbox.max_batch` divided by this many deliveries.
+    batch_divisor: usize,
+    /// Memory of deliveries that wait or are being written.
     queue_bytes: usize,
 }
 
-/// Two batches in flight: one is made ready while the other commits.
-const LIVE: Share = Share { committers: 2, batch_part: 1, queue_bytes: 32 * 1024 * 1024 };
+/// Two batches in flight: one is prepared while the other commits.
+const LIVE: EnvironmentLimits = EnvironmentLimits { committers: 2, batch_divisor: 1, queue_bytes: 32 * 1024 * 1024 };
 
-/// Small batches, one at a time: Postgres is soon done with one when a live batch comes.
-const TEST: Share = Share { committers: 1, batch_part: 4, queue_bytes: 8 * 1024 * 1024 };
+/// Small batches, one at a time: they keep Postgres busy only briefly when a live batch comes.
+const TEST: EnvironmentLimits = EnvironmentLimits { committers: 1, batch_divisor: 4, queue_bytes: 8 * 1024 * 1024 };
 
-/// How deliveries are made durable.
 pub struct Settings {
     /// The most deliveries in one commit.
     pub max_batch: usize,
-    /// Past this a write counts as failed.
+    /// Of one batch to Postgres.
     pub write_timeout: Duration,
-    /// Gives out the times of receipt.
-    pub clock: Arc<ReceiptClock>,
 }
 
-/// The way in. Clones lead to the same queues; when the last is gone, what waits is still seen through.
+/// What an inbox works with.
+pub struct Parts {
+    pub clock: Arc<ReceiptClock>,
+    /// Each committer and the drainer have another one like it.
+    pub writer: Writer,
+    pub spools: Option<Spools>,
+    pub metrics: Arc<Metrics>,
+    /// Nothing is written to Postgres while this is false.
+    pub schema_ready: Arc<AtomicBool>,
+}
+
+/// Takes deliveries in. Clones share the queues, which are closed by [`Self::close`] or when the last clone is dropped;
+/// what is queued then is still made durable.
 #[derive(Clone)]
 pub struct Inbox {
     live: Queue,
     test: Queue,
 }
 
-/// What committers and drainer share of an environment.
-struct Lane {
-    spool: Option<Spool>,
-    /// Whoever has it may write to the spool. Taken in turns, so that draining gets on under load.
-    turn: Mutex<()>,
-}
-
-/// What all committers and the drainer share.
-struct Shared {
-    settings: Settings,
-    allowance: Arc<Allowance>,
-    metrics: Arc<Metrics>,
-    /// Whether the tables are there: before that, nothing is written to Postgres.
-    is_prepared: Arc<AtomicBool>,
-}
-
 impl Inbox {
-    /// Starts the tasks. They end when the last inbox is gone and its queues are empty; the drainer also needs `stop`.
-    /// Nothing is written to Postgres before `is_prepared`.
+    /// Spawns the committers, which end when their queue is closed and empty, and the drainer, which ends at `stop`.
     pub fn start(
         settings: Settings,
-        writer: impl Fn(&Arc<Allowance>) -> Writer,
-        spools: Option<Spools>,
-        metrics: Arc<Metrics>,
-        is_prepared: Arc<AtomicBool>,
+        parts: Parts,
         stop: CancellationToken,
         tasks: &mut JoinSet<anyhow::Result<()>>,
     ) -> Self {
-        let allowance = Arc::default();
-        let writer = || writer(&allowance);
-        let shared = Arc::new(Shared { settings, allowance: Arc::clone(&allowance), metrics, is_prepared });
-        let mut start = |share: Share, spool: Option<Spool>| {
-            let max_batch = (shared.settings.max_batch / share.batch_part).max(1);
-            let (queue, batches) = queue(
-                max_batch.max(32) * QUEUE_BATCHES * share.committers,
-                share.queue_bytes,
-                Arc::clone(&shared.settings.clock),
-            );
-            let (batches, lane) = (Arc::new(batches), Arc::new(Lane { spool, turn: Mutex::new(()) }));
-            for _ in 0..share.committers {
-                let (batches, lane, shared) = (Arc::clone(&batches), Arc::clone(&lane), Arc::clone(&shared));
-                let committer = Committer::new(batches, max_batch, lane, writer(), shared);
+        let Parts { clock, writer, spools, metrics, schema_ready } = parts;
+        let quota = Arc::clone(writer.quota());
+        let context = Arc::new(Context { settings, quota, metrics, schema_ready });
+        let spools = spools.map(|spools| [spools.live, spools.test].map(|spool| Arc::new(FairSpool::new(spool))));
+        let (live_spool, test_spool) = spools.clone().map(|[live, test]| (live, test)).unzip();
+
+        let mut start = |limits: &EnvironmentLimits, spool: Option<Arc<FairSpool>>| {
+            let max_batch = (context.settings.max_batch / limits.batch_divisor).max(1);
+            let max_queued = max_batch.max(MIN_QUEUED_BATCH) * QUEUED_BATCHES * limits.committers;
+            let depth = QueueDepth::new(max_queued, limits.queue_bytes);
+            let (queue, incoming) = Queue::new(depth.clone(), Arc::clone(&clock));
+            let batches = Arc::new(Batches::new(incoming, depth, max_batch));
+            for _ in 0..limits.committers {
+                let (batches, context) = (Arc::clone(&batches), Arc::clone(&context));
+                let committer = Committer::new(batches, spool.clone(), writer.another(), context);
                 tasks.spawn(async move {
                     committer.run().await;
                     Ok(())
                 });
             }
-            (queue, lane)
+            queue
         };
-        let (live_spool, test_spool) = spools.clone().map(|spools| (spools.live, spools.test)).unzip();
-        let (live, live_lane) = start(LIVE, live_spool);
-        let (test, test_lane) = start(TEST, test_spool);
+        let inbox = Self { live: start(&LIVE, live_spool), test: start(&TEST, test_spool) };
         if let Some(spools) = spools {
-            let drainer = Drainer::new(spools, [live_lane, test_lane], writer(), shared);
+            let drainer = Drainer::new(spools, writer, context);
             tasks.spawn(async move {
                 stop.run_until_cancelled(drainer.run()).await;
                 Ok(())
             });
         }
-        Self { live, test }
+        inbox
     }
 
-    /// The queue of an environment, to be looked at.
-    pub fn level(&self, environment: Environment) -> QueueLevel {
-        self.queue(environment).level().clone()
+    /// Refuses further deliveries; the committers end after what is queued.
+    pub fn close(&self) {
+        self.live.close();
+        self.test.close();
     }
 
-    /// Makes a delivery durable, whether somebody waits for the outcome or not. It has been waiting since this moment.
+    pub fn depth(&self, environment: Environment) -> QueueDepth {
+        self.queue(environment).depth().clone()
+    }
+
+    /// Queues a delivery at once; the future waits for its outcome and may be dropped. `since`: when the delivery began to
+    /// wait, for the metrics.
     ///
-    /// [`Outcome::NotDurable`]: the queue is full, or neither Postgres nor the spool takes it. Postgres may have taken it
-    /// all the same: handing in the same delivery again is safe.
+    /// [`Outcome::NotDurable`]: the queue is full or closed, or neither Postgres nor the spool took the delivery. It may be
+    /// stored all the same; to submit it again is safe.
     pub fn submit(&self, delivery: Delivery, since: Instant) -> impl Future<Output = Outcome> + use<> {
         let outcome = self.queue(delivery.environment()).put(delivery, since);
         async {
@@ -165,25 +163,6 @@ impl Inbox {
         match environment {
             Environment::Live => &self.live,
             Environment::Test => &self.test,
-        }
-    }
-}
-
-impl Shared {
-    fn is_prepared(&self) -> bool {
-        self.is_prepared.load(Ordering::Acquire)
-    }
-
-    /// What becomes of a delivery that Postgres does not take, once the spool has taken what it must.
-    fn outcome_of_spool(&self, delivery: &Delivery) -> Outcome {
-        match delivery {
-            Delivery::Unprocessed(unprocessed)
-                if unprocessed.reason.is_error() && !self.allowance.admits(unprocessed, Keeper::Spool) =>
-            {
-                self.metrics.not_kept(delivery);
-                Outcome::NotKept
-            }
-            _ => Outcome::Spooled,
         }
     }
 }

@@ -1,12 +1,19 @@
-//! Everything that is kept in Postgres, and all SQL.
+//! All SQL: what is stored in Postgres.
 //!
-//! Invariants: a delivery's id is written once however often it is handed in; a revision is numbered by exactly
-//! one replica; a batch is one statement and one commit.
+//! Invariants:
+//!
+//! - A delivery's id is stored once, however often the delivery is handed in.
+//! - A revision of a booking is stored by one replica only: the unique key of `ticket_events` makes the others retry.
+//! - A batch of events is one statement and one commit.
+//! - The statement's snapshot precedes its transaction id: nothing may insert an event after another write in its
+//!   transaction (see `record`).
 
-mod allowance;
 mod connections;
+mod equal_deliveries;
 mod error;
+mod event_columns;
 mod migrations;
+mod quota;
 mod record;
 mod session;
 mod unprocessed;
@@ -15,14 +22,14 @@ mod writer;
 use sqlx::{PgPool, Row};
 
 pub use self::{
-    allowance::{Allowance, BYTES_A_MINUTE, DELIVERIES_A_MINUTE, Keeper},
     connections::Connections,
     error::StoreError,
-    migrations::{MigrationError, Pending, migrate, prepare},
+    migrations::{MigrationError, Pending, migrate, wait_for_schema},
+    quota::{Destination, MAX_BODIES_PER_MINUTE, MAX_BYTES_PER_MINUTE, UnprocessedQuota},
     writer::Writer,
 };
 
-/// Whether the database takes writes: it answers, has the tables, and is not a standby. Nothing is prepared for it, which
+/// Whether the database accepts writes: it answers, has the tables, and is not a standby. It prepares no statement, which
 /// a pooler in transaction mode would lose.
 pub async fn takes_writes(pool: &PgPool) -> Result<bool, StoreError> {
     let query = "select current_setting('transaction_read_only') = 'off' \

@@ -101,7 +101,7 @@ pub(super) async fn serve(
         // the lock that keeps replicas apart while they migrate belongs to a session
         let migrate = migrate && !settings.database.transaction_pooler;
         async move {
-            stop.run_until_cancelled(store::prepare(&pool, migrate, &is_prepared, tried)).await.transpose()?;
+            stop.run_until_cancelled(store::wait_for_schema(&pool, migrate, &is_prepared, tried)).await.transpose()?;
             stop.cancelled().await;
             Ok(())
         }
@@ -111,19 +111,19 @@ pub(super) async fn serve(
     let writers = Connections::default();
     let known_bookings_only: Arc<[&'static str]> = known_bookings_only(&settings.providers).into();
     let inbox = Inbox::start(
-        inbox::Settings { max_batch: settings.inbox.max_batch, write_timeout, clock: Arc::clone(&clock) },
-        |allowance| {
-            let transaction_pooler = settings.database.transaction_pooler;
-            let writer = Writer::new(pool.clone(), transaction_pooler, Arc::clone(&known_bookings_only));
-            writer.within(allowance).counted_in(&writers)
+        inbox::Settings { max_batch: settings.inbox.max_batch, write_timeout },
+        inbox::Parts {
+            clock: Arc::clone(&clock),
+            writer: Writer::new(pool.clone(), settings.database.transaction_pooler, known_bookings_only)
+                .counted_in(&writers),
+            spools: spools.clone(),
+            metrics: Arc::clone(&metrics),
+            schema_ready: Arc::clone(&is_prepared),
         },
-        spools.clone(),
-        Arc::clone(&metrics),
-        Arc::clone(&is_prepared),
         stop.clone(),
         &mut tasks,
     );
-    let queues = [Environment::Live, Environment::Test].map(|environment| (environment, inbox.level(environment)));
+    let queues = [Environment::Live, Environment::Test].map(|environment| (environment, inbox.depth(environment)));
     let traces = Arc::new(Traces::start());
     warn_of_secrets_like_data(&settings);
     let secrets = Secrets::new(&settings.providers, settings.admin.token.clone(), None);

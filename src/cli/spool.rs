@@ -1,4 +1,4 @@
-//! `spool`: looking into the buffer on disk, and getting out of a damaged file what is whole in it.
+//! `spool`: inspects spool files and records what is intact in damaged ones. Both commands only read the file.
 
 mod inspect;
 mod salvage;
@@ -13,7 +13,7 @@ use crate::{
     spool::salvage::{Missing, Salvage},
 };
 
-/// Look into a spool, or save what is in a damaged one
+/// Inspect a spool, or save the records of a damaged one
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -33,18 +33,17 @@ pub(super) fn run(args: Args, load: impl Fn() -> Result<Settings, ConfigError>) 
     }
 }
 
-/// Reads a file and never changes it.
 fn open(path: &Path) -> anyhow::Result<Salvage> {
     let opened = fs::File::open(path).and_then(Salvage::of);
     opened.with_context(|| {
-        format!("{} cannot be read: name a file of a spool, as the user who may read it", path.display())
+        format!("{} cannot be read: name a spool file, and run as the user who may read it", path.display())
     })
 }
 
 fn print_missing(missing: &Missing) {
-    let place = match missing.place {
+    let reason = match missing.damaged_frame {
         Some((offset, bytes)) => format!("damaged at offset {offset}, {bytes} bytes"),
-        None => "not found: where it begins is damaged, or its page is gone".to_owned(),
+        None => "not found: its header is damaged, or its page is gone".to_owned(),
     };
-    super::print(&format!("record {}: {place}\n", missing.key));
+    super::print(&format!("record {}: {reason}\n", missing.key));
 }

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use super::{BodyReader, ConnectionLimiter, Health, health::LONGEST_WAIT};
 use crate::{
     clock,
-    inbox::QueueLevel,
+    inbox::QueueDepth,
     metrics::{EnvironmentSnapshot, Metrics, Snapshot, SpoolSnapshot},
     secrets::CurrentSecrets,
     spool::Spool,
@@ -25,7 +25,7 @@ pub struct Observer {
     /// Whether the service is ready.
     pub health: Health,
     /// The queues.
-    pub queues: [(Environment, QueueLevel); 2],
+    pub queues: [(Environment, QueueDepth); 2],
     /// The memory for bodies.
     pub bodies: BodyReader,
     /// The connections to the public listener.

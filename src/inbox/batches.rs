@@ -1,8 +1,12 @@
-//! What of a queue goes into the next batch.
+//! Decides what of a queue goes into the next batch.
 //!
-//! As a rule everything that waits, up to a full batch. Of one booking a batch takes a few changes only, and none while
-//! another batch writes that booking: what is beyond that waits for a later batch, in its order. So whoever sends one
-//! booking's revisions on many connections waits for himself, and the others do not.
+//! Invariants:
+//!
+//! - A batch has everything that waits, up to `max_batch` deliveries or [`MAX_BATCH_BYTES`].
+//! - A booking is in one batch at a time, with at most [`MAX_CHANGES_PER_BOOKING`] changes; its further deliveries are
+//!   deferred to a later batch.
+//! - Behind a deferred delivery, all of its booking are deferred: the order within a booking holds.
+//! - Deferred deliveries come before later ones, and hold up no other booking.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -14,127 +18,123 @@ use tokio::{
     sync::{Mutex as AsyncMutex, Notify, mpsc},
 };
 
-use super::queue::{QueueLevel, Waiting};
+use super::queue::{QueueDepth, QueuedDelivery};
 use crate::delivery::Delivery;
 
-/// A batch takes no more once it holds so many bytes: writing it takes several times its memory, and the others wait.
-pub(super) const BATCH_BYTES: usize = 2 * 1024 * 1024;
+/// A batch is full at this size: writing it takes several times its memory.
+pub(super) const MAX_BATCH_BYTES: usize = 2 * 1024 * 1024;
 
-/// Changes of one booking in a batch; repetitions of the same are none.
-const CHANGES_OF_BOOKING: usize = 32;
+/// Repetitions of the same content are no changes.
+const MAX_CHANGES_PER_BOOKING: usize = 32;
 
-/// The end of a queue at which committers take batches.
+/// The receiving half of a queue, shared by its committers.
 pub(super) struct Batches {
-    waiting: AsyncMutex<All>,
-    /// The bookings of the batches that are being written.
-    being_written: Mutex<HashSet<u64>>,
-    /// A batch was written.
-    written: Notify,
-    level: QueueLevel,
+    pending: AsyncMutex<Pending>,
+    /// Bookings of the batches that are being written.
+    bookings_in_flight: Mutex<HashSet<u64>>,
+    batch_finished: Notify,
+    depth: QueueDepth,
+    max_batch: usize,
 }
 
-/// Everything that waits.
-struct All {
-    incoming: mpsc::UnboundedReceiver<Waiting>,
-    /// What had to wait for another batch.
-    deferred: VecDeque<Waiting>,
+struct Pending {
+    incoming: mpsc::UnboundedReceiver<QueuedDelivery>,
+    deferred: VecDeque<QueuedDelivery>,
 }
 
-/// Deliveries that are written together.
 pub(super) struct Batch {
-    pub(super) deliveries: Vec<Waiting>,
-    pub(super) bookings: Bookings,
+    pub(super) deliveries: Vec<QueuedDelivery>,
+    pub(super) bookings: BatchBookings,
     bytes: usize,
 }
 
-/// The bookings that a batch is about.
-pub(super) struct Bookings(HashMap<u64, OfBooking>);
+pub(super) struct BatchBookings(HashMap<u64, BookingInBatch>);
 
-/// What a batch has of a booking.
 #[derive(Default)]
-struct OfBooking {
+struct BookingInBatch {
     changes: usize,
     last_content_hash: Option<[u8; 32]>,
-    /// Whether one had to wait: then so have all behind it.
+    /// A delivery was deferred, so all behind it are.
     is_closed: bool,
 }
 
 impl Batches {
-    pub(super) fn new(incoming: mpsc::UnboundedReceiver<Waiting>, level: QueueLevel) -> Self {
-        let waiting = AsyncMutex::new(All { incoming, deferred: VecDeque::new() });
-        Self { waiting, being_written: Mutex::default(), written: Notify::new(), level }
+    pub(super) fn new(incoming: mpsc::UnboundedReceiver<QueuedDelivery>, depth: QueueDepth, max_batch: usize) -> Self {
+        let pending = AsyncMutex::new(Pending { incoming, deferred: VecDeque::new() });
+        Self { pending, bookings_in_flight: Mutex::default(), batch_finished: Notify::new(), depth, max_batch }
     }
 
-    /// Waits for deliveries that can be written now, and takes up to so many. `None` once the queue is at its end.
-    pub(super) async fn next(&self, max_batch: usize) -> Option<Batch> {
-        let mut waiting = self.waiting.lock().await;
+    /// Waits for deliveries that can be written now. Their bookings are in flight until [`Self::release`]. `None`: the
+    /// queue is closed and empty.
+    pub(super) async fn next(&self) -> Option<Batch> {
+        // held while waiting: `release` does not need it
+        let mut pending = self.pending.lock().await;
         loop {
-            let batch = self.take(&mut waiting, max_batch);
+            let batch = self.take(&mut pending);
             if !batch.deliveries.is_empty() {
-                self.level.taken(batch.deliveries.len());
+                self.depth.subtract(batch.deliveries.len());
                 return Some(batch);
             }
-            let All { incoming, deferred } = &mut *waiting;
+            let Pending { incoming, deferred } = &mut *pending;
             select! {
                 received = incoming.recv() => match received {
-                    Some(waiting) => deferred.push_back(waiting),
+                    Some(queued) => deferred.push_back(queued),
                     None if deferred.is_empty() => return None,
-                    None => self.written.notified().await,
+                    None => self.batch_finished.notified().await,
                 },
-                () = self.written.notified(), if !deferred.is_empty() => {}
+                () = self.batch_finished.notified(), if !deferred.is_empty() => {}
             }
         }
     }
 
-    fn take(&self, waiting: &mut All, max_batch: usize) -> Batch {
-        let mut being_written = self.being_written.lock().unwrap_or_else(PoisonError::into_inner);
-        let bookings = Bookings(HashMap::with_capacity(self.level.deliveries().0.min(max_batch)));
+    fn take(&self, pending: &mut Pending) -> Batch {
+        let mut in_flight = self.bookings_in_flight.lock().unwrap_or_else(PoisonError::into_inner);
+        let bookings = BatchBookings(HashMap::with_capacity(self.depth.deliveries().0.min(self.max_batch)));
         let mut batch = Batch { deliveries: Vec::new(), bookings, bytes: 0 };
-        let deferred = std::mem::take(&mut waiting.deferred);
-        let mut candidates = deferred.into_iter();
-        while !batch.is_full(max_batch) {
-            let Some(next) = candidates.next().or_else(|| waiting.incoming.try_recv().ok()) else { break };
-            if batch.admits(&next, &being_written) {
+        let mut deferred = std::mem::take(&mut pending.deferred).into_iter();
+        while !batch.is_full(self.max_batch) {
+            let Some(next) = deferred.next().or_else(|| pending.incoming.try_recv().ok()) else { break };
+            if batch.accepts(&next, &in_flight) {
                 batch.bytes += next.memory_bytes();
                 batch.deliveries.push(next);
             } else {
-                waiting.deferred.push_back(next);
+                pending.deferred.push_back(next);
             }
         }
-        waiting.deferred.extend(candidates);
-        being_written.extend(batch.bookings.0.keys());
+        pending.deferred.extend(deferred);
+        in_flight.extend(batch.bookings.0.keys());
         batch
     }
 
-    /// A batch with these bookings is durable, or could not be made so.
-    pub(super) fn written(&self, bookings: &Bookings) {
-        let mut being_written = self.being_written.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Ends the flight of a batch with these bookings, whether it is durable or failed.
+    pub(super) fn release(&self, bookings: &BatchBookings) {
+        let mut in_flight = self.bookings_in_flight.lock().unwrap_or_else(PoisonError::into_inner);
         for booking in bookings.0.keys() {
-            being_written.remove(booking);
+            in_flight.remove(booking);
         }
-        drop(being_written);
-        self.written.notify_one();
+        drop(in_flight);
+        self.batch_finished.notify_one();
     }
 }
 
 impl Batch {
     fn is_full(&self, max_batch: usize) -> bool {
-        self.deliveries.len() >= max_batch || self.bytes >= BATCH_BYTES
+        self.deliveries.len() >= max_batch || self.bytes >= MAX_BATCH_BYTES
     }
 
-    /// Whether a delivery is written in this batch; else it has to wait for another one.
-    fn admits(&mut self, waiting: &Waiting, being_written: &HashSet<u64>) -> bool {
-        let (Some(booking), Delivery::Event(event)) = (waiting.booking, &waiting.delivery) else { return true };
-        if being_written.contains(&booking) {
+    /// Whether the delivery may go into this batch; counts it for its booking.
+    fn accepts(&mut self, queued: &QueuedDelivery, in_flight: &HashSet<u64>) -> bool {
+        let (Some(booking), Delivery::Event(event)) = (queued.booking, &queued.delivery) else { return true };
+        if in_flight.contains(&booking) {
             return false;
         }
-        let of_booking = self.bookings.0.entry(booking).or_default();
-        let is_change = of_booking.last_content_hash != Some(event.content_hash);
-        of_booking.is_closed |= is_change && of_booking.changes == CHANGES_OF_BOOKING;
-        if !of_booking.is_closed {
-            of_booking.changes += usize::from(is_change);
-            of_booking.last_content_hash = Some(event.content_hash);
+        let booking = self.bookings.0.entry(booking).or_default();
+        let is_change = booking.last_content_hash != Some(event.content_hash);
+        booking.is_closed |= is_change && booking.changes == MAX_CHANGES_PER_BOOKING;
+        if !booking.is_closed {
+            booking.changes += usize::from(is_change);
+            booking.last_content_hash = Some(event.content_hash);
         }
-        !of_booking.is_closed
+        !booking.is_closed
     }
 }

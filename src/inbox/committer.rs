@@ -1,100 +1,122 @@
-//! Takes what waits, all of it up to a full batch, and makes it durable.
+//! Takes batches from a queue and makes them durable.
 
 use std::{sync::Arc, time::Instant};
 
-use tokio::time::timeout;
-
 use super::{
-    Lane, Shared,
     batches::{Batch, Batches},
-    queue::Waiting,
+    context::{CommitError, Context, FairSpool, WriteError},
+    queue::QueuedDelivery,
 };
 use crate::{
     delivery::{Delivery, Outcome},
-    store::Writer,
+    store::{Destination, Writer},
 };
 
 pub(super) struct Committer {
     batches: Arc<Batches>,
-    max_batch: usize,
-    lane: Arc<Lane>,
+    spool: Option<Arc<FairSpool>>,
     writer: Writer,
-    shared: Arc<Shared>,
+    context: Arc<Context>,
 }
 
 impl Committer {
     pub(super) fn new(
         batches: Arc<Batches>,
-        max_batch: usize,
-        lane: Arc<Lane>,
+        spool: Option<Arc<FairSpool>>,
         writer: Writer,
-        shared: Arc<Shared>,
+        context: Arc<Context>,
     ) -> Self {
-        Self { batches, max_batch, lane, writer, shared }
+        Self { batches, spool, writer, context }
     }
 
     /// Runs until the queue is closed and empty.
     pub(super) async fn run(mut self) {
-        let metrics = Arc::clone(&self.shared.metrics);
-        while let Some(Batch { deliveries, bookings, .. }) = self.batches.next(self.max_batch).await {
-            let began = Instant::now();
-            metrics.batch_size.record(deliveries.len() as f64);
-            let (deliveries, answers): (Vec<_>, Vec<_>) = deliveries
-                .into_iter()
-                .map(|Waiting { delivery, since, outcome, memory, .. }| {
-                    metrics.phases.wait.record(began - since);
-                    (delivery, (outcome, memory))
-                })
-                .unzip();
-            let outcomes = self.make_durable(deliveries).await;
-            self.batches.written(&bookings);
-            metrics.phases.commit.record(began.elapsed());
-            // without any, dropping the answers tells the callers
-            for ((answer, _), outcome) in answers.into_iter().zip(outcomes.into_iter().flatten()) {
-                // a caller that went away needs no answer
-                let _ = answer.send(outcome);
-            }
+        while let Some(batch) = self.batches.next().await {
+            self.commit(batch).await;
         }
     }
 
-    async fn make_durable(&mut self, deliveries: Vec<Delivery>) -> Option<Vec<Outcome>> {
-        let Some(spool) = self.lane.spool.clone() else {
-            return self.write(&deliveries).await;
-        };
-        if spool.is_empty()
-            && let Some(outcomes) = self.write(&deliveries).await
-        {
-            return Some(outcomes);
-        }
-        let outcomes = deliveries.iter().map(|delivery| self.shared.outcome_of_spool(delivery)).collect::<Vec<_>>();
-        let of_kept = deliveries.into_iter().zip(&outcomes).filter(|(_, outcome)| **outcome == Outcome::Spooled);
-        let kept: Vec<_> = of_kept.map(|(delivery, _)| delivery).collect();
-        let _turn = self.lane.turn.lock().await;
-        match spool.append(&kept).await {
-            Ok(()) => {
-                self.shared.metrics.spooled.increment(kept.len() as u64);
-                Some(outcomes)
-            }
+    async fn commit(&mut self, Batch { deliveries, bookings, .. }: Batch) {
+        let metrics = Arc::clone(&self.context.metrics);
+        let began = Instant::now();
+        metrics.batch_size.record(deliveries.len() as f64);
+        // the memory permits are held until the outcomes are sent
+        let (deliveries, callers): (Vec<_>, Vec<_>) = deliveries
+            .into_iter()
+            .map(|QueuedDelivery { delivery, since, outcome, memory, .. }| {
+                metrics.phases.wait.record(began - since);
+                (delivery, (outcome, memory))
+            })
+            .unzip();
+        let outcomes = match self.make_durable(deliveries).await {
+            Ok(outcomes) => outcomes,
             Err(error) => {
-                tracing::error!(%error, deliveries = kept.len(), "deliveries not spooled");
-                None
+                log_not_durable(&error, callers.len());
+                vec![Outcome::NotDurable; callers.len()]
             }
+        };
+        self.batches.release(&bookings);
+        metrics.phases.commit.record(began.elapsed());
+        for ((caller, _), outcome) in callers.into_iter().zip(outcomes) {
+            // the caller may be gone
+            let _ = caller.send(outcome);
         }
     }
 
-    async fn write(&mut self, deliveries: &[Delivery]) -> Option<Vec<Outcome>> {
-        if !self.shared.is_prepared() {
-            return None;
-        }
-        let why = match timeout(self.shared.settings.write_timeout, self.writer.write(deliveries, false)).await {
-            Ok(Ok(outcomes)) => {
-                self.shared.metrics.written(deliveries, &outcomes);
-                return Some(outcomes);
-            }
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "the write timed out (database.write_timeout_ms)".to_owned(),
+    async fn make_durable(&mut self, deliveries: Vec<Delivery>) -> Result<Vec<Outcome>, CommitError> {
+        let Some(fair_spool) = self.spool.clone() else {
+            return Ok(self.write(&deliveries).await?);
         };
-        tracing::error!(error = why, deliveries = deliveries.len(), "deliveries not written to Postgres");
-        None
+        // what is in the spool comes first
+        if fair_spool.spool.is_empty() {
+            match self.write(&deliveries).await {
+                Ok(outcomes) => return Ok(outcomes),
+                Err(error) => log_not_written(&error, deliveries.len()),
+            }
+        }
+        self.append(&fair_spool, deliveries).await
+    }
+
+    async fn write(&mut self, deliveries: &[Delivery]) -> Result<Vec<Outcome>, WriteError> {
+        let limit = self.context.settings.write_timeout;
+        self.context.write(&mut self.writer, deliveries, false, limit).await
+    }
+
+    async fn append(&self, fair_spool: &FairSpool, deliveries: Vec<Delivery>) -> Result<Vec<Outcome>, CommitError> {
+        let outcomes: Vec<_> = deliveries.iter().map(|delivery| self.outcome_in_spool(delivery)).collect();
+        let to_append = deliveries.into_iter().zip(&outcomes).filter(|(_, outcome)| **outcome == Outcome::Spooled);
+        let to_append: Vec<_> = to_append.map(|(delivery, _)| delivery).collect();
+        let _fifo = fair_spool.lock.lock().await;
+        fair_spool.spool.append(&to_append).await?;
+        self.context.metrics.spooled.increment(to_append.len() as u64);
+        Ok(outcomes)
+    }
+
+    /// The outcome of a delivery once the spool is synced.
+    fn outcome_in_spool(&self, delivery: &Delivery) -> Outcome {
+        match delivery {
+            Delivery::Unprocessed(unprocessed)
+                if unprocessed.reason.is_error()
+                    && !self.context.quota.try_consume(unprocessed, Destination::Spool) =>
+            {
+                self.context.metrics.not_kept(delivery);
+                Outcome::NotKept
+            }
+            _ => Outcome::Spooled,
+        }
+    }
+}
+
+fn log_not_durable(error: &CommitError, deliveries: usize) {
+    match error {
+        CommitError::Write(error) => log_not_written(error, deliveries),
+        CommitError::Spool(error) => tracing::error!(%error, deliveries, "deliveries not spooled"),
+    }
+}
+
+fn log_not_written(error: &WriteError, deliveries: usize) {
+    // until the schema is ready, the wait for it is logged
+    if !matches!(error, WriteError::SchemaNotReady) {
+        tracing::error!(%error, deliveries, "deliveries not written to Postgres");
     }
 }

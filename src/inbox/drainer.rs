@@ -1,105 +1,103 @@
-//! Empties the spools into Postgres once that takes writes again: the live one first, and each oldest first.
+//! Moves what is in the spools to Postgres when that takes writes again.
 //!
-//! While Postgres is away it probes with growing pauses and holds nobody up. Once it has written a batch, it takes turns
-//! with those who add to the spool, and its batches are larger than theirs: so it gets to the end under full load, and
-//! then deliveries go straight to Postgres again.
+//! Invariants:
+//!
+//! - The live spool is emptied before the test spool, each oldest record first.
+//! - A record is removed from the spool after it is committed in Postgres.
+//! - Until a first batch is written, the drainer only probes, with growing delays and without the spool lock. Then it
+//!   takes turns with the committers through the lock, with larger batches than theirs: the spool gets empty under full
+//!   load.
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{
-    select,
-    time::{sleep, timeout},
+use tokio::{select, time::sleep};
+
+use super::{
+    batches::MAX_BATCH_BYTES,
+    context::{CommitError, Context, FairSpool},
 };
+use crate::{spool::Spool, store::Writer};
 
-use super::{Lane, Shared, batches::BATCH_BYTES};
-use crate::{
-    spool::{Spool, Spools},
-    store::Writer,
-};
+/// The size of a batch compared with that of a committer.
+const BATCH_FACTOR: usize = 4;
 
-/// The drainer's batches compared with those that are added.
-const BATCHES_AT_ONCE: usize = 4;
+/// The timeout of a probe compared with that of another write: no caller waits for it.
+const PROBE_TIMEOUT_FACTOR: u32 = 10;
 
-/// While it probes, a write for which nobody waits may take this many times as long as another.
-const PROBE_TIMES: u32 = 10;
-
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_secs(3);
+const FIRST_RETRY_DELAY: Duration = Duration::from_millis(50);
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(3);
 
 pub(super) struct Drainer {
-    spools: Spools,
-    /// The live one, then that for tests.
-    lanes: [Arc<Lane>; 2],
+    /// Live, then test.
+    spools: [Arc<FairSpool>; 2],
     writer: Writer,
-    shared: Arc<Shared>,
+    context: Arc<Context>,
 }
 
 impl Drainer {
-    pub(super) fn new(spools: Spools, lanes: [Arc<Lane>; 2], writer: Writer, shared: Arc<Shared>) -> Self {
-        Self { spools, lanes, writer, shared }
+    pub(super) fn new(spools: [Arc<FairSpool>; 2], writer: Writer, context: Arc<Context>) -> Self {
+        Self { spools, writer, context }
     }
 
     /// Runs until it is dropped.
     pub(super) async fn run(mut self) {
         loop {
+            let [live, test] = &self.spools;
             select! {
-                () = self.spools.live.filled() => {}
-                () = self.spools.test.filled() => {}
+                () = live.spool.appended() => {}
+                () = test.spool.appended() => {}
             }
-            if self.first_filled().is_some() {
+            if self.first_not_empty().is_some() {
                 self.empty().await;
             }
         }
     }
 
-    /// The first environment with something in its spool.
-    fn first_filled(&self) -> Option<(Spool, Arc<Lane>)> {
-        let spools = [&self.spools.live, &self.spools.test].into_iter().zip(&self.lanes);
-        spools.into_iter().find(|(spool, _)| !spool.is_empty()).map(|(spool, lane)| (spool.clone(), Arc::clone(lane)))
+    fn first_not_empty(&self) -> Option<Arc<FairSpool>> {
+        self.spools.iter().find(|spool| !spool.spool.is_empty()).cloned()
+    }
+
+    fn records(&self) -> u64 {
+        self.spools.iter().map(|spool| spool.spool.records()).sum()
     }
 
     async fn empty(&mut self) {
-        tracing::warn!(records = self.spools.records(), "the spool is in use");
-        let (mut pause, mut drained, mut is_probing) = (FIRST_PAUSE, 0, true);
-        while let Some((spool, lane)) = self.first_filled() {
-            let written = if is_probing {
-                self.write_batch(&spool, PROBE_TIMES).await
+        tracing::warn!(spool.records = self.records(), "the spool is in use");
+        let (mut delay, mut drained, mut is_probing) = (FIRST_RETRY_DELAY, 0, true);
+        while let Some(FairSpool { spool, lock }) = self.first_not_empty().as_deref() {
+            let moved = if is_probing {
+                self.move_batch(spool, PROBE_TIMEOUT_FACTOR).await
             } else {
-                let _turn = lane.turn.lock().await;
-                self.write_batch(&spool, 1).await
+                let _fifo = lock.lock().await;
+                self.move_batch(spool, 1).await
             };
-            match written {
-                Ok(written) => {
-                    (pause, is_probing) = (FIRST_PAUSE, false);
-                    drained += written;
+            match moved {
+                Ok(moved) => {
+                    (delay, is_probing) = (FIRST_RETRY_DELAY, false);
+                    drained += moved;
                 }
                 Err(error) => {
-                    tracing::warn!(error, records = self.spools.records(), "the spool cannot be drained yet");
-                    sleep(pause).await;
-                    (pause, is_probing) = (LONGEST_PAUSE.min(pause * 2), true);
+                    tracing::warn!(%error, spool.records = self.records(), "the spool cannot be drained yet");
+                    sleep(delay).await;
+                    (delay, is_probing) = (MAX_RETRY_DELAY.min(delay * 2), true);
                 }
             }
         }
-        tracing::info!(drained, "the spool is empty again");
+        tracing::info!(spool.drained = drained, "the spool is empty again");
     }
 
-    async fn write_batch(&mut self, spool: &Spool, times: u32) -> Result<usize, String> {
-        if !self.shared.is_prepared() {
-            return Err("the database is not prepared".to_owned());
-        }
-        let limit = self.shared.settings.max_batch * BATCHES_AT_ONCE;
-        let Some(batch) = spool.read(limit, BATCHES_AT_ONCE * BATCH_BYTES).await.map_err(|error| error.to_string())?
-        else {
+    /// How many deliveries were moved.
+    async fn move_batch(&mut self, spool: &Spool, timeout_factor: u32) -> Result<usize, CommitError> {
+        self.context.check_schema()?;
+        let limit = self.context.settings.max_batch * BATCH_FACTOR;
+        let Some(batch) = spool.read(limit, BATCH_FACTOR * MAX_BATCH_BYTES).await? else {
             return Ok(0);
         };
-        match timeout(self.shared.settings.write_timeout * times, self.writer.write(&batch.deliveries, true)).await {
-            Ok(Ok(outcomes)) => self.shared.metrics.written(&batch.deliveries, &outcomes),
-            Ok(Err(error)) => return Err(error.to_string()),
-            Err(_) => return Err("the write timed out".to_owned()),
-        }
-        let written = batch.deliveries.len();
-        spool.remove(batch).await.map_err(|error| error.to_string())?;
-        self.shared.metrics.drained.increment(written as u64);
-        Ok(written)
+        let write_timeout = self.context.settings.write_timeout * timeout_factor;
+        self.context.write(&mut self.writer, &batch.deliveries, true, write_timeout).await?;
+        let moved = batch.deliveries.len();
+        spool.remove(batch).await?;
+        self.context.metrics.drained.increment(moved as u64);
+        Ok(moved)
     }
 }

@@ -1,4 +1,11 @@
-//! Where deliveries of one environment wait for a batch: so many, and so many bytes of them.
+//! The queue of one environment, bounded in deliveries and in bytes.
+//!
+//! Invariants:
+//!
+//! - A delivery gets its time of receipt and its position under one lock, so that the queue is in the order of these times.
+//! - A delivery counts in the memory until it is durable, not only while it waits.
+//!
+//! What goes into which batch is decided in `batches`.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -11,104 +18,114 @@ use std::{
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use super::batches::Batches;
 use crate::{
     clock::ReceiptClock,
     delivery::{Delivery, Outcome},
 };
 
-/// The unit in which memory is counted, in bytes.
-const UNIT: usize = 1024;
+/// The unit of a memory permit, in bytes.
+const PERMIT_BYTES: usize = 1024;
 
-/// A delivery on its way, and who waits for its outcome.
-pub(super) struct Waiting {
+pub(super) struct QueuedDelivery {
     pub(super) delivery: Delivery,
-    /// Tells its booking from others, as a rule; nothing for a delivery that is about none.
+    /// A hash of its booking; `None` for an unprocessed delivery.
     pub(super) booking: Option<u64>,
+    /// When it began to wait.
     pub(super) since: Instant,
     pub(super) outcome: oneshot::Sender<Outcome>,
-    /// Its part of the queue's memory, until it is durable.
+    /// Held until it is durable.
     pub(super) memory: OwnedSemaphorePermit,
 }
 
-/// The end of a queue at which deliveries come in. When the last clone is gone, what waits is still seen through.
+/// The sending half. Clones share the sender.
 #[derive(Clone)]
 pub(super) struct Queue {
-    sender: mpsc::UnboundedSender<Waiting>,
+    /// `None` when closed. Locked while a delivery gets its time of receipt and is sent.
+    sender: Arc<Mutex<Option<mpsc::UnboundedSender<QueuedDelivery>>>>,
     clock: Arc<ReceiptClock>,
-    /// Whoever has it gets the next time of receipt, and the place in the queue that goes with it.
-    order: Arc<Mutex<()>>,
     hasher: RandomState,
-    level: QueueLevel,
+    depth: QueueDepth,
 }
 
-/// How full a queue is. It is no end of one: the queue ends when only this is left.
+/// How full a queue is. Weak handle: does not keep the queue open.
 #[derive(Clone)]
-pub struct QueueLevel {
+pub struct QueueDepth {
     deliveries: Arc<AtomicUsize>,
     max_deliveries: usize,
     memory: Arc<Semaphore>,
-    /// Of memory, in all.
-    units: usize,
-}
-
-/// A queue for so many deliveries, and for so many bytes of those that wait or are being written.
-pub(super) fn queue(max_deliveries: usize, max_bytes: usize, clock: Arc<ReceiptClock>) -> (Queue, Batches) {
-    let (sender, receiver) = mpsc::unbounded_channel();
-    let units = max_bytes.div_ceil(UNIT);
-    let level =
-        QueueLevel { deliveries: Arc::default(), max_deliveries, memory: Arc::new(Semaphore::new(units)), units };
-    let order = Arc::default();
-    (Queue { sender, clock, order, hasher: RandomState::new(), level: level.clone() }, Batches::new(receiver, level))
+    /// Permits of `memory` in all.
+    max_permits: usize,
 }
 
 impl Queue {
-    /// Puts a delivery in; its outcome comes once it is durable, and nothing comes when it could not be made so. `None`
-    /// when the queue is full. The delivery is received at this moment: the order of recording is that of these times.
+    pub(super) fn new(depth: QueueDepth, clock: Arc<ReceiptClock>) -> (Self, mpsc::UnboundedReceiver<QueuedDelivery>) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let sender = Arc::new(Mutex::new(Some(sender)));
+        (Self { sender, clock, hasher: RandomState::new(), depth }, receiver)
+    }
+
+    /// Queues a delivery, which is received at this moment. Its outcome is sent when it is durable or could not be made so.
+    /// `None`: the queue is full or closed.
     pub(super) fn put(&self, mut delivery: Delivery, since: Instant) -> Option<oneshot::Receiver<Outcome>> {
-        let QueueLevel { deliveries, max_deliveries, memory, units } = &self.level;
-        // one that is larger than all of the memory has it for itself
-        let units = delivery.memory_bytes().div_ceil(UNIT).min(*units);
-        let memory = Arc::clone(memory).try_acquire_many_owned(u32::try_from(units).ok()?).ok()?;
+        let QueueDepth { deliveries, max_deliveries, memory, max_permits } = &self.depth;
+        // a delivery larger than the whole memory takes all of it
+        let permits = delivery.memory_bytes().div_ceil(PERMIT_BYTES).min(*max_permits);
+        let memory = Arc::clone(memory).try_acquire_many_owned(u32::try_from(permits).ok()?).ok()?;
         if deliveries.fetch_add(1, Ordering::Relaxed) >= *max_deliveries {
-            deliveries.fetch_sub(1, Ordering::Relaxed);
+            self.depth.subtract(1);
             return None;
         }
-        let (outcome, receiver) = oneshot::channel();
         let booking = match &delivery {
             Delivery::Event(event) => Some(self.hasher.hash_one((event.provider, &event.booking.booking_ref))),
             Delivery::Unprocessed(_) => None,
         };
-        let _order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
-        delivery.received(self.clock.now());
-        self.sender.send(Waiting { delivery, booking, since, outcome, memory }).ok()?;
+        let (outcome, receiver) = oneshot::channel();
+        let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
+        delivery.set_received_at(self.clock.now());
+        let queued = QueuedDelivery { delivery, booking, since, outcome, memory };
+        let is_sent = sender.as_ref().is_some_and(|sender| sender.send(queued).is_ok());
+        drop(sender);
+        if !is_sent {
+            self.depth.subtract(1);
+            return None;
+        }
         Some(receiver)
     }
 
-    pub(super) fn level(&self) -> &QueueLevel {
-        &self.level
+    pub(super) fn close(&self) {
+        self.sender.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    pub(super) fn depth(&self) -> &QueueDepth {
+        &self.depth
     }
 }
 
-impl Waiting {
+impl QueuedDelivery {
     pub(super) fn memory_bytes(&self) -> usize {
-        self.memory.num_permits() * UNIT
+        self.memory.num_permits() * PERMIT_BYTES
     }
 }
 
-impl QueueLevel {
+impl QueueDepth {
+    pub(super) fn new(max_deliveries: usize, max_bytes: usize) -> Self {
+        let max_permits = max_bytes.div_ceil(PERMIT_BYTES);
+        let memory = Arc::new(Semaphore::new(max_permits));
+        Self { deliveries: Arc::default(), max_deliveries, memory, max_permits }
+    }
+
     /// How many deliveries wait, and how many may.
     pub fn deliveries(&self) -> (usize, usize) {
         (self.deliveries.load(Ordering::Relaxed), self.max_deliveries)
     }
 
-    /// The bytes of those that wait or are being written, and how many may be.
+    /// The bytes of deliveries that wait or are being written, and their limit.
     pub fn bytes(&self) -> (usize, usize) {
-        ((self.units - self.memory.available_permits()) * UNIT, self.units * UNIT)
+        let permits = self.max_permits - self.memory.available_permits();
+        (permits * PERMIT_BYTES, self.max_permits * PERMIT_BYTES)
     }
 
-    /// So many do not wait any more.
-    pub(super) fn taken(&self, deliveries: usize) {
+    pub(super) fn subtract(&self, deliveries: usize) {
         self.deliveries.fetch_sub(deliveries, Ordering::Relaxed);
     }
 }

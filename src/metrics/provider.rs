@@ -16,7 +16,7 @@ use crate::{
 
 /// Outcomes of deliveries that were handed in to be made durable.
 const HANDED_IN: &[Outcome] = &[
-    Outcome::Recorded { revision: 0, is_conflict: false },
+    Outcome::Recorded { revision: 0, changes_final_status: false },
     Outcome::Duplicate { event_id: Uuid::nil(), revision: 0 },
     Outcome::Spooled,
     Outcome::Unprocessed,
@@ -140,9 +140,9 @@ impl Written {
     pub(super) fn count(&self, delivery: &Delivery, outcome: &Outcome) {
         let kept = |reason: Reason| self.unprocessed[reason as usize].increment(1);
         match (outcome, delivery) {
-            (Outcome::Recorded { is_conflict, .. }, Delivery::Event(event)) => {
+            (Outcome::Recorded { changes_final_status, .. }, Delivery::Event(event)) => {
                 self.revisions.increment(1);
-                self.conflicts.increment(u64::from(*is_conflict));
+                self.conflicts.increment(u64::from(*changes_final_status));
                 self.warnings.increment(event.booking.warnings.len() as u64);
             }
             (Outcome::Unprocessed, Delivery::Unprocessed(delivery)) => kept(delivery.reason),

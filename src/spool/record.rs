@@ -1,8 +1,12 @@
-//! A delivery as bytes: one line of JSON about it, then its body.
+//! Encodes a delivery as a record: one line of JSON with its metadata, then its body.
 //!
-//! Only what was sent is kept of an event, less the credentials. It is normalized again when it comes out, so that the
-//! format does not depend on the model, and a spool survives an upgrade. Where that would not give the same booking, the
-//! booking is kept too.
+//! Invariants:
+//!
+//! - An event is stored as its redacted payload and normalized again when it is read: the format does not depend on the
+//!   model, and a spool survives an upgrade.
+//! - Where the payload does not give the same booking again (redaction changed it), the booking is stored too. A new field
+//!   of [`Booking`] therefore needs a serde default.
+//! - A record that cannot be decoded becomes an unprocessed delivery, so that it does not block the records behind it.
 
 use std::borrow::Cow;
 
@@ -20,27 +24,26 @@ use crate::{
 };
 
 #[derive(Serialize, Deserialize)]
-struct Head<'a> {
+struct Header<'a> {
     id: Uuid,
     provider: String,
     account: CompactString,
     environment: Environment,
     received_at_unix_nanos: i128,
-    /// Of an unprocessed delivery.
+    /// Only of an unprocessed delivery.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<Reason>,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     detail: String,
-    /// Of an event whose payload alone does not say it again.
+    /// Only of an event that is not restorable from its payload.
     #[serde(skip_serializing_if = "Option::is_none")]
     booking: Option<Cow<'a, Booking>>,
 }
 
-/// The record of a delivery.
 pub fn encode(delivery: &Delivery) -> Vec<u8> {
-    let (head, body) = match delivery {
+    let (header, body) = match delivery {
         Delivery::Event(event) => (
-            Head {
+            Header {
                 id: event.id,
                 provider: event.provider.to_owned(),
                 account: event.account.clone(),
@@ -53,7 +56,7 @@ pub fn encode(delivery: &Delivery) -> Vec<u8> {
             event.payload.as_bytes(),
         ),
         Delivery::Unprocessed(delivery) => (
-            Head {
+            Header {
                 id: delivery.id,
                 provider: delivery.provider.to_owned(),
                 account: delivery.account.clone(),
@@ -66,47 +69,39 @@ pub fn encode(delivery: &Delivery) -> Vec<u8> {
             delivery.body.as_slice(),
         ),
     };
-    let mut record = serde_json::to_vec(&head).expect("a head can be written as JSON");
+    let mut record = serde_json::to_vec(&header).expect("a header has no keys but strings");
     record.push(b'\n');
     record.extend_from_slice(body);
     record
 }
 
-/// When a delivery was received, as far as its record can be read.
 pub(super) fn received_at(record: &[u8]) -> Option<OffsetDateTime> {
     summary(record).map(|summary| summary.received_at)
 }
 
-/// What is said of a record without what was delivered.
+/// The metadata of a record, without the delivered content.
 #[derive(Debug)]
 pub struct Summary {
-    /// The id of the delivery.
     pub id: Uuid,
-    /// Which provider sent it.
     pub provider: String,
-    /// The name of its account.
     pub account: CompactString,
-    /// The account's environment.
     pub environment: Environment,
-    /// When it was received.
     pub received_at: OffsetDateTime,
 }
 
-/// `None` when the record is of another version.
+/// `None`: the record was written by another version.
 pub fn summary(record: &[u8]) -> Option<Summary> {
-    let Head { id, provider, account, environment, received_at_unix_nanos, .. } =
+    let Header { id, provider, account, environment, received_at_unix_nanos, .. } =
         serde_json::from_slice(record.split(|byte| *byte == b'\n').next()?).ok()?;
     let received_at = OffsetDateTime::from_unix_timestamp_nanos(received_at_unix_nanos).ok()?;
     Some(Summary { id, provider, account, environment, received_at })
 }
 
-/// The delivery of a record. What cannot be understood any more becomes an unprocessed delivery, so that nothing
-/// blocks what is behind it.
 pub fn decode(record: &[u8]) -> Delivery {
     let split = record.iter().position(|byte| *byte == b'\n');
-    let parts = split.map(|at| (serde_json::from_slice::<Head<'_>>(&record[..at]), &record[at + 1..]));
+    let parts = split.map(|at| (serde_json::from_slice::<Header<'_>>(&record[..at]), &record[at + 1..]));
     match parts {
-        Some((Ok(head), body)) => restore(head, body),
+        Some((Ok(header), body)) => restore(header, body),
         _ => Delivery::Unprocessed(UnprocessedDelivery {
             id: clock::new_id(),
             provider: "unknown".to_owned(),
@@ -120,53 +115,53 @@ pub fn decode(record: &[u8]) -> Delivery {
     }
 }
 
-fn restore(mut head: Head<'_>, body: &[u8]) -> Delivery {
+fn restore(mut header: Header<'_>, body: &[u8]) -> Delivery {
     let received_at =
-        OffsetDateTime::from_unix_timestamp_nanos(head.received_at_unix_nanos).unwrap_or_else(|_| clock::now());
-    let unprocessed = |head: Head<'_>, reason, detail| {
+        OffsetDateTime::from_unix_timestamp_nanos(header.received_at_unix_nanos).unwrap_or_else(|_| clock::now());
+    let unprocessed = |header: Header<'_>, reason, detail| {
         Delivery::Unprocessed(UnprocessedDelivery {
-            id: head.id,
-            provider: head.provider,
-            account: head.account,
-            environment: head.environment,
+            id: header.id,
+            provider: header.provider,
+            account: header.account,
+            environment: header.environment,
             reason,
             detail,
             body: body.to_vec(),
             received_at,
         })
     };
-    if let Some(reason) = head.reason {
-        let detail = head.detail.clone();
-        return unprocessed(head, reason, detail);
+    if let Some(reason) = header.reason {
+        let detail = header.detail.clone();
+        return unprocessed(header, reason, detail);
     }
     let payload = std::str::from_utf8(body).ok().and_then(KeptPayload::restore);
-    let (Some(provider), Some(payload)) = (providers::by_name(&head.provider), payload) else {
+    let (Some(provider), Some(payload)) = (providers::by_name(&header.provider), payload) else {
         let detail = "of a provider that is not known any more".to_owned();
-        return unprocessed(head, Reason::Malformed, detail);
+        return unprocessed(header, Reason::Malformed, detail);
     };
-    let is_restorable = head.booking.is_none();
-    let booking = match head.booking.take() {
+    let is_restorable = header.booking.is_none();
+    let booking = match header.booking.take() {
         Some(booking) => Ok(booking.into_owned()),
         None => provider.normalize(payload.payload(), received_at.date()),
     };
     match booking {
         Ok(booking) => Delivery::Event(TicketEvent {
-            id: head.id,
+            id: header.id,
             provider: provider.name(),
-            account: head.account,
-            environment: head.environment,
+            account: header.account,
+            environment: header.environment,
             booking,
             content_hash: payload.content_hash(provider.volatile_members()),
             payload: payload.into_string(),
             is_restorable,
             received_at,
         }),
-        Err(rejection) => unprocessed(head, reason_of(&rejection), "refused by a later version".to_owned()),
+        Err(error) => unprocessed(header, reason_of(&error), "refused by a later version".to_owned()),
     }
 }
 
-fn reason_of(rejection: &NormalizeError) -> Reason {
-    match rejection {
+fn reason_of(error: &NormalizeError) -> Reason {
+    match error {
         NormalizeError::Invalid(_) => Reason::Invalid,
         NormalizeError::NoTicket => Reason::NoTicket,
         NormalizeError::UnsupportedType => Reason::UnsupportedType,

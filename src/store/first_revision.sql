@@ -1,17 +1,17 @@
--- Records the first revisions of a batch. What is not the first of its booking is not inserted, and so is what was
--- written before, as its booking has a first revision. To look for its id, too, would cost every row a moment. The ids of
--- those that are inserted come back in one row.
-,
+-- Inserts the first revisions of new bookings and returns their ids in one row. Bookings that have a revision are
+-- skipped; this also skips events that an earlier attempt stored, so ids are not looked up, which would slow every row.
+with delivery as (
+    select
+        {delivery}
+),
 inserted as (
     insert into ticket_events (
-        id, provider, account, environment, booking_ref, revision, status, pnr, gds_pnr, airline_pnrs, booking_number,
-        trace_id, provider_status, remark, passengers, ticket_numbers, warnings, payload, content_hash, received_at,
-        last_received_at, delivery_count
+        revision,
+        {columns}
     )
     select
-        id, provider, account, environment, booking_ref, 1, status, pnr, gds_pnr, string_to_array(airline_pnrs, e'\n'),
-        booking_number, trace_id, provider_status, remark, passengers::jsonb, string_to_array(ticket_numbers, e'\n'),
-        string_to_array(warnings, e'\n'), payload::json, content_hash, received_at, last_received_at, delivery_count
+        1,
+        {values}
     from delivery
     on conflict (provider, environment, booking_ref, revision) do nothing
     returning id

@@ -1,4 +1,10 @@
-//! Bringing the tables up to date, and waiting for a database that can be.
+//! Applies the migrations, and waits for a database whose schema is up to date.
+//!
+//! Invariants:
+//!
+//! - Replicas of two versions may run side by side: migrations that this version does not know are ignored.
+//! - Checking for pending migrations needs only the right to read, and prepares no statement, which a pooler in
+//!   transaction mode would lose.
 
 use std::{
     collections::HashSet,
@@ -14,25 +20,24 @@ use sqlx::{
 };
 use tokio::{sync::oneshot, time::sleep};
 
-/// Migrations that this version does not know are those of a later one: replicas of both run side by side during an
-/// upgrade, and after a rollback.
+/// Unknown migrations are those of a later version, during an upgrade or after a rollback.
 static MIGRATOR: Migrator = Migrator { ignore_missing: true, ..sqlx::migrate!() };
 
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(3);
+const FIRST_RETRY_DELAY: Duration = Duration::from_millis(100);
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(3);
 
-/// Why the tables are not up to date and will not be by waiting.
+/// Why waiting does not bring the schema up to date.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrationError {
-    /// Somebody else has to apply them.
+    /// They have to be applied by other means.
     #[error(
         "migrations are pending: {0}; run `ticket-webhooks migrate`, or serve without --no-migrate and without a pooler"
     )]
     Pending(Pending),
-    /// The database refuses them.
+    /// The database does not answer, or refuses them.
     #[error("the migrations were not applied: {0}")]
     Failed(MigrateError),
-    /// What providers send cannot be stored in it.
+    /// Its encoding cannot hold UTF-8.
     #[error("the database has the encoding {0}; create one with the encoding UTF8 (template0)")]
     NotUtf8(String),
 }
@@ -49,7 +54,7 @@ impl From<sqlx::Error> for MigrationError {
     }
 }
 
-/// Applies the migrations that were not applied yet. Replicas that start together wait for one another.
+/// Applies pending migrations. Replicas that start together wait for one another (advisory lock).
 ///
 /// # Errors
 ///
@@ -58,58 +63,62 @@ pub async fn migrate(pool: &PgPool) -> Result<(), MigrationError> {
     let encoding: String = raw_sql("select current_setting('server_encoding')").fetch_one(pool).await?.try_get(0)?;
     match encoding.as_str() {
         "UTF8" => {}
-        // takes any bytes, and so also those of UTF-8
+        // stores any bytes, UTF-8 included
         "SQL_ASCII" => tracing::warn!(encoding, "the database checks no encoding; one with the encoding UTF8 does"),
         _ => return Err(MigrationError::NotUtf8(encoding)),
     }
     Ok(MIGRATOR.run(pool).await?)
 }
 
-/// Waits for a database that answers, and sees to it that its tables are up to date: by applying the migrations, or by
-/// looking whether that was done. `tried` is told when the first attempt is over, unless
-/// it shows that waiting does not help.
+/// Waits until the schema is up to date, with `apply` by applying the migrations, and sets `schema_ready`.
+/// `first_attempt` is sent after the first attempt, or dropped when that fails for good.
 ///
 /// # Errors
 ///
 /// Waiting does not help.
-pub async fn prepare(
+pub async fn wait_for_schema(
     pool: &PgPool,
     apply: bool,
-    is_prepared: &AtomicBool,
-    tried: oneshot::Sender<()>,
+    schema_ready: &AtomicBool,
+    first_attempt: oneshot::Sender<()>,
 ) -> Result<(), MigrationError> {
-    let (mut tried, mut pause) = (Some(tried), FIRST_PAUSE);
+    let (mut first_attempt, mut delay) = (Some(first_attempt), FIRST_RETRY_DELAY);
     loop {
-        let result = if apply { migrate(pool).await } else { Ok(()) };
-        let result = match result {
-            Ok(()) => pending(pool).await.map_err(MigrationError::from),
-            Err(error) => Err(error),
-        };
-        let result = match result {
-            Ok(None) => {
-                is_prepared.store(true, Ordering::Release);
-                Ok(true)
-            }
-            Ok(Some(pending)) => Err(MigrationError::Pending(pending)),
-            Err(MigrationError::Failed(error)) if may_pass(&error) => {
+        let is_ready = match bring_up_to_date(pool, apply).await {
+            Ok(()) => true,
+            Err(MigrationError::Failed(error)) if is_transient(&error) => {
                 tracing::error!(%error, "the database does not answer yet");
-                Ok(false)
+                false
             }
-            Err(error) => Err(error),
+            Err(error) => return Err(error),
         };
-        let is_done = result?;
-        // nobody listens when the service is stopping
-        tried.take().map(|tried| tried.send(()));
-        if is_done {
+        if is_ready {
+            schema_ready.store(true, Ordering::Release);
+        }
+        if let Some(first_attempt) = first_attempt.take() {
+            // the receiver is gone when the service is stopping
+            let _ = first_attempt.send(());
+        }
+        if is_ready {
             return Ok(());
         }
-        sleep(pause).await;
-        pause = LONGEST_PAUSE.min(pause * 2);
+        sleep(delay).await;
+        delay = MAX_RETRY_DELAY.min(delay * 2);
     }
 }
 
-/// Whether the same may work later: not when the statement or its right is missing, nor when a migration was changed.
-fn may_pass(error: &MigrateError) -> bool {
+async fn bring_up_to_date(pool: &PgPool, apply: bool) -> Result<(), MigrationError> {
+    if apply {
+        migrate(pool).await?;
+    }
+    match pending(pool).await? {
+        Some(pending) => Err(MigrationError::Pending(pending)),
+        None => Ok(()),
+    }
+}
+
+/// Not transient: SQLSTATE class 42 (syntax error or access rule violation), and a migration that was changed.
+fn is_transient(error: &MigrateError) -> bool {
     match error {
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => match error {
             sqlx::Error::Database(error) => error.code().is_none_or(|code| !code.starts_with("42")),
@@ -119,7 +128,7 @@ fn may_pass(error: &MigrateError) -> bool {
     }
 }
 
-/// Migrations that were not applied yet.
+/// Names of migrations.
 #[derive(Debug)]
 pub struct Pending(Vec<String>);
 
@@ -129,10 +138,7 @@ impl fmt::Display for Pending {
     }
 }
 
-/// The migrations that were not applied yet, if there are any.
-///
-/// It asks with nothing but the right to read, so that a role which owns no table can serve, and prepares nothing, which
-/// a pooler in transaction mode would lose.
+/// `None`: all are applied.
 async fn pending(pool: &PgPool) -> Result<Option<Pending>, sqlx::Error> {
     let query = "select to_regclass('_sqlx_migrations') is not null";
     let has_table: bool = raw_sql(query).fetch_one(pool).await?.try_get(0)?;

@@ -1,243 +1,185 @@
-//! Deciding what is a duplicate and what the next revision, and writing it, for a whole batch at once.
+//! Records a batch of events: decides what is a duplicate and what the next revision, and inserts the revisions.
 //!
-//! Deliveries of one booking that follow one another and say the same are a group, the groups of one booking a chain.
-//! `first_revision.sql` tries what is most frequent, a booking's first revision, and writes nothing for bookings that
-//! have one; `record.sql` numbers whole chains, of which only the first group is compared with what is known of the booking.
-//! A chain that lost a race against another replica goes into the next round as a whole, so that the order within a
-//! booking holds.
+//! `first_revision.sql` tries the frequent case, the first revision of a booking, and inserts nothing for other
+//! bookings. `record.sql` numbers whole chains (see [`equal_deliveries`](super::equal_deliveries)); only the first group
+//! of a chain is compared with the booking's stored state, as each differs from the one before it.
+//!
+//! Invariants:
+//!
+//! - An event is stored once, however often it is handed in: its id is the primary key.
+//! - A batch is one statement, or two, each its own transaction. The statement's snapshot precedes its transaction id,
+//!   so that by (`recorded_xid`, `sequence`) the revisions of a booking are in their order. Therefore nothing may insert
+//!   an event after another write in its transaction.
+//! - Only one replica stores a given revision of a booking (unique key). A chain that loses the race is decided again as
+//!   a whole, so that its order holds.
 
-use std::collections::{HashMap, hash_map::Entry};
+use std::{collections::HashMap, sync::LazyLock};
 
-use sqlx::Row;
+use sqlx::{Row, postgres::PgRow};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{StoreError, session::Session};
-use crate::{
-    delivery::Outcome,
-    ticket_event::{Environment, TicketEvent},
+use super::{
+    StoreError,
+    equal_deliveries::{EqualDeliveries, chain_positions},
+    event_columns::{Parameters, bind_many, bind_one, statement},
+    session::Session,
 };
+use crate::{delivery::Outcome, ticket_event::TicketEvent};
 
-const FIRST_REVISIONS: &str = concat!(include_str!("batch.sql"), include_str!("first_revision.sql"));
-const FIRST_REVISION: &str = concat!(include_str!("one.sql"), include_str!("first_revision.sql"));
-const RECORD: &str = concat!(include_str!("batch.sql"), include_str!("record.sql"));
+static FIRST_REVISION: LazyLock<String> =
+    LazyLock::new(|| statement(include_str!("first_revision.sql"), 0, Parameters::Values));
+static FIRST_REVISIONS: LazyLock<String> =
+    LazyLock::new(|| statement(include_str!("first_revision.sql"), 0, Parameters::Arrays));
+static RECORD: LazyLock<String> = LazyLock::new(|| statement(include_str!("record.sql"), 4, Parameters::Arrays));
 
-/// Deliveries of one booking that follow one another and say the same: the first, and those behind it.
-struct EqualDeliveries<'a> {
-    event: &'a TicketEvent,
-    /// Positions in the batch.
-    members: Vec<usize>,
-    last_received_at: OffsetDateTime,
-}
-
-/// What became of a group.
-struct Decided {
+/// The decision on a group.
+struct Decision {
     outcome: Outcome,
-    /// It is one that was written before, and so were those behind it that were received until then. A group may have
-    /// grown since.
+    /// Set when an earlier attempt stored the group: `delivery_count` has the members that were received up to this
+    /// time; later ones have joined since and are decided in another round.
     counted_until: Option<OffsetDateTime>,
 }
 
-/// Binds the columns of a batch, $1 to $21: arrays ([`of_all`]) or, of a lone delivery, values ([`of_one`]).
-macro_rules! bind_columns {
-    ($query:expr, $of:ident, $groups:expr) => {
-        $query
-            .bind($of!($groups, group => group.event.id))
-            .bind($of!($groups, group => group.event.provider))
-            .bind($of!($groups, group => group.event.account.as_str()))
-            .bind($of!($groups, group => group.event.environment.as_str()))
-            .bind($of!($groups, group => group.event.booking.booking_ref.as_str()))
-            .bind($of!($groups, group => group.event.booking.status.as_str()))
-            .bind($of!($groups, group => group.event.booking.pnr.as_deref()))
-            .bind($of!($groups, group => group.event.booking.gds_pnr.as_deref()))
-            // neither record locators nor ticket numbers nor warnings can hold a line feed
-            .bind($of!($groups, group => group.event.booking.airline_pnrs.join("\n")))
-            .bind($of!($groups, group => group.event.booking.booking_number.as_deref()))
-            .bind($of!($groups, group => group.event.booking.trace_id.as_deref()))
-            .bind($of!($groups, group => group.event.booking.provider_status.as_deref()))
-            .bind($of!($groups, group => group.event.booking.remark.as_deref()))
-            .bind($of!($groups, group => group.passengers()))
-            .bind($of!($groups, group => group.event.booking.ticket_numbers().join("\n")))
-            .bind($of!($groups, group => group.event.booking.warnings.join("\n")))
-            .bind($of!($groups, group => group.event.payload.as_str()))
-            .bind($of!($groups, group => group.event.content_hash.as_slice()))
-            .bind($of!($groups, group => group.event.received_at))
-            .bind($of!($groups, group => group.last_received_at))
-            .bind($of!($groups, group => i32::try_from(group.members.len()).unwrap_or(i32::MAX)))
-    };
+/// `decision` in a row of `record.sql`.
+enum RowDecision {
+    NewRevision,
+    /// An earlier attempt stored it as a revision.
+    AlreadyRecorded,
+    Duplicate,
+    /// An earlier attempt counted it as a duplicate.
+    AlreadyCounted,
+    UnknownBooking,
+    /// It comes behind what an earlier attempt stored, which may have gained deliveries.
+    NextRound,
+    /// Another replica stored the revision first.
+    LostRace,
 }
 
-macro_rules! of_all {
-    ($groups:expr, $group:ident => $value:expr) => {
-        $groups.iter().map(|$group| $value).collect::<Vec<_>>()
-    };
-}
-
-macro_rules! of_one {
-    ($one:expr, $group:ident => $value:expr) => {{
-        let $group = $one;
-        $value
-    }};
-}
-
-/// Records events, decided in their order; the answers are in the same order.
+/// Records events in their order; the outcomes are in the same order.
 ///
-/// An event whose id is recorded already is not written again. When it fails, some of the events may be written.
+/// After an error some of the events may be stored.
 pub(super) async fn record(
     session: &mut Session,
     events: &[&TicketEvent],
-    spooled: bool,
-    known_bookings_only: &[&str],
+    from_spool: bool,
+    providers_rejecting_unknown: &[&str],
 ) -> Result<Vec<Outcome>, StoreError> {
     let mut outcomes: Vec<Option<Outcome>> = vec![None; events.len()];
     let mut undecided: Vec<usize> = (0..events.len()).collect();
     while !undecided.is_empty() {
-        let groups = groups(events, &undecided);
-        let decided = match record_round(session, &groups, spooled, known_bookings_only).await {
-            Err(error) if error.is_conflict() => continue,
-            decided => decided?,
+        let groups = EqualDeliveries::group(events, &undecided);
+        let decisions = match record_round(session, &groups, from_spool, providers_rejecting_unknown).await {
+            Err(error) if error.is_serialization_failure() => continue,
+            decisions => decisions?,
         };
         undecided.clear();
         for mut group in groups {
-            match decided.get(&group.event.id) {
-                Some(Decided { outcome, counted_until }) => {
-                    undecided.extend(counted_until.map(|until| group.split_off(events, until)).unwrap_or_default());
-                    assign(&mut outcomes, &group, outcome);
+            match decisions.get(&group.event.id) {
+                Some(Decision { outcome, counted_until }) => {
+                    let uncounted = counted_until.map(|until| group.split_off_after(events, until));
+                    undecided.extend(uncounted.unwrap_or_default());
+                    group.assign(outcome, &mut outcomes);
                 }
                 None => undecided.extend(group.members),
             }
         }
-        // in the order in which they were handed in
+        // back into the order of the batch
         undecided.sort_unstable();
     }
     Ok(outcomes.into_iter().map(|outcome| outcome.expect("every round decides or carries over")).collect())
 }
 
-/// One commit, or two. What lost a race is missing in the answer.
+/// One or two statements. Groups without a decision go into the next round.
 async fn record_round(
     session: &mut Session,
     groups: &[EqualDeliveries<'_>],
-    spooled: bool,
-    known_bookings_only: &[&str],
-) -> Result<HashMap<Uuid, Decided>, StoreError> {
-    let mut decided = HashMap::with_capacity(groups.len());
-    // as a rule bookings are new, and then there is nothing to compare with
-    if known_bookings_only.is_empty() {
-        let firsts: Vec<_> =
-            groups.chunk_by(|one, next| one.booking() == next.booking()).map(|chain| &chain[0]).collect();
-        // a lone delivery is spared the opening of 21 arrays, half of what Postgres has to do for it
-        let query = match firsts.as_slice() {
-            [group] => bind_columns!(sqlx::query(FIRST_REVISION), of_one, group),
-            firsts => bind_columns!(sqlx::query(FIRST_REVISIONS), of_all, firsts),
-        };
-        let rows = match session.fetch_all(query).await.map_err(StoreError::from) {
-            Ok(rows) => rows,
-            // an id that is there though the first revision of its booking is not, a race, or a row that will be
-            // refused below, too
-            Err(error) if error.is_conflict() || matches!(error, StoreError::Refused(_)) => Vec::new(),
-            Err(error) => return Err(error),
-        };
-        for row in rows {
-            let ids: Option<Vec<Uuid>> = row.try_get(0)?;
-            for id in ids.unwrap_or_default() {
-                let outcome = Outcome::Recorded { revision: 1, is_conflict: false };
-                decided.insert(id, Decided { outcome, counted_until: None });
-            }
+    from_spool: bool,
+    providers_rejecting_unknown: &[&str],
+) -> Result<HashMap<Uuid, Decision>, StoreError> {
+    let mut decisions = HashMap::with_capacity(groups.len());
+    // it does not know `bookings`
+    if providers_rejecting_unknown.is_empty() {
+        for id in insert_first_revisions(session, groups).await? {
+            let outcome = Outcome::Recorded { revision: 1, changes_final_status: false };
+            decisions.insert(id, Decision { outcome, counted_until: None });
         }
     }
-    let rest: Vec<_> = groups.iter().filter(|group| !decided.contains_key(&group.event.id)).collect();
+    let rest: Vec<_> = groups.iter().filter(|group| !decisions.contains_key(&group.event.id)).collect();
     if rest.is_empty() {
-        return Ok(decided);
+        return Ok(decisions);
     }
-    let (chains, positions) = chains(&rest);
-    let query = bind_columns!(sqlx::query(RECORD), of_all, rest).bind(known_bookings_only).bind(spooled);
+    let (chains, positions) = chain_positions(&rest);
+    let query = sqlx::query(RECORD.as_str()).bind(providers_rejecting_unknown).bind(from_spool);
     let query = query.bind(chains).bind(positions);
-    for row in session.fetch_all(query).await? {
-        let outcome = match row.try_get("decision")? {
-            "revision" | "written" => {
-                Outcome::Recorded { revision: row.try_get("revision")?, is_conflict: row.try_get("is_conflict")? }
-            }
-            "duplicate" | "decided" => {
-                Outcome::Duplicate { event_id: row.try_get("found_id")?, revision: row.try_get("revision")? }
-            }
-            "unknown_booking" => Outcome::UnknownBooking { is_kept: false },
-            _ => continue,
-        };
-        let counted_until = row.try_get("counted_until")?;
-        decided.insert(row.try_get("id")?, Decided { outcome, counted_until });
-    }
-    Ok(decided)
-}
-
-impl<'a> EqualDeliveries<'a> {
-    /// The key of its booking.
-    fn booking(&self) -> (&'a str, Environment, &'a str) {
-        (self.event.provider, self.event.environment, &self.event.booking.booking_ref)
-    }
-
-    /// As JSON. It travels as text, like the payload: arrays of `jsonb` take Postgres longer to open.
-    fn passengers(&self) -> String {
-        serde_json::to_string(&self.event.booking.passengers).expect("passengers have no keys but strings")
-    }
-
-    /// Takes out those behind the first that were received later.
-    fn split_off(&mut self, events: &[&TicketEvent], received_until: OffsetDateTime) -> Vec<usize> {
-        // Postgres keeps microseconds
-        let micros = |moment: OffsetDateTime| moment.unix_timestamp_nanos() / 1000;
-        let first = self.members[0];
-        let is_counted =
-            |member: &usize| *member == first || micros(events[*member].received_at) <= micros(received_until);
-        let (counted, uncounted) = self.members.iter().copied().partition(is_counted);
-        self.members = counted;
-        uncounted
-    }
-}
-
-/// The deliveries at these positions as groups: chain by chain, and each chain in its order. The chains are in the same
-/// order in every replica, so that two of them cannot wait for each other.
-fn groups<'a>(events: &[&'a TicketEvent], undecided: &[usize]) -> Vec<EqualDeliveries<'a>> {
-    let mut groups: Vec<EqualDeliveries<'a>> = Vec::with_capacity(undecided.len());
-    // of each booking its last group
-    let mut last_of_booking: HashMap<_, usize> = HashMap::with_capacity(undecided.len());
-    for index in undecided {
-        let event = events[*index];
-        let group = EqualDeliveries { event, members: vec![*index], last_received_at: event.received_at };
-        match last_of_booking.entry(group.booking()) {
-            Entry::Occupied(entry) if groups[*entry.get()].event.content_hash == event.content_hash => {
-                let group = &mut groups[*entry.get()];
-                group.members.push(*index);
-                group.last_received_at = group.last_received_at.max(event.received_at);
-            }
-            entry => {
-                entry.insert_entry(groups.len());
-                groups.push(group);
-            }
+    for row in session.fetch_all(bind_many(query, &rest)).await? {
+        if let Some(decision) = decision(&row)? {
+            decisions.insert(row.try_get("id")?, decision);
         }
     }
-    groups.sort_by_key(EqualDeliveries::booking);
-    groups
+    Ok(decisions)
 }
 
-/// Of each group the number of its chain, and its position there.
-fn chains(groups: &[&EqualDeliveries<'_>]) -> (Vec<i32>, Vec<i32>) {
-    let (mut chain, mut position) = (0, 0);
-    let mut before = None;
-    let places = groups.iter().map(|group| {
-        let booking = Some(group.booking());
-        (chain, position) = if booking == before { (chain, position + 1) } else { (chain + 1, 1) };
-        before = booking;
-        (chain, position)
-    });
-    places.unzip()
-}
-
-/// The first of a group has this outcome; those behind it repeat what it said.
-fn assign(outcomes: &mut [Option<Outcome>], group: &EqualDeliveries<'_>, outcome: &Outcome) {
-    let repeated = match outcome {
-        Outcome::Recorded { revision, .. } => Outcome::Duplicate { event_id: group.event.id, revision: *revision },
-        other => other.clone(),
+/// The ids that were inserted.
+async fn insert_first_revisions(
+    session: &mut Session,
+    groups: &[EqualDeliveries<'_>],
+) -> Result<Vec<Uuid>, StoreError> {
+    let firsts: Vec<_> = groups.chunk_by(|one, next| one.booking() == next.booking()).map(|chain| &chain[0]).collect();
+    let query = match firsts.as_slice() {
+        [group] => bind_one(sqlx::query(FIRST_REVISION.as_str()), group),
+        firsts => bind_many(sqlx::query(FIRST_REVISIONS.as_str()), firsts),
     };
-    for (position, member) in group.members.iter().enumerate() {
-        outcomes[*member] = Some(if position == 0 { outcome.clone() } else { repeated.clone() });
+    let rows = match session.fetch_all(query).await.map_err(StoreError::from) {
+        Ok(rows) => rows,
+        // left to record.sql: an id that is stored although its booking has no revision 1 (primary key), a lost race, or
+        // an invalid row, which fails there again
+        Err(error) if error.is_serialization_failure() || matches!(error, StoreError::Refused(_)) => Vec::new(),
+        Err(error) => return Err(error),
+    };
+    let ids = rows.iter().map(|row| row.try_get::<Option<Vec<Uuid>>, _>(0)).collect::<Result<Vec<_>, _>>()?;
+    Ok(ids.into_iter().flatten().flatten().collect())
+}
+
+/// `None`: it goes into the next round.
+fn decision(row: &PgRow) -> sqlx::Result<Option<Decision>> {
+    let outcome = match RowDecision::parse(row.try_get("decision")?)? {
+        RowDecision::NewRevision | RowDecision::AlreadyRecorded => Outcome::Recorded {
+            revision: row.try_get("revision")?,
+            changes_final_status: row.try_get("changes_final_status")?,
+        },
+        RowDecision::Duplicate | RowDecision::AlreadyCounted => {
+            Outcome::Duplicate { event_id: row.try_get("matching_id")?, revision: row.try_get("revision")? }
+        }
+        RowDecision::UnknownBooking => Outcome::UnknownBooking { is_kept: false },
+        RowDecision::NextRound | RowDecision::LostRace => return Ok(None),
+    };
+    Ok(Some(Decision { outcome, counted_until: row.try_get("counted_until")? }))
+}
+
+impl RowDecision {
+    fn parse(text: &str) -> sqlx::Result<Self> {
+        Ok(match text {
+            "new_revision" => Self::NewRevision,
+            "already_recorded" => Self::AlreadyRecorded,
+            "duplicate" => Self::Duplicate,
+            "already_counted" => Self::AlreadyCounted,
+            "unknown_booking" => Self::UnknownBooking,
+            "next_round" => Self::NextRound,
+            "lost_race" => Self::LostRace,
+            other => return Err(sqlx::Error::Decode(format!("record.sql has no decision {other}").into())),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_generated_statements() {
+        insta::assert_snapshot!("first_revision", FIRST_REVISION.as_str());
+        insta::assert_snapshot!("first_revisions", FIRST_REVISIONS.as_str());
+        insta::assert_snapshot!("record", RECORD.as_str());
     }
 }

@@ -1,27 +1,31 @@
--- Records a batch. $22 are the providers of which only known bookings are taken, $23 is whether the batch waited in a
--- spool, so that others may have overtaken it. $24 numbers the bookings: the events of one are a chain, and $25 is the
--- position of each in its chain. An event says something else than the one before it in its chain.
-,
-link as (
-    select * from unnest($1::uuid[], $24::integer[], $25::integer[]) as link (id, chain, position)
-),
--- what is known of each booking; where a comparison is with a row that is not there, it decides nothing
-known as materialized (
+-- Records a batch of events whose bookings may have revisions. $1: the providers that reject unknown bookings. $2: whether
+-- the batch waited in a spool, so that later deliveries may be recorded already. $3 and $4: the chain of each event and its
+-- position there; an event differs from its predecessor in the chain. From $5 on: the columns, the ids first.
+with delivery as (
     select
-        link.chain,
-        coalesce(top.revision, 0) as top_revision,
-        state.id as state_id,
-        state.revision as state_revision,
-        state.status as state_status,
-        state.content_hash as state_hash,
-        state.last_received_at as state_last_received_at,
-        delivery.provider = any ($22) and not exists (
+        {delivery}
+),
+chain_position as (
+    select * from unnest($5::uuid[], $3::integer[], $4::integer[]) as chain_position (id, chain, position)
+),
+-- The stored state of each booking. Its columns are null for a booking without revisions: then no comparison with them
+-- is true.
+booking_state as materialized (
+    select
+        chain_position.chain,
+        coalesce(newest_row.revision, 0) as newest_revision,
+        current_row.id as current_id,
+        current_row.revision as current_revision,
+        current_row.status as current_status,
+        current_row.content_hash as current_hash,
+        current_row.last_received_at as current_last_received_at,
+        delivery.provider = any ($1) and not exists (
             select from bookings
             where bookings.provider = delivery.provider
             and bookings.environment = delivery.environment
             and bookings.booking_ref = delivery.booking_ref
         ) as is_unknown
-    from link
+    from chain_position
     join delivery using (id)
     left join lateral (
         select id, revision, late, status, content_hash, last_received_at
@@ -31,16 +35,17 @@ known as materialized (
         and booking_ref = delivery.booking_ref
         order by revision desc
         limit 1
-    ) as top on true
+    ) as newest_row on true
     -- the state of the booking: as a rule the newest revision, else the newest that is not late
     left join lateral (
-        select top.id, top.status, top.revision, top.content_hash, top.last_received_at
-        where not top.late
+        select
+            newest_row.id, newest_row.status, newest_row.revision, newest_row.content_hash, newest_row.last_received_at
+        where not newest_row.late
         union all
         (
             select id, status, revision, content_hash, last_received_at
             from ticket_events
-            where top.late
+            where newest_row.late
             and provider = delivery.provider
             and environment = delivery.environment
             and booking_ref = delivery.booking_ref
@@ -48,28 +53,28 @@ known as materialized (
             order by ticket_events.revision desc
             limit 1
         )
-    ) as state on true
-    where link.position = 1
+    ) as current_row on true
+    where chain_position.position = 1
 ),
--- a batch whose answer was lost is handed in again; what was written before has left a revision
-written as materialized (
-    select link.chain, link.position, found.id, found.revision, found.last_received_at
-    from link
-    join known using (chain)
+-- events that an earlier attempt stored: a batch is handed in again when its answer was lost
+already_stored as materialized (
+    select chain_position.chain, chain_position.position, stored.id, stored.revision, stored.last_received_at
+    from chain_position
+    join booking_state using (chain)
     cross join lateral (
         select id, revision, last_received_at
         from ticket_events
-        where id = link.id
-        and known.top_revision > 0
+        where id = chain_position.id
+        and booking_state.newest_revision > 0
         -- keeps the planner from joining with the whole table
         offset 0
-    ) as found
+    ) as stored
 ),
-written_until as materialized (
-    select chain, max(position) as position from written group by chain
+stored_until as materialized (
+    select chain, max(position) as position from already_stored group by chain
 ),
--- from here on only what decides: what is kept of an event is wide
-chained as materialized (
+-- only what decides: the other columns are wide
+chain_event as materialized (
     select
         delivery.id,
         delivery.provider,
@@ -80,189 +85,207 @@ chained as materialized (
         delivery.received_at,
         delivery.last_received_at,
         delivery.delivery_count,
-        link.position,
-        known.*,
-        overtaken.yes as late,
-        lag(delivery.status) over before as before_status,
-        lag(delivery.received_at) over before as before_received_at,
-        -- whether what was received before it is the one before it in its chain, unless the table knows better
-        coalesce(lag(overtaken.yes) over before = overtaken.yes, false) as has_before
-    from link
+        chain_position.position,
+        booking_state.*,
+        overtaken.is_late as late,
+        lag(delivery.status) over chain_order as predecessor_status,
+        lag(delivery.received_at) over chain_order as predecessor_received_at,
+        -- The predecessor by receipt time is the predecessor in the chain when both are late or neither is, unless a
+        -- stored revision was received between them.
+        coalesce(lag(overtaken.is_late) over chain_order = overtaken.is_late, false) as is_predecessor_in_chain
+    from chain_position
     join delivery using (id)
-    join known using (chain)
+    join booking_state using (chain)
     cross join lateral (
-        select $23 and coalesce(known.state_last_received_at > delivery.last_received_at, false) as yes
+        select
+            $2 and coalesce(booking_state.current_last_received_at > delivery.last_received_at, false) as is_late
     ) as overtaken
-    window before as (partition by link.chain order by link.position)
+    window chain_order as (partition by chain_position.chain order by chain_position.position)
 ),
--- of bookings that were overtaken: the revisions between which late events belong
-span as (
+-- of each booking with late events: the time in which these were received
+late_range as (
     select chain, provider, environment, booking_ref, min(received_at) as earliest, max(received_at) as latest
-    from chained
+    from chain_event
     where late
     group by chain, provider, environment, booking_ref
 ),
-neighbour as materialized (
-    select span.chain, revisions.*
-    from span
+-- stored revisions received in that time, and the last one before it
+late_range_revision as materialized (
+    select late_range.chain, revisions.*
+    from late_range
     cross join lateral (
         (
             select id, revision, status, content_hash, received_at
             from ticket_events
-            where provider = span.provider
-            and environment = span.environment
-            and booking_ref = span.booking_ref
-            and received_at <= span.earliest
+            where provider = late_range.provider
+            and environment = late_range.environment
+            and booking_ref = late_range.booking_ref
+            and received_at <= late_range.earliest
             order by received_at desc, ticket_events.revision desc
             limit 1
         )
         union all
         select id, revision, status, content_hash, received_at
         from ticket_events
-        where provider = span.provider
-        and environment = span.environment
-        and booking_ref = span.booking_ref
-        and received_at > span.earliest
-        and received_at <= span.latest
+        where provider = late_range.provider
+        and environment = late_range.environment
+        and booking_ref = late_range.booking_ref
+        and received_at > late_range.earliest
+        and received_at <= late_range.latest
     ) as revisions
 ),
 compared as materialized (
     select
-        chained.*,
-        -- what was decided before and left no revision was a duplicate of the one before the next that did
-        coalesce(written.revision, decided.revision, equal.revision) as found_revision,
-        coalesce(written.id, decided.id, equal.id) as found_id,
-        written.last_received_at as counted_until,
+        chain_event.*,
+        coalesce(already_stored.revision, already_counted.revision, matching_revision.revision) as matching_revision,
+        coalesce(already_stored.id, already_counted.id, matching_revision.id) as matching_id,
+        already_stored.last_received_at as counted_until,
         case
-            when basis.id is not null then basis.status
-            when chained.has_before then chained.before_status
-            when not chained.late then chained.state_status
+            when stored_predecessor.id is not null then stored_predecessor.status
+            when chain_event.is_predecessor_in_chain then chain_event.predecessor_status
+            when not chain_event.late then chain_event.current_status
         end as previous_status,
         case
-            when written.id is not null then 'written'
-            when chained.position < written_until.position then 'decided'
-            -- what was written before may have grown: first that is counted
-            when chained.position > written_until.position then 'wait'
-            when chained.is_unknown then 'unknown_booking'
-            when equal.id is not null then 'duplicate'
-            else 'revision'
+            when already_stored.id is not null then 'already_recorded'
+            when chain_event.position < stored_until.position then 'already_counted'
+            -- The stored event before it may have gained equal deliveries, which are counted first.
+            when chain_event.position > stored_until.position then 'next_round'
+            when chain_event.is_unknown then 'unknown_booking'
+            when matching_revision.id is not null then 'duplicate'
+            else 'new_revision'
         end as decision
-    from chained
-    left join written using (chain, position)
-    left join written_until using (chain)
-    -- what was received before a late one, if that is a revision that is there
+    from chain_event
+    left join already_stored using (chain, position)
+    left join stored_until using (chain)
+    -- the predecessor by receipt time of a late event, if that is a stored revision
     left join lateral (
         select id, revision, status, content_hash
-        from neighbour
-        where chained.late
-        and neighbour.chain = chained.chain
-        and neighbour.received_at <= chained.received_at
-        and (not chained.has_before or neighbour.received_at > chained.before_received_at)
-        order by neighbour.received_at desc, neighbour.revision desc
+        from late_range_revision
+        where chain_event.late
+        and late_range_revision.chain = chain_event.chain
+        and late_range_revision.received_at <= chain_event.received_at
+        and (
+            not chain_event.is_predecessor_in_chain
+            or late_range_revision.received_at > chain_event.predecessor_received_at
+        )
+        order by late_range_revision.received_at desc, late_range_revision.revision desc
         limit 1
-    ) as basis on true
+    ) as stored_predecessor on true
+    -- the revision that the event repeats
     left join lateral (
         select id, revision
         from (values
-            (chained.state_id, chained.state_revision, chained.state_hash, chained.late or not chained.has_before),
-            (basis.id, basis.revision, basis.content_hash, true)
+            (
+                chain_event.current_id, chain_event.current_revision, chain_event.current_hash,
+                chain_event.late or not chain_event.is_predecessor_in_chain
+            ),
+            (stored_predecessor.id, stored_predecessor.revision, stored_predecessor.content_hash, true)
         ) as candidate (id, revision, content_hash, is_compared)
         where candidate.is_compared
-        and candidate.content_hash = chained.content_hash
+        and candidate.content_hash = chain_event.content_hash
         limit 1
-    ) as equal on true
+    ) as matching_revision on true
+    -- An event before a stored one that has no row was counted as a duplicate by the earlier attempt: of the revision
+    -- before that of the next stored event in its chain.
     left join lateral (
-        select found.id, found.revision
-        from ticket_events as found
-        where chained.position < written_until.position
-        and found.provider = chained.provider
-        and found.environment = chained.environment
-        and found.booking_ref = chained.booking_ref
-        and found.revision = (
-            select greatest(min(later.revision) - 1, 1)
-            from written as later
-            where later.chain = chained.chain
-            and later.position > chained.position
+        select revision_before.id, revision_before.revision
+        from ticket_events as revision_before
+        where chain_event.position < stored_until.position
+        and revision_before.provider = chain_event.provider
+        and revision_before.environment = chain_event.environment
+        and revision_before.booking_ref = chain_event.booking_ref
+        and revision_before.revision = (
+            select greatest(min(next_stored.revision) - 1, 1)
+            from already_stored as next_stored
+            where next_stored.chain = chain_event.chain
+            and next_stored.position > chain_event.position
         )
         offset 0
-    ) as decided on true
+    ) as already_counted on true
 ),
 numbered as materialized (
     select
         compared.*,
-        count(*) filter (where decision = 'revision') over (partition by chain order by position) as ordinal
+        count(*) filter (where decision = 'new_revision') over (partition by chain order by position) as ordinal
     from compared
 ),
-repeated as (
+counted_duplicates as (
     update ticket_events
-    set delivery_count = ticket_events.delivery_count + repetition.delivery_count,
-        last_received_at = greatest(ticket_events.last_received_at, repetition.last_received_at)
+    set delivery_count = ticket_events.delivery_count + duplicates.delivery_count,
+        last_received_at = greatest(ticket_events.last_received_at, duplicates.last_received_at)
     from (
-        select found_id, sum(delivery_count)::integer as delivery_count, max(last_received_at) as last_received_at
+        select matching_id, sum(delivery_count)::integer as delivery_count, max(last_received_at) as last_received_at
         from numbered
         where decision = 'duplicate'
-        group by found_id
-    ) as repetition
-    where ticket_events.id = repetition.found_id
+        group by matching_id
+    ) as duplicates
+    where ticket_events.id = duplicates.matching_id
 ),
--- the first new revision of each booking. Where another replica was faster it is not inserted, and the whole chain is
--- decided again in the next round.
-head as (
+-- The first new revision of each booking. When another replica stored that number first, nothing is inserted here or
+-- below, and the next round decides the chain again.
+first_insert as (
     insert into ticket_events (
-        id, provider, account, environment, booking_ref, revision, late, status, previous_status, pnr, gds_pnr, airline_pnrs,
-        booking_number, trace_id, provider_status, remark, passengers, ticket_numbers, warnings, payload, content_hash,
-        received_at, last_received_at, delivery_count
+        revision,
+        late,
+        previous_status,
+        {columns}
     )
     select
-        id, delivery.provider, account, delivery.environment, delivery.booking_ref, top_revision + 1, late, delivery.status,
-        previous_status, pnr, gds_pnr, string_to_array(airline_pnrs, e'\n'), booking_number, trace_id, provider_status, remark,
-        passengers::jsonb, string_to_array(ticket_numbers, e'\n'), string_to_array(warnings, e'\n'), payload::json,
-        delivery.content_hash, delivery.received_at, delivery.last_received_at, delivery.delivery_count
+        numbered.newest_revision + 1,
+        numbered.late,
+        numbered.previous_status,
+        {values}
     from numbered
     join delivery using (id)
-    where decision = 'revision' and ordinal = 1
-    -- the same order in every replica, so that two of them cannot wait for each other
+    where decision = 'new_revision' and ordinal = 1
+    -- the same order in every replica, so that two of them cannot deadlock
     order by numbered.provider, numbered.environment, numbered.booking_ref
     on conflict do nothing
     returning id, revision
 ),
--- the others: nobody else can have their numbers
-tail as (
+-- the further revisions: no other replica can have their numbers
+further_inserts as (
     insert into ticket_events (
-        id, provider, account, environment, booking_ref, revision, late, status, previous_status, pnr, gds_pnr, airline_pnrs,
-        booking_number, trace_id, provider_status, remark, passengers, ticket_numbers, warnings, payload, content_hash,
-        received_at, last_received_at, delivery_count
+        revision,
+        late,
+        previous_status,
+        {columns}
     )
     select
-        id, delivery.provider, account, delivery.environment, delivery.booking_ref, top_revision + ordinal, late, delivery.status,
-        previous_status, pnr, gds_pnr, string_to_array(airline_pnrs, e'\n'), booking_number, trace_id, provider_status, remark,
-        passengers::jsonb, string_to_array(ticket_numbers, e'\n'), string_to_array(warnings, e'\n'), payload::json,
-        delivery.content_hash, delivery.received_at, delivery.last_received_at, delivery.delivery_count
+        numbered.newest_revision + numbered.ordinal,
+        numbered.late,
+        numbered.previous_status,
+        {values}
     from numbered
     join delivery using (id)
-    where decision = 'revision' and ordinal > 1
-    -- compared with true, each of the two is looked up in a hash table, and no loop over all
-    and true = (chain in (select first.chain from numbered as first where true = (first.id in (select id from head))))
+    where decision = 'new_revision' and ordinal > 1
+    -- `true =` makes the planner hash both lists instead of looping over them
+    and true = (
+        chain in (select first.chain from numbered as first where true = (first.id in (select id from first_insert)))
+    )
     order by chain, ordinal
     on conflict do nothing
     returning id, revision
 ),
 inserted as (
-    select id, revision from head
+    select id, revision from first_insert
     union all
-    select id, revision from tail
+    select id, revision from further_inserts
 )
 select
     numbered.id,
-    case when numbered.decision = 'revision' and inserted.id is null then 'raced' else numbered.decision end as decision,
-    numbered.found_id,
+    case
+        when numbered.decision = 'new_revision' and inserted.id is null then 'lost_race'
+        else numbered.decision
+    end as decision,
+    numbered.matching_id,
     numbered.counted_until,
-    coalesce(inserted.revision, numbered.found_revision) as revision,
-    -- any change away from a final status
+    coalesce(inserted.revision, numbered.matching_revision) as revision,
+    -- also from one final status to another
     coalesce(
         inserted.id is not null and numbered.previous_status <> numbered.status
         and numbered.previous_status = any ('{ticketed,failed,aborted,cancelled}'),
         false
-    ) as is_conflict
+    ) as changes_final_status
 from numbered
 left join inserted on inserted.id = numbered.id

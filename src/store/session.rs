@@ -1,8 +1,13 @@
-//! A connection to write over: as it is, or through a pooler in transaction mode.
+//! A connection that writes, direct or through a pooler in transaction mode (PgBouncer).
 //!
-//! Such a pooler hands a connection of the server to somebody else after each transaction, and with it what was prepared
-//! and set. Invariants behind one: a statement is prepared, settings included, in the transaction that runs it,
-//! and nothing of it stays behind.
+//! Such a pooler gives the server's connection to another client after each transaction, with its prepared statements and
+//! settings.
+//!
+//! Invariants:
+//!
+//! - One statement is one transaction.
+//! - Behind a pooler, a statement is prepared, and its settings made, in the transaction that runs it; neither outlives
+//!   it.
 
 use sqlx::{
     Connection, Executor, PgConnection, Postgres,
@@ -10,34 +15,32 @@ use sqlx::{
     query::Query,
 };
 
-/// The statement is planned once, and for many rows: planning it for each batch would take longer than running it, and
-/// a plan made while the tables are small would read them whole when they no longer are. Postgres compiles what looks
-/// expensive to it, which takes a hundred times as long as to run this.
-const PLANNING: &str = "set plan_cache_mode = force_generic_plan; set enable_seqscan = off; set jit = off";
+/// A generic plan without sequential scans: planning takes longer than running, and a plan made for small tables would
+/// scan them when they have grown. JIT compilation takes a hundred times as long as running.
+const PLANNER_SETTINGS: &str = "set plan_cache_mode = force_generic_plan; set enable_seqscan = off; set jit = off";
 
 /// The same for one transaction.
 const BEGIN: &str =
     "begin; set local plan_cache_mode = force_generic_plan; set local enable_seqscan = off; set local jit = off";
 
-/// See the module.
 pub(super) struct Session {
     connection: PgConnection,
-    is_pooled: bool,
+    transaction_pooler: bool,
 }
 
 impl Session {
-    /// Connects; `is_pooled` says that a pooler in transaction mode stands in between.
-    pub(super) async fn open(options: &PgConnectOptions, is_pooled: bool) -> sqlx::Result<Self> {
+    /// Connects; `transaction_pooler`: through a pooler in transaction mode.
+    pub(super) async fn open(options: &PgConnectOptions, transaction_pooler: bool) -> sqlx::Result<Self> {
         let mut connection = PgConnection::connect_with(options).await?;
-        if !is_pooled {
-            connection.execute(PLANNING).await?;
+        if !transaction_pooler {
+            connection.execute(PLANNER_SETTINGS).await?;
         }
-        Ok(Self { connection, is_pooled })
+        Ok(Self { connection, transaction_pooler })
     }
 
-    /// One statement, one commit; its rows, if it has any.
+    /// Runs one statement in its own transaction.
     pub(super) async fn fetch_all(&mut self, query: Query<'_, Postgres, PgArguments>) -> sqlx::Result<Vec<PgRow>> {
-        if !self.is_pooled {
+        if !self.transaction_pooler {
             return query.fetch_all(&mut self.connection).await;
         }
         self.connection.execute(BEGIN).await?;
@@ -47,9 +50,9 @@ impl Session {
 
     async fn end<T>(&mut self, result: sqlx::Result<T>) -> sqlx::Result<T> {
         match result {
-            Ok(done) => self.connection.execute("commit").await.map(|_| done),
+            Ok(rows) => self.connection.execute("commit").await.map(|_| rows),
             Err(error) => {
-                // what failed with the connection is told by the next statement
+                // a broken connection fails the next statement too
                 let _ = self.connection.execute("rollback").await;
                 Err(error)
             }

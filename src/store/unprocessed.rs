@@ -1,4 +1,4 @@
-//! Keeping deliveries that could not become a TicketEvent.
+//! Stores deliveries that could not become a TicketEvent.
 
 use std::collections::BTreeMap;
 
@@ -8,21 +8,24 @@ use super::{StoreError, session::Session};
 use crate::delivery::UnprocessedDelivery;
 
 /// Deliveries with the same body.
-struct Same<'a> {
+struct SameBody<'a> {
     first: &'a UnprocessedDelivery,
     count: i32,
     last_received_at: OffsetDateTime,
 }
 
-/// Keeps a batch. The same body again raises the count of the row that is there, as long as that was not reprocessed; a
-/// delivery that is kept already stays as it is.
-pub(super) async fn keep(session: &mut Session, deliveries: &[&UnprocessedDelivery]) -> Result<(), StoreError> {
-    // the same order in every replica, so that two of them cannot wait for each other
-    let mut rows: BTreeMap<_, Same<'_>> = BTreeMap::new();
+/// Stores a batch. A body that is stored and not reprocessed yet has its count raised instead; a delivery that is stored
+/// already stays as it is.
+pub(super) async fn store_unprocessed(
+    session: &mut Session,
+    deliveries: &[&UnprocessedDelivery],
+) -> Result<(), StoreError> {
+    // sorted: the same order in every replica, so that two of them cannot deadlock
+    let mut rows: BTreeMap<_, SameBody<'_>> = BTreeMap::new();
     for delivery in deliveries {
         let UnprocessedDelivery { provider, environment, account, reason, received_at, .. } = delivery;
         let key = (provider, environment.as_str(), account, reason.as_str(), delivery.body_hash());
-        let row = rows.entry(key).or_insert(Same { first: delivery, count: 0, last_received_at: *received_at });
+        let row = rows.entry(key).or_insert(SameBody { first: delivery, count: 0, last_received_at: *received_at });
         row.count += 1;
         row.last_received_at = row.last_received_at.max(*received_at);
     }

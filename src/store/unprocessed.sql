@@ -1,4 +1,4 @@
--- Keeps unprocessed deliveries, of each body one. What is handed in again after it was written is left out.
+-- Stores unprocessed deliveries, one for each body. Ids that are stored already are skipped.
 insert into unprocessed_deliveries (
     id, provider, account, environment, reason, detail, body, body_hash, received_at, last_received_at, delivery_count
 )
@@ -7,7 +7,7 @@ from unnest(
     $1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bytea[], $8::bytea[], $9::timestamptz[],
     $10::timestamptz[], $11::integer[]
 ) as delivery (id)
-where not exists (select from unprocessed_deliveries as written where written.id = delivery.id)
+where not exists (select from unprocessed_deliveries as stored where stored.id = delivery.id)
 on conflict (provider, environment, account, reason, body_hash) where reprocessed_at is null do update
 set delivery_count = unprocessed_deliveries.delivery_count + excluded.delivery_count,
     last_received_at = greatest(unprocessed_deliveries.last_received_at, excluded.last_received_at)

@@ -1,67 +1,83 @@
-//! A connection that only writes, made anew when it breaks.
+//! Writes batches of deliveries over a connection of its own, which is opened again after an error.
 //!
-//! Not one of a pool: a pool asks a connection that comes back whether it still works, which costs a round trip for
-//! every batch.
+//! It does not use a pool: a pool tests a connection when it is returned, which costs a round trip for every batch.
+//!
+//! Invariants:
+//!
+//! - After an error, or when a write is cancelled, the connection is closed: responses to it may still be under way.
+//! - A row that the database refuses fails alone, and is stored unprocessed.
 
 use std::sync::Arc;
 
 use sqlx::PgPool;
 
 use super::{
-    Allowance, Keeper, StoreError,
+    Destination, StoreError, UnprocessedQuota,
     connections::{Connections, Counted},
     record::record,
     session::Session,
-    unprocessed::keep,
+    unprocessed::store_unprocessed,
 };
-use crate::delivery::{Delivery, Outcome, Reason, UnprocessedDelivery};
+use crate::{
+    delivery::{Delivery, Outcome, Reason, UnprocessedDelivery},
+    ticket_event::TicketEvent,
+};
 
-/// See the module.
 pub struct Writer {
     pool: PgPool,
     transaction_pooler: bool,
-    known_bookings_only: Arc<[&'static str]>,
-    allowance: Arc<Allowance>,
+    providers_rejecting_unknown: Arc<[&'static str]>,
+    quota: Arc<UnprocessedQuota>,
     connections: Connections,
     session: Option<(Session, Counted)>,
 }
 
 impl Writer {
-    /// A writer that connects when it is first used, the way that the pool connects at that time. `transaction_pooler`
-    /// says what is at the other end; `known_bookings_only` names the providers with `unknown_booking = "reject"`.
-    pub fn new(pool: PgPool, transaction_pooler: bool, known_bookings_only: Arc<[&'static str]>) -> Self {
-        let (allowance, connections) = (Arc::default(), Connections::default());
-        Self { pool, transaction_pooler, known_bookings_only, allowance, connections, session: None }
+    /// Connects at the first write, with the options that the pool has then. `transaction_pooler`: through a pooler in
+    /// transaction mode; `providers_rejecting_unknown`: those with `unknown_booking = "reject"`.
+    pub fn new(pool: PgPool, transaction_pooler: bool, providers_rejecting_unknown: Arc<[&'static str]>) -> Self {
+        let (quota, connections) = (Arc::default(), Connections::default());
+        Self { pool, transaction_pooler, providers_rejecting_unknown, quota, connections, session: None }
     }
 
-    /// Has what is answered with an error kept within this allowance.
-    pub fn within(self, allowance: &Arc<Allowance>) -> Self {
-        Self { allowance: Arc::clone(allowance), ..self }
-    }
-
-    /// Has its connection counted there.
+    /// Counts its connection there.
     pub fn counted_in(self, connections: &Connections) -> Self {
         Self { connections: connections.clone(), ..self }
     }
 
-    /// Makes deliveries durable; the outcomes are in their order. `spooled` ones waited in a spool, so that others may
-    /// have overtaken them.
+    /// Another writer with the same settings, quota and counts, and a connection of its own.
+    pub fn another(&self) -> Self {
+        Self {
+            pool: self.pool.clone(),
+            transaction_pooler: self.transaction_pooler,
+            providers_rejecting_unknown: Arc::clone(&self.providers_rejecting_unknown),
+            quota: Arc::clone(&self.quota),
+            connections: self.connections.clone(),
+            session: None,
+        }
+    }
+
+    /// The quota of unprocessed deliveries that it and its copies share.
+    pub fn quota(&self) -> &Arc<UnprocessedQuota> {
+        &self.quota
+    }
+
+    /// Makes deliveries durable; the outcomes are in their order. `from_spool`: they waited in a spool, so that later
+    /// deliveries may be recorded already.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unavailable`]: some of them may be durable. Whoever is handed in again is not written twice.
-    pub async fn write(&mut self, deliveries: &[Delivery], spooled: bool) -> Result<Vec<Outcome>, StoreError> {
+    /// [`StoreError::Unavailable`]: some of them may be stored; to write them again stores none twice.
+    pub async fn write(&mut self, deliveries: &[Delivery], from_spool: bool) -> Result<Vec<Outcome>, StoreError> {
         let was_connected = self.session.is_some();
-        match self.try_write(deliveries, spooled).await {
+        match self.try_write(deliveries, from_spool).await {
             // the server may have been restarted since the last batch
-            Err(StoreError::Unavailable(_)) if was_connected => self.try_write(deliveries, spooled).await,
+            Err(StoreError::Unavailable(_)) if was_connected => self.try_write(deliveries, from_spool).await,
             result => result,
         }
     }
 
-    /// Writes over the connection there is, else over a new one. After an error, or when it is dropped on the way, the
-    /// connection is given up: nobody knows what is still to come from it.
-    async fn try_write(&mut self, deliveries: &[Delivery], spooled: bool) -> Result<Vec<Outcome>, StoreError> {
+    async fn try_write(&mut self, deliveries: &[Delivery], from_spool: bool) -> Result<Vec<Outcome>, StoreError> {
         let _used = self.connections.use_one();
         let (mut session, counted) = match self.session.take() {
             Some(session) => session,
@@ -70,8 +86,8 @@ impl Writer {
                 (session, self.connections.open_one())
             }
         };
-        let outcomes = match self.write_batch(&mut session, deliveries, spooled).await {
-            Err(StoreError::Refused(_)) => self.write_one_by_one(&mut session, deliveries, spooled).await,
+        let outcomes = match self.write_batch(&mut session, deliveries, from_spool).await {
+            Err(StoreError::Refused(_)) => self.write_one_by_one(&mut session, deliveries, from_spool).await,
             result => result,
         }?;
         self.session = Some((session, counted));
@@ -82,52 +98,55 @@ impl Writer {
         &self,
         session: &mut Session,
         deliveries: &[Delivery],
-        spooled: bool,
+        from_spool: bool,
     ) -> Result<Vec<Outcome>, StoreError> {
         let events: Vec<_> = deliveries.iter().filter_map(Delivery::event).collect();
-        let mut outcomes = record(session, &events, spooled, &self.known_bookings_only).await?;
-        // what comes out of a spool was admitted when it went in, or was answered with a success
-        let is_kept = |delivery: &UnprocessedDelivery| {
-            spooled || !delivery.reason.is_error() || self.allowance.admits(delivery, Keeper::Postgres)
+        let mut outcomes = record(session, &events, from_spool, &self.providers_rejecting_unknown).await?;
+        // deliveries from a spool were charged when they were appended, or were answered with a success
+        let is_within_quota = |delivery: &UnprocessedDelivery| {
+            from_spool || !delivery.reason.is_error() || self.quota.try_consume(delivery, Destination::Postgres)
         };
         let mut unknown = Vec::new();
         for (event, outcome) in events.iter().zip(&mut outcomes) {
-            if let Outcome::UnknownBooking { is_kept: is_this_kept } = outcome {
+            if let Outcome::UnknownBooking { is_kept } = outcome {
                 let detail = "the booking is not known";
                 let delivery = UnprocessedDelivery::from_event(event, Reason::UnknownBooking, detail);
-                *is_this_kept = is_kept(&delivery);
-                unknown.extend(is_this_kept.then_some(delivery));
+                *is_kept = is_within_quota(&delivery);
+                unknown.extend(is_kept.then_some(delivery));
             }
         }
         let unprocessed = deliveries.iter().filter_map(Delivery::unprocessed);
-        let kept: Vec<_> = unprocessed.map(|delivery| is_kept(delivery).then_some(delivery)).collect();
-        let to_keep: Vec<_> = kept.iter().copied().flatten().chain(&unknown).collect();
-        if !to_keep.is_empty() {
-            keep(session, &to_keep).await?;
+        let within_quota: Vec<_> = unprocessed.map(|delivery| is_within_quota(delivery).then_some(delivery)).collect();
+        let to_store: Vec<_> = within_quota.iter().copied().flatten().chain(&unknown).collect();
+        if !to_store.is_empty() {
+            store_unprocessed(session, &to_store).await?;
         }
-        let (mut outcomes, mut kept) = (outcomes.into_iter(), kept.into_iter());
+        let (mut outcomes, mut within_quota) = (outcomes.into_iter(), within_quota.into_iter());
         let outcome = |delivery: &Delivery| match delivery {
             Delivery::Event(_) => outcomes.next().expect("there is an outcome for every event"),
-            Delivery::Unprocessed(_) => kept.next().flatten().map_or(Outcome::NotKept, |_| Outcome::Unprocessed),
+            Delivery::Unprocessed(_) => {
+                within_quota.next().flatten().map_or(Outcome::NotKept, |_| Outcome::Unprocessed)
+            }
         };
         Ok(deliveries.iter().map(outcome).collect())
     }
 
-    /// So that of a batch only the row fails that the database refuses. It is kept unprocessed.
+    /// Fails only the rows that the database refuses, not their batch.
     async fn write_one_by_one(
         &self,
         session: &mut Session,
         deliveries: &[Delivery],
-        spooled: bool,
+        from_spool: bool,
     ) -> Result<Vec<Outcome>, StoreError> {
         let mut outcomes = Vec::with_capacity(deliveries.len());
         for delivery in deliveries {
-            let written = self.write_batch(session, std::slice::from_ref(delivery), spooled).await;
-            outcomes.extend(match (written, delivery) {
+            let result = self.write_batch(session, std::slice::from_ref(delivery), from_spool).await;
+            outcomes.extend(match (result, delivery) {
                 (Err(StoreError::Refused(error)), Delivery::Event(event)) => {
                     tracing::error!(delivery.id = %event.id, %error, "the database refuses a row");
                     let detail = "the database refused the row";
-                    keep(session, &[&UnprocessedDelivery::from_event(event, Reason::Refused, detail)]).await?;
+                    let unprocessed = UnprocessedDelivery::from_event(event, Reason::Refused, detail);
+                    store_unprocessed(session, &[&unprocessed]).await?;
                     vec![Outcome::Refused]
                 }
                 (result, _) => result?,
@@ -138,7 +157,7 @@ impl Writer {
 }
 
 impl Delivery {
-    fn event(&self) -> Option<&crate::ticket_event::TicketEvent> {
+    fn event(&self) -> Option<&TicketEvent> {
         match self {
             Self::Event(event) => Some(event),
             Self::Unprocessed(_) => None,

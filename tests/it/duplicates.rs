@@ -237,7 +237,7 @@ async fn a_repetition_that_joins_a_delivery_handed_in_again_is_counted_once() {
     // its answer is lost, or the spool is not rid of it; meanwhile more of the same has come
     for handed_in in [1, 2, 2, 3, 3] {
         let outcomes = writer.write(&said[..handed_in], true).await.unwrap();
-        assert_eq!(outcomes[0], Outcome::Recorded { revision: 1, is_conflict: false });
+        assert_eq!(outcomes[0], Outcome::Recorded { revision: 1, changes_final_status: false });
         assert!(outcomes[1..].iter().all(|outcome| matches!(outcome, Outcome::Duplicate { revision: 1, .. })));
         let seen = revisions(&database).await;
         assert_eq!((seen.len(), &seen[0]["deliveries"]), (1, &json!(handed_in)));
@@ -253,7 +253,7 @@ async fn a_delivery_handed_in_again_is_found_also_where_the_first_revision_was_r
     writer.write(&said, false).await.unwrap();
     sqlx::query("delete from ticket_events where revision = 1").execute(&database.pool).await.unwrap();
     let [_, second] = said;
-    let recorded = |revision| Outcome::Recorded { revision, is_conflict: false };
+    let recorded = |revision| Outcome::Recorded { revision, changes_final_status: false };
     let again = [callback("A1", "Ticketed", now), second, callback("C1", "Ticketed", now)];
     for handed_in in [&again[1..2], &again] {
         let outcomes = writer.write(handed_in, false).await.unwrap();

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use ticket_webhooks::store::{BYTES_A_MINUTE, DELIVERIES_A_MINUTE};
+use ticket_webhooks::store::{MAX_BODIES_PER_MINUTE, MAX_BYTES_PER_MINUTE};
 use tokio::task::JoinSet;
 
 use crate::{
@@ -92,13 +92,13 @@ async fn what_was_reprocessed_is_kept_anew_when_it_comes_again() {
 async fn of_errors_so_many_a_minute_are_kept_of_an_account_and_the_others_counted() {
     let database = Database::new().await;
     let service = Service::start(&database, &[]).await;
-    let bodies = |account: &'static str| (0..DELIVERIES_A_MINUTE + 50).map(move |n| invalid(account, n).to_string());
+    let bodies = |account: &'static str| (0..MAX_BODIES_PER_MINUTE + 50).map(move |n| invalid(account, n).to_string());
     post_all(&service, bodies("main"), 422).await;
     let rows = async |account: &str| {
         let query = format!("select from unprocessed_deliveries where account = '{account}'");
         database.rows(&query).await.len()
     };
-    assert_eq!(rows("main").await, DELIVERIES_A_MINUTE);
+    assert_eq!(rows("main").await, MAX_BODIES_PER_MINUTE);
     assert_eq!(not_kept(&Scrape::of(&service).await), 50.0);
     // what is kept goes on being counted, another account has its own allowance, and nothing is refused that is right
     let callbacks = provider("booking_callback");
@@ -120,12 +120,12 @@ async fn of_errors_so_many_bytes_are_kept_and_of_successes_all() {
         delivery["Remark"] = json!(long);
         delivery.to_string()
     };
-    let posted = BYTES_A_MINUTE / long.len() + 20;
+    let posted = MAX_BYTES_PER_MINUTE / long.len() + 20;
     post_all(&service, (0..posted).map(|n| with_remark(invalid("main", n))), 422).await;
     let query = "select sum(octet_length(body))::bigint as bytes, count(*) as n from unprocessed_deliveries";
     let sum = database.rows(query).await;
     let bytes = usize::try_from(sum[0]["bytes"].as_i64().unwrap()).unwrap();
-    assert!((BYTES_A_MINUTE - 250_000..=BYTES_A_MINUTE).contains(&bytes), "{bytes}");
+    assert!((MAX_BYTES_PER_MINUTE - 250_000..=MAX_BYTES_PER_MINUTE).contains(&bytes), "{bytes}");
     assert_eq!(sum[0]["n"].as_f64().unwrap() + not_kept(&Scrape::of(&service).await), posted as f64);
     let orders = provider("order_ticketed");
     for n in 0..posted {
@@ -148,15 +148,15 @@ async fn the_spool_takes_no_more_of_them_and_all_that_is_right() {
     };
     let cut_off = start("postgres://nobody@127.0.0.1:1/nothing").await;
     // here the same body takes room each time
-    post_all(&cut_off, (0..DELIVERIES_A_MINUTE + 50).map(|_| invalid("main", 1).to_string()), 422).await;
+    post_all(&cut_off, (0..MAX_BODIES_PER_MINUTE + 50).map(|_| invalid("main", 1).to_string()), 422).await;
     let callbacks = provider("booking_callback");
     assert_eq!(cut_off.post(callbacks, (callbacks.delivery)("main", "B1").to_string()).await.status, 200);
     let scrape = Scrape::of(&cut_off).await;
     assert_eq!(not_kept(&scrape), 50.0);
-    assert_eq!(scrape.get("ticket_webhooks_spool_records", &[]), DELIVERIES_A_MINUTE as f64 + 1.0);
+    assert_eq!(scrape.get("ticket_webhooks_spool_records", &[]), MAX_BODIES_PER_MINUTE as f64 + 1.0);
     cut_off.stop().await;
     let back = start(&database.url()).await;
     Scrape::until(&back, |scrape| scrape.get("ticket_webhooks_spool_records", &[]) == 0.0).await;
-    assert_eq!(kept(&database).await, [json!({"reason": "invalid", "n": DELIVERIES_A_MINUTE})]);
+    assert_eq!(kept(&database).await, [json!({"reason": "invalid", "n": MAX_BODIES_PER_MINUTE})]);
     assert_eq!(database.events().await.len(), 1);
 }

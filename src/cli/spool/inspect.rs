@@ -1,4 +1,4 @@
-//! `spool inspect`
+//! `spool inspect`: lists the records of spool files.
 
 use std::{
     path::{Path, PathBuf},
@@ -14,13 +14,13 @@ use crate::{
     spool::{Spools, record},
 };
 
-/// Show what waits in a spool: a line for each record, without what was delivered
+/// List the records of a spool, without the delivered content
 ///
-/// It only reads, also while the service runs. What was drained and still lies in free pages of the file is told apart
-/// by the file's marks and not listed. The exit code is 0 when every record is whole, else 1.
+/// It only reads, and may run beside the service. Copies of drained records in free pages of the file are counted, not
+/// listed. The exit code is 0 when every record is intact, else 1.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The file, also one that was set aside [default: those of the configured spool, for live deliveries and for those of test accounts]
+    /// A spool file, also one that was set aside [default: the live and the test file of the configured spool]
     file: Option<PathBuf>,
 }
 
@@ -32,55 +32,55 @@ pub(super) fn run(args: Args, load: impl Fn() -> Result<Settings, ConfigError>) 
             Spools::paths_in(&directory.context("no spool is configured (spool.directory): name a file")?).to_vec()
         }
     };
-    let mut is_whole = true;
+    let mut is_intact = true;
     for path in paths {
-        is_whole &= inspect(&path)?;
+        is_intact &= inspect(&path)?;
     }
-    Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if is_intact { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Whether every record in the file is whole.
+/// Whether every record is intact.
 fn inspect(path: &Path) -> anyhow::Result<bool> {
-    let mut found = super::open(path)?;
+    let mut salvage = super::open(path)?;
     let (mut records, mut bytes) = (0_u64, 0);
     let (mut oldest, mut newest): (Option<OffsetDateTime>, Option<OffsetDateTime>) = (None, None);
-    while let Some(whole) = found.next_whole()? {
+    while let Some(intact) = salvage.next_intact()? {
+        let (key, size) = (intact.key, intact.record.len());
         records += 1;
-        bytes += whole.record.len();
-        let (key, size) = (whole.key, whole.record.len());
-        match record::summary(&whole.record) {
+        bytes += size;
+        match record::summary(&intact.record) {
             Some(summary) => {
                 oldest = Some(oldest.map_or(summary.received_at, |oldest| oldest.min(summary.received_at)));
                 newest = newest.max(Some(summary.received_at));
                 print(&format!(
-                    "record {key}: {} {} {} {} received {} {size} bytes whole\n",
+                    "record {key}: {} {} {} {} received {} {size} bytes intact\n",
                     summary.id,
                     summary.provider,
                     summary.account,
                     summary.environment.as_str(),
-                    said(Some(summary.received_at)),
+                    format_time(Some(summary.received_at)),
                 ));
             }
-            None => print(&format!("record {key}: of another version, {size} bytes whole\n")),
+            None => print(&format!("record {key}: of another version, {size} bytes intact\n")),
         }
     }
-    // a service that runs may have drained some meanwhile
-    let low = super::open(path)?.low();
-    let (named, count) = found.missing();
-    let gone: Vec<_> = named.iter().filter(|missing| missing.key >= low).collect();
-    let missing = if gone.is_empty() { 0 } else { count };
-    gone.into_iter().for_each(super::print_missing);
+    // what a running service has drained meanwhile is not missing
+    let first_pending = super::open(path)?.first_pending();
+    let (listed, count) = salvage.missing();
+    let still_missing: Vec<_> = listed.iter().filter(|missing| missing.key >= first_pending).collect();
+    let missing = if still_missing.is_empty() { 0 } else { count };
+    still_missing.into_iter().for_each(super::print_missing);
     print(&format!(
-        "{}\n{records} records, {bytes} bytes; oldest received {}, newest {}; {missing} not whole; {} drained copies in \
+        "{}\n{records} records, {bytes} bytes; oldest received {}, newest {}; {missing} not intact; {} drained copies in \
          free pages, not listed\n",
         path.display(),
-        said(oldest),
-        said(newest),
-        found.drained(),
+        format_time(oldest),
+        format_time(newest),
+        salvage.drained(),
     ));
     Ok(missing == 0)
 }
 
-fn said(moment: Option<OffsetDateTime>) -> String {
+fn format_time(moment: Option<OffsetDateTime>) -> String {
     moment.and_then(|moment| moment.format(&Rfc3339).ok()).unwrap_or_else(|| "-".to_owned())
 }

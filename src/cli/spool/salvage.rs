@@ -1,4 +1,4 @@
-//! `spool salvage`
+//! `spool salvage`: records in Postgres what is intact in a spool file that was set aside.
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
@@ -14,25 +14,24 @@ use crate::{
     store::Writer,
 };
 
-/// How long the database may take for a batch.
-const TIMEOUT: Duration = Duration::from_secs(60);
+/// For a batch.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Record in Postgres what is whole in a spool's file that was set aside
+/// Record in Postgres the intact records of a spool file that was set aside
 ///
-/// In its order, also while the service runs. It can be done again: an event that is recorded already is not recorded
-/// twice. What is not whole is listed. The file is not changed. The exit code is 0 when every record was whole, else 1.
+/// In their order; it may run beside the service. It may be repeated: no event is recorded twice. Records that are not
+/// intact are listed. The file is not changed. The exit code is 0 when every record was intact, else 1.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The file
+    /// The spool file
     file: PathBuf,
     /// Read everything and write nothing
     #[arg(long)]
     dry_run: bool,
 }
 
-/// What became of the records.
 #[derive(Default)]
-struct Salvaged {
+struct SalvageCounts {
     records: u64,
     recorded: u64,
     duplicates: u64,
@@ -41,71 +40,73 @@ struct Salvaged {
 
 pub(super) fn run(args: &Args, load: impl Fn() -> Result<Settings, ConfigError>) -> anyhow::Result<ExitCode> {
     let settings = load()?;
-    let own = settings.spool.directory.as_deref().map(Spools::paths_in);
-    let is_own = own.iter().flatten().any(|own| own.canonicalize().ok() == args.file.canonicalize().ok());
+    let configured = settings.spool.directory.as_deref().map(Spools::paths_in);
+    let is_configured =
+        configured.iter().flatten().any(|path| path.canonicalize().ok() == args.file.canonicalize().ok());
     ensure!(
-        !is_own || args.dry_run,
-        "{} is the configured spool: the service drains it by itself. Look into it with spool inspect",
+        !is_configured || args.dry_run,
+        "{} is the configured spool, which the service drains itself; use `spool inspect` to list it",
         args.file.display()
     );
-    let mut found = super::open(&args.file)?;
+    let mut salvage = super::open(&args.file)?;
     let options = settings.database.connect_options()?;
     super::super::block_on(settings.log.format, async {
-        let salvaged = if args.dry_run {
-            read(&mut found)?
+        let counts = if args.dry_run {
+            read(&mut salvage)?
         } else {
             let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(options);
-            write(&mut found, &pool, &settings).await?
+            write(&mut salvage, &pool, &settings).await?
         };
-        let (missing, count) = found.missing();
+        let (missing, count) = salvage.missing();
         missing.iter().for_each(super::print_missing);
-        let Salvaged { records, recorded, duplicates, unprocessed } = salvaged;
+        let SalvageCounts { records, recorded, duplicates, unprocessed } = counts;
         print(&if args.dry_run {
-            format!("{records} records are whole, {count} are not; nothing was written (--dry-run)\n")
+            format!("{records} records are intact, {count} are not; nothing was written (--dry-run)\n")
         } else {
             format!(
-                "{records} records were whole: {recorded} recorded (now or before), {duplicates} duplicates, \
-                 {unprocessed} unprocessed; {count} were not whole\n"
+                "{records} records were intact: {recorded} recorded (now or before), {duplicates} duplicates, \
+                 {unprocessed} unprocessed; {count} were not intact\n"
             )
         });
         Ok(if count == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     })
 }
 
-fn read(found: &mut Salvage) -> anyhow::Result<Salvaged> {
-    let mut salvaged = Salvaged::default();
-    while found.next_whole()?.is_some() {
-        salvaged.records += 1;
+fn read(salvage: &mut Salvage) -> anyhow::Result<SalvageCounts> {
+    let mut counts = SalvageCounts::default();
+    while salvage.next_intact()?.is_some() {
+        counts.records += 1;
     }
-    Ok(salvaged)
+    Ok(counts)
 }
 
-async fn write(found: &mut Salvage, pool: &PgPool, settings: &Settings) -> anyhow::Result<Salvaged> {
-    let known_bookings_only = serve::known_bookings_only(&settings.providers).into();
-    let mut writer = Writer::new(pool.clone(), settings.database.transaction_pooler, known_bookings_only);
-    let (mut salvaged, mut is_last) = (Salvaged::default(), false);
+async fn write(salvage: &mut Salvage, pool: &PgPool, settings: &Settings) -> anyhow::Result<SalvageCounts> {
+    let providers_rejecting_unknown = serve::known_bookings_only(&settings.providers).into();
+    let mut writer = Writer::new(pool.clone(), settings.database.transaction_pooler, providers_rejecting_unknown);
+    let (mut counts, mut is_last) = (SalvageCounts::default(), false);
     while !is_last {
         let mut batch: Vec<Delivery> = Vec::new();
         while batch.len() < settings.inbox.max_batch && !is_last {
-            match found.next_whole()? {
-                Some(whole) => batch.push(record::decode(&whole.record)),
+            match salvage.next_intact()? {
+                Some(intact) => batch.push(record::decode(&intact.record)),
                 None => is_last = true,
             }
         }
         if batch.is_empty() {
             break;
         }
-        let again = "mend that and run the command again: what is recorded already is not recorded twice";
-        let written = timeout(TIMEOUT, writer.write(&batch, true)).await.context("the database does not answer");
-        let outcomes = written.and_then(|written| written.context("the database does not take them")).context(again)?;
-        salvaged.records += outcomes.len() as u64;
+        let advice = "resolve this and run the command again: no event is recorded twice";
+        let written = timeout(WRITE_TIMEOUT, writer.write(&batch, true)).await.context("the database does not answer");
+        let outcomes =
+            written.and_then(|written| written.context("the database does not take them")).context(advice)?;
+        counts.records += outcomes.len() as u64;
         for outcome in outcomes {
             match outcome {
-                Outcome::Recorded { .. } => salvaged.recorded += 1,
-                Outcome::Duplicate { .. } => salvaged.duplicates += 1,
-                _ => salvaged.unprocessed += 1,
+                Outcome::Recorded { .. } => counts.recorded += 1,
+                Outcome::Duplicate { .. } => counts.duplicates += 1,
+                _ => counts.unprocessed += 1,
             }
         }
     }
-    Ok(salvaged)
+    Ok(counts)
 }

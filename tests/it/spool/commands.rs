@@ -28,7 +28,7 @@ async fn inspect_shows_what_waits_while_the_service_runs_and_nothing_personal() 
     let (code, shown, errors) = run(NOWHERE, spool.path(), &["spool", "inspect"]).await;
     assert_eq!((code, errors.as_str()), (0, ""), "{shown}");
     assert_eq!(shown.matches(" order_ticketed main live received 20").count(), 3, "{shown}");
-    assert!(shown.contains("3 records") && shown.contains("0 not whole"), "{shown}");
+    assert!(shown.contains("3 records") && shown.contains("0 not intact"), "{shown}");
     let kept = String::from_utf8_lossy(&before).into_owned();
     for personal in ["paxTicketInfos", "orderNo", "\"B1\"", "\"name\""] {
         assert!(kept.contains(personal));
@@ -60,7 +60,7 @@ async fn salvage_records_what_is_whole_once_while_the_service_runs_and_lists_the
     let name = damaged.display().to_string();
     let service = start(&database.url(), spool.path(), &[]).await;
     let (code, shown, _) = run(NOWHERE, spool.path(), &["spool", "salvage", &name, "--dry-run"]).await;
-    assert_eq!((code, shown.contains("19 records are whole, 1 are not")), (1, true), "{shown}");
+    assert_eq!((code, shown.contains("19 records are intact, 1 are not")), (1, true), "{shown}");
     let (code, shown, errors) = run(NOWHERE, spool.path(), &["spool", "salvage", &name]).await;
     assert_eq!((code, errors.contains("run the command again")), (1, true), "{shown} {errors}");
     let expected: Vec<_> = (0..20)
@@ -70,7 +70,7 @@ async fn salvage_records_what_is_whole_once_while_the_service_runs_and_lists_the
     for _ in 0..2 {
         let (code, shown, errors) = run(&database.url(), spool.path(), &["spool", "salvage", &name]).await;
         assert_eq!((code, shown.contains("record 8: damaged at offset")), (1, true), "{shown} {errors}");
-        assert!(shown.contains("19 records were whole: 19 recorded"), "{shown}");
+        assert!(shown.contains("19 records were intact: 19 recorded"), "{shown}");
         assert_eq!(bookings(&database).await, expected);
     }
     let own = spool.path().join("deliveries.redb").display().to_string();

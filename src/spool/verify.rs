@@ -1,0 +1,69 @@
+//! Verifies a file when it is opened.
+
+use redb::ReadableTable;
+
+use super::{
+    SpoolError,
+    file::{RECORDS, SpoolFile, cost, verified},
+    frame::Watermark,
+    record,
+    salvage::Salvage,
+};
+
+impl SpoolFile {
+    /// Verifies and counts the records in `redb`, and compares them with the frames in the file: `redb` may have gone back
+    /// to the commit before.
+    pub(super) fn verify(&mut self, was_open_before: bool) -> Result<(), SpoolError> {
+        let salvage = Salvage::of(self.raw.try_clone().map_err(SpoolError::io)?).map_err(SpoolError::io)?;
+        let watermark = salvage.watermark();
+        let transaction = self.database()?.begin_write()?;
+        let mut table = transaction.open_table(RECORDS)?;
+        // they are in Postgres: a removal is prepared after the write, and this one was not committed
+        for record in table.extract_from_if(..watermark.first_pending, |_, _| true)? {
+            record?;
+        }
+        let (mut records, mut bytes, mut newest, mut last) = (0, 0, None, None);
+        for entry in table.iter()? {
+            let (key, value) = entry?;
+            let record = verified(key.value(), last, watermark.first_pending, value.value())?;
+            records += 1;
+            bytes += cost(&record);
+            newest = newest.max(record::received_at(&record));
+            last = Some(key.value());
+        }
+        drop(table);
+        transaction.commit()?;
+        let Watermark { first_pending, next_key, last_key } = watermark;
+        let next_key = last.map_or(0, |last| last + 1).max(next_key).max(first_pending);
+        let last_key = last.unwrap_or(last_key.max(first_pending - 1));
+        (self.records, self.bytes, self.newest) = (records, bytes, newest);
+        self.watermark = Watermark { first_pending, next_key, last_key };
+        if salvage.end() > next_key {
+            self.append_uncommitted(salvage.starting_at(next_key), was_open_before)?;
+        }
+        Ok(())
+    }
+
+    /// Appends the last batch before a crash, which `redb` does not have: when the file's header is damaged, the batch may
+    /// have been committed and acknowledged. A batch that this process has refused is left out.
+    fn append_uncommitted(&mut self, mut salvage: Salvage, is_refused: bool) -> Result<(), SpoolError> {
+        let mut records = Vec::new();
+        while let Some(intact) = salvage.next_intact().map_err(SpoolError::io)?.filter(|_| !is_refused) {
+            records.push(intact.record);
+        }
+        self.watermark.next_key = salvage.end();
+        let newest = records.iter().filter_map(|record| record::received_at(record)).max();
+        match self.append(&records, u64::MAX) {
+            Ok(()) => self.newest = self.newest.max(newest),
+            // in doubt, and not acknowledged by this process
+            Err(SpoolError::Disk(error)) => {
+                tracing::warn!(%error, "uncommitted records are not taken into the spool");
+            }
+            Err(error) => return Err(error),
+        }
+        if !records.is_empty() {
+            tracing::warn!(spool.records = records.len(), "uncommitted records are taken into the spool");
+        }
+        self.write_watermark()
+    }
+}
