@@ -45,7 +45,7 @@ pub(super) fn run(args: &Args, load: impl Fn() -> Result<Settings, ConfigError>)
         configured.iter().flatten().any(|path| path.canonicalize().ok() == args.file.canonicalize().ok());
     ensure!(
         !is_configured || args.dry_run,
-        "{} is the configured spool, which the service drains itself; use `spool inspect` to list it",
+        "{} is the configured spool: the service drains it by itself; list it with `spool inspect`",
         args.file.display()
     );
     let mut salvage = super::open(&args.file)?;
