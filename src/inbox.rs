@@ -67,6 +67,7 @@ const LIVE: EnvironmentLimits = EnvironmentLimits { committers: 2, batch_divisor
 /// Small batches, one at a time: they keep Postgres busy only briefly when a live batch comes.
 const TEST: EnvironmentLimits = EnvironmentLimits { committers: 1, batch_divisor: 4, queue_bytes: 8 * 1024 * 1024 };
 
+#[derive(Clone, Copy)]
 pub struct Settings {
     /// The most deliveries in one commit.
     pub max_batch: usize,
@@ -85,7 +86,7 @@ pub struct Parts {
     pub schema_ready: Arc<AtomicBool>,
 }
 
-/// Takes deliveries in. Clones share the queues, which are closed by [`Self::close`] or when the last clone is dropped;
+/// Clones share the queues, which are closed by [`Self::close`] or when the last clone is dropped;
 /// what is queued then is still made durable.
 #[derive(Clone)]
 pub struct Inbox {
@@ -101,14 +102,15 @@ impl Inbox {
         stop: CancellationToken,
         tasks: &mut JoinSet<anyhow::Result<()>>,
     ) -> Self {
+        let Settings { max_batch, write_timeout } = settings;
         let Parts { clock, writer, spools, metrics, schema_ready } = parts;
         let quota = Arc::clone(writer.quota());
-        let context = Arc::new(Context { settings, quota, metrics, schema_ready });
+        let context = Arc::new(Context { max_batch, write_timeout, quota, metrics, schema_ready });
         let spools = spools.map(|spools| [spools.live, spools.test].map(|spool| Arc::new(FairSpool::new(spool))));
         let (live_spool, test_spool) = spools.clone().map(|[live, test]| (live, test)).unzip();
 
         let mut start = |limits: &EnvironmentLimits, spool: Option<Arc<FairSpool>>| {
-            let max_batch = (context.settings.max_batch / limits.batch_divisor).max(1);
+            let max_batch = (max_batch / limits.batch_divisor).max(1);
             let max_queued = max_batch.max(MIN_QUEUED_BATCH) * QUEUED_BATCHES * limits.committers;
             let depth = QueueDepth::new(max_queued, limits.queue_bytes);
             let (queue, incoming) = Queue::new(depth.clone(), Arc::clone(&clock));

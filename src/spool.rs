@@ -81,8 +81,8 @@ impl Spool {
     }
 
     /// How often the file was found deleted or replaced since it was opened.
-    pub fn files_gone(&self) -> u64 {
-        self.state.incidents.gone.load(Ordering::Relaxed)
+    pub fn files_replaced(&self) -> u64 {
+        self.state.incidents.replaced.load(Ordering::Relaxed)
     }
 
     /// Acknowledged records that were lost to damage since it was opened.

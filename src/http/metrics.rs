@@ -86,7 +86,7 @@ async fn look_at(spool: &Spool) -> SpoolSnapshot {
         max_bytes: spool.max_bytes(),
         oldest,
         files_set_aside: spool.files_set_aside(),
-        files_gone: spool.files_gone(),
+        files_gone: spool.files_replaced(),
         records_damaged: spool.records_damaged(),
         files_aside: spool.files_aside(),
     }

@@ -78,7 +78,7 @@ impl Committer {
     }
 
     async fn write(&mut self, deliveries: &[Delivery]) -> Result<Vec<Outcome>, WriteError> {
-        let limit = self.context.settings.write_timeout;
+        let limit = self.context.write_timeout;
         self.context.write(&mut self.writer, deliveries, false, limit).await
     }
 

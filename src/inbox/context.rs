@@ -10,7 +10,6 @@ use std::{
 
 use tokio::{sync::Mutex, time::timeout};
 
-use super::Settings;
 use crate::{
     delivery::{Delivery, Outcome},
     metrics::Metrics,
@@ -19,7 +18,8 @@ use crate::{
 };
 
 pub(super) struct Context {
-    pub(super) settings: Settings,
+    pub(super) max_batch: usize,
+    pub(super) write_timeout: Duration,
     pub(super) quota: Arc<UnprocessedQuota>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) schema_ready: Arc<AtomicBool>,

@@ -89,11 +89,11 @@ impl Drainer {
     /// How many deliveries were moved.
     async fn move_batch(&mut self, spool: &Spool, timeout_factor: u32) -> Result<usize, CommitError> {
         self.context.check_schema()?;
-        let limit = self.context.settings.max_batch * BATCH_FACTOR;
+        let limit = self.context.max_batch * BATCH_FACTOR;
         let Some(batch) = spool.read(limit, BATCH_FACTOR * MAX_BATCH_BYTES).await? else {
             return Ok(0);
         };
-        let write_timeout = self.context.settings.write_timeout * timeout_factor;
+        let write_timeout = self.context.write_timeout * timeout_factor;
         self.context.write(&mut self.writer, &batch.deliveries, true, write_timeout).await?;
         let moved = batch.deliveries.len();
         spool.remove(batch).await?;

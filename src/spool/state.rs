@@ -55,8 +55,8 @@ struct FileSlot {
 pub(super) struct Incidents {
     /// Damaged files.
     pub(super) set_aside: AtomicU64,
-    /// Files that were deleted or replaced.
-    pub(super) gone: AtomicU64,
+    /// Files that were deleted or replaced by others.
+    pub(super) replaced: AtomicU64,
     /// Lost records.
     pub(super) damaged: AtomicU64,
     /// Of the file that was opened last.
@@ -189,7 +189,7 @@ fn replace_file(
             );
         }
         None => {
-            incidents.gone.fetch_add(1, Ordering::Relaxed);
+            incidents.replaced.fetch_add(1, Ordering::Relaxed);
             tracing::error!(
                 spool.file = %directory.file_path().display(), spool.file_set_aside = set_aside, saved, lost,
                 spool.record_keys = ?keys,

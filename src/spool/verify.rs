@@ -18,7 +18,7 @@ impl SpoolFile {
         let watermark = salvage.watermark();
         let transaction = self.database()?.begin_write()?;
         let mut table = transaction.open_table(RECORDS)?;
-        // they are in Postgres: a removal is prepared after the write, and this one was not committed
+        // a removal that `redb` lost: what is below the watermark is in Postgres
         for record in table.extract_from_if(..watermark.first_pending, |_, _| true)? {
             record?;
         }

@@ -12,10 +12,10 @@ use sqlx::{Postgres, postgres::PgArguments, query::Query};
 
 use super::equal_deliveries::EqualDeliveries;
 
-/// A list, sent as one text: Postgres opens an array of texts faster than one of arrays.
+/// A list, sent as lines: Postgres has no arrays of lists that differ in length.
 const LINES: &str = r"string_to_array({}, e'\n')";
 
-/// JSON, sent as text: Postgres opens arrays of `jsonb` more slowly.
+/// Sent as text: Postgres opens arrays of `jsonb` more slowly.
 const JSONB: &str = "{}::jsonb";
 
 const JSON: &str = "{}::json";

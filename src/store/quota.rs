@@ -13,7 +13,7 @@ use compact_str::CompactString;
 
 use crate::delivery::UnprocessedDelivery;
 
-/// Different bodies of an account.
+/// Different bodies of an account; in a spool every delivery counts.
 pub const MAX_BODIES_PER_MINUTE: usize = 1000;
 
 /// Bytes of these bodies.
