@@ -4,7 +4,7 @@
 //!
 //! Invariants:
 //!
-//! - What [`Spool::append`] has returned for survives `kill -9` and a power cut: file and directory are synced.
+//! - What `Spool::append` has returned for survives `kill -9` and a power cut: file and directory are synced.
 //! - Records are read in the order in which they were appended, and stay until they are removed.
 //! - A record is read byte for byte as it was written, or not at all: each has a checksum.
 //! - It never exceeds its size limit: a batch that does not fit is refused as a whole.

@@ -129,3 +129,52 @@ impl QueueDepth {
         self.deliveries.fetch_sub(deliveries, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        clock,
+        delivery::{Reason, UnprocessedDelivery},
+        ticket_event::Environment,
+    };
+
+    fn delivery() -> Delivery {
+        Delivery::Unprocessed(UnprocessedDelivery {
+            id: clock::new_id(),
+            provider: "order_ticketed".to_owned(),
+            account: "main".into(),
+            environment: Environment::Live,
+            reason: Reason::Malformed,
+            detail: String::new(),
+            body: Vec::new(),
+            received_at: clock::now(),
+        })
+    }
+
+    #[tokio::test]
+    async fn a_closed_queue_takes_nothing_and_gives_out_what_it_has() {
+        let depth = QueueDepth::new(8, 1 << 20);
+        let (queue, mut receiver) = Queue::new(depth.clone(), Arc::new(ReceiptClock::after(None)));
+        assert!(queue.put(delivery(), Instant::now()).is_some());
+        let clone = queue.clone();
+        queue.close();
+        assert!(clone.put(delivery(), Instant::now()).is_none());
+        assert_eq!(depth.deliveries(), (1, 8));
+        assert!(receiver.recv().await.is_some());
+        assert!(receiver.recv().await.is_none());
+        assert_eq!(depth.bytes().0, 0);
+    }
+
+    #[tokio::test]
+    async fn a_queue_ends_with_its_last_clone_whoever_reads_its_depth() {
+        let depth = QueueDepth::new(8, 1 << 20);
+        let (queue, mut receiver) = Queue::new(depth.clone(), Arc::new(ReceiptClock::after(None)));
+        drop(queue.clone());
+        assert!(queue.put(delivery(), Instant::now()).is_some());
+        drop(queue);
+        assert!(receiver.recv().await.is_some());
+        assert!(receiver.recv().await.is_none());
+        drop(depth);
+    }
+}
