@@ -8,13 +8,15 @@
 //! - Records are read in the order in which they were appended, and stay until they are removed.
 //! - A record is read byte for byte as it was written, or not at all: each has a checksum.
 //! - It never exceeds its size limit: a batch that does not fit is refused as a whole.
+//! - It can be opened and drained without any disk space, and gives its own back when it is empty.
 //! - A damaged file is never deleted: it is set aside, and before anything else is done its intact records are copied in
-//!   order to a new file and synced. The same happens when the file was deleted or replaced: it is still open, and the
-//!   loss is noticed before anything is acknowledged.
+//!   order to a new file and synced. The same happens when the file was deleted, replaced or cut short: it is still open,
+//!   and the loss is noticed before anything is acknowledged.
 //! - It holds no credentials: payloads are redacted before. Only the service's user may read it.
 //! - One process has a directory at a time (file lock). Within it one mutex serialises all access to the file: committers
 //!   append, the drainer reads and removes, and the readiness check writes a probe after a disk error.
 
+mod backend;
 mod directory;
 mod error;
 mod file;
@@ -35,11 +37,7 @@ use std::{
 use time::OffsetDateTime;
 use tokio::task::spawn_blocking;
 
-use self::{
-    directory::SpoolDirectory,
-    file::{SpoolFile, cost},
-    state::SpoolState,
-};
+use self::{directory::SpoolDirectory, file::cost, state::SpoolState};
 pub use self::{error::SpoolError, spools::Spools};
 use crate::delivery::Delivery;
 
@@ -47,7 +45,10 @@ use crate::delivery::Delivery;
 const MAX_READ_BYTES: u64 = 4 * 1024 * 1024;
 
 /// The size of an ordinary delivery.
-const ORDINARY_BYTES: usize = 1024;
+const ORDINARY_BYTES: u64 = 4 * 1024;
+
+/// The size of a batch of ordinary deliveries.
+const PROBE_BYTES: usize = 64 * 1024;
 
 /// A spool in a directory. Clones are the same spool.
 #[derive(Clone)]
@@ -124,7 +125,7 @@ impl Spool {
     ///
     /// The disk fails.
     pub async fn oldest(&self) -> Result<Option<OffsetDateTime>, SpoolError> {
-        let records = self.blocking(|_, file| file.read(1, MAX_READ_BYTES)).await?;
+        let records = self.blocking(|state| state.with_file(|file| file.read(1, MAX_READ_BYTES))).await?;
         Ok(records.first().and_then(|(_, record)| record::received_at(record)))
     }
 
@@ -140,14 +141,14 @@ impl Spool {
     /// They do not fit, or the disk fails; the next call tries again.
     pub async fn append(&self, deliveries: &[Delivery]) -> Result<(), SpoolError> {
         let records: Vec<_> = deliveries.iter().map(record::encode).collect();
-        self.blocking(move |state, file| file.append(&records, state.max_bytes)).await?;
+        self.blocking(move |state| state.with_writable_file(|file| file.append(&records, state.max_bytes))).await?;
         self.state.appended.notify_one();
         Ok(())
     }
 
     /// Reads the oldest deliveries: at most `limit`, and none after those that take `max_memory_bytes`. `None`: it is empty.
     pub async fn read(&self, limit: usize, max_memory_bytes: usize) -> Result<Option<ReadBatch>, SpoolError> {
-        let records = self.blocking(move |_, file| file.read(limit, MAX_READ_BYTES)).await?;
+        let records = self.blocking(move |state| state.with_file(|file| file.read(limit, MAX_READ_BYTES))).await?;
         let mut batch: Option<ReadBatch> = None;
         let mut memory_bytes = 0;
         for (key, record) in records {
@@ -166,24 +167,26 @@ impl Spool {
     /// Removes what was read and is durable elsewhere.
     pub async fn remove(&self, batch: ReadBatch) -> Result<(), SpoolError> {
         let count = batch.deliveries.len() as u64;
-        self.blocking(move |_, file| file.remove(batch.last_key, count, batch.bytes)).await
+        self.blocking(move |state| state.with_file(|file| file.remove(batch.last_key, count, batch.bytes))).await
     }
 
-    /// Whether an ordinary delivery can be appended now. After a disk error, or when the file is gone, it tries to write.
+    /// Whether an ordinary delivery can be appended now. It says no before the disk is full. After an error, or when the
+    /// file is gone, it tries to write.
     pub async fn has_room(&self) -> bool {
-        if self.bytes() + ORDINARY_BYTES as u64 > self.state.max_bytes {
+        if self.bytes() + ORDINARY_BYTES > self.state.max_bytes || !self.state.directory.has_space() {
             return false;
         }
         let is_working = !self.state.has_failed.load(Ordering::Relaxed) && self.state.is_in_place();
-        is_working || self.blocking(|_, file| file.probe_disk(ORDINARY_BYTES)).await.is_ok()
+        let probe = |state: &SpoolState| state.with_writable_file(|file| file.probe_disk(PROBE_BYTES));
+        is_working || self.blocking(probe).await.is_ok()
     }
 
     async fn blocking<T: Send + 'static>(
         &self,
-        act: impl Fn(&SpoolState, &mut SpoolFile) -> Result<T, SpoolError> + Send + 'static,
+        act: impl Fn(&SpoolState) -> Result<T, SpoolError> + Send + 'static,
     ) -> Result<T, SpoolError> {
         let state = Arc::clone(&self.state);
-        let done = spawn_blocking(move || state.with_file(|file| act(&state, file))).await;
+        let done = spawn_blocking(move || act(&state)).await;
         done.map_err(|error| SpoolError::Aborted(error.to_string()))?
     }
 }

@@ -19,6 +19,10 @@ const FILE_NAME: &str = "deliveries.redb";
 /// A new file while it is filled.
 const REPLACEMENT_NAME: &str = "deliveries.redb.next";
 
+/// Below this much free space nothing is appended after a failure, and readiness says no. Far more than a batch of
+/// ordinary deliveries takes.
+const MIN_FREE_BYTES: u64 = 1024 * 1024;
+
 /// Followed by the time in seconds since 1970.
 const SET_ASIDE_PREFIX: &str = "deliveries.redb.damaged-";
 
@@ -48,7 +52,20 @@ impl SpoolDirectory {
 
     /// Whether the file in place is this one.
     pub(super) fn contains(&self, identity: FileIdentity) -> bool {
-        fs::metadata(self.file_path()).is_ok_and(|file| FileIdentity(file.dev(), file.ino()) == identity)
+        self.length_of(identity).is_some()
+    }
+
+    /// The length of this file, if it is the one in place.
+    pub(super) fn length_of(&self, identity: FileIdentity) -> Option<u64> {
+        let file = fs::metadata(self.file_path()).ok()?;
+        (FileIdentity(file.dev(), file.ino()) == identity).then_some(file.len())
+    }
+
+    /// Whether the disk has space for more than an ordinary batch. It does not know of quotas.
+    pub(super) fn has_space(&self) -> bool {
+        // a file system that counts no blocks does not tell
+        let known = rustix::fs::statvfs(&self.path).ok().filter(|disk| disk.f_blocks > 0);
+        known.is_none_or(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) >= MIN_FREE_BYTES)
     }
 
     /// Opens the file or creates an empty one, with the directory if that is missing.
@@ -73,6 +90,11 @@ impl SpoolDirectory {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.directory_error(error)),
             _ => private::file(&replacement).map_err(|error| self.file_error(error)),
         }
+    }
+
+    pub(super) fn remove_replacement(&self) {
+        // if that fails, the next replacement or the next start does it
+        let _ = fs::remove_file(self.path.join(REPLACEMENT_NAME));
     }
 
     /// Puts the replacement in place and sets aside what is there, and a copy of `old` if that is damaged and no longer in

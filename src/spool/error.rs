@@ -25,6 +25,23 @@ impl SpoolError {
     pub(super) fn io(error: io::Error) -> Self {
         Self::Disk(Box::new(redb::Error::Io(error)))
     }
+
+    pub(super) fn no_space() -> Self {
+        Self::io(io::ErrorKind::StorageFull.into())
+    }
+
+    pub(super) fn is_no_space(&self) -> bool {
+        let error = match self {
+            Self::Directory(_, error) => error,
+            Self::Disk(error) => match &**error {
+                redb::Error::Io(error) => error,
+                _ => return false,
+            },
+            _ => return false,
+        };
+        // full, over a quota, over `ulimit -f`
+        matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge)
+    }
 }
 
 impl<E: Into<redb::Error>> From<E> for SpoolError {

@@ -11,13 +11,12 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-use redb::{
-    Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition, backends::FileBackend,
-};
+use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition};
 use time::OffsetDateTime;
 
 use super::{
     SpoolError,
+    backend::{Backend, Length, Writes},
     directory::{FileIdentity, SpoolDirectory},
     frame::{self, Watermark},
     record,
@@ -60,6 +59,10 @@ pub(super) struct SpoolFile {
     /// The same file without `redb`: it stays readable when it was deleted or replaced.
     pub(super) raw: fs::File,
     identity: FileIdentity,
+    writes: Writes,
+    length: Length,
+    /// All was removed while writes stayed in memory, and the file was emptied: it has to be opened again.
+    pub(super) is_spent: bool,
     pub(super) records: u64,
     pub(super) bytes: u64,
     /// When the newest of the deliveries that were in it at its opening was received.
@@ -79,31 +82,43 @@ impl Drop for SpoolFile {
 }
 
 impl SpoolFile {
-    /// Opens and verifies the file, or initialises an empty one. `was_open_before`: by this process, whose last batch may
-    /// have been refused.
-    pub(super) fn open(directory: &SpoolDirectory, raw: &fs::File, was_open_before: bool) -> Result<Self, SpoolError> {
-        catch_panic(|| {
-            let is_new = raw.metadata().map_err(SpoolError::io)?.len() == 0;
-            let mut file = Self::open_database(directory, raw)?;
+    /// Opens and verifies the file, or initialises an empty one. `known`: its range of keys when this process closed it,
+    /// whose last batch may have been refused, and whose last removal may have failed.
+    pub(super) fn open(
+        directory: &SpoolDirectory,
+        raw: &fs::File,
+        known: Option<Watermark>,
+        writes: Writes,
+    ) -> Result<Self, SpoolError> {
+        let is_new = raw.metadata().map_err(SpoolError::io)?.len() == 0;
+        let opened = catch_panic(|| {
+            let mut file = Self::open_database(directory, raw, writes)?;
             if is_new {
-                file.initialize(1)?;
+                file.initialize(known.map_or(1, |known| known.next_key))?;
             }
-            file.verify(was_open_before)?;
-            directory.sync()?;
+            file.verify(known)?;
+            if writes == Writes::ToDisk {
+                directory.sync()?;
+            }
             Ok(file)
-        })
+        });
+        if is_new && opened.as_ref().is_err_and(SpoolError::is_no_space) {
+            // a file that is half initialised would be taken for a damaged one
+            raw.set_len(0).map_err(SpoolError::io)?;
+        }
+        opened
     }
 
     /// Initialises an empty file.
     pub(super) fn new(directory: &SpoolDirectory, raw: &fs::File, first_key: u64) -> Result<Self, SpoolError> {
-        let mut file = Self::open_database(directory, raw)?;
+        let mut file = Self::open_database(directory, raw, Writes::ToDisk)?;
         file.initialize(first_key)?;
         Ok(file)
     }
 
-    fn open_database(directory: &SpoolDirectory, raw: &fs::File) -> Result<Self, SpoolError> {
+    fn open_database(directory: &SpoolDirectory, raw: &fs::File, writes: Writes) -> Result<Self, SpoolError> {
         let identity = FileIdentity::of(raw).map_err(SpoolError::io)?;
-        let backend = FileBackend::new(raw.try_clone().map_err(SpoolError::io)?)?;
+        let (backend, length) = Backend::new(raw.try_clone().map_err(SpoolError::io)?, writes)?;
         let mut builder = Database::builder();
         builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true);
         let database = match builder.create_with_backend(backend) {
@@ -120,6 +135,9 @@ impl SpoolFile {
             database: Some(database),
             raw: raw.try_clone().map_err(SpoolError::io)?,
             identity,
+            writes,
+            length,
+            is_spent: false,
             records: 0,
             bytes: 0,
             newest: None,
@@ -145,8 +163,18 @@ impl SpoolFile {
         self.database.as_ref().ok_or_else(|| SpoolError::Aborted("the file is closed".to_owned()))
     }
 
+    /// Whether nothing is written to the disk: records can be read and removed, but none appended.
+    pub(super) fn is_in_memory(&self) -> bool {
+        self.writes == Writes::InMemory
+    }
+
     pub(super) fn is_in(&self, directory: &SpoolDirectory) -> bool {
         directory.contains(self.identity)
+    }
+
+    /// Whether the file in place is shorter than it was left.
+    pub(super) fn is_cut_short_in(&self, directory: &SpoolDirectory) -> bool {
+        !self.is_in_memory() && directory.length_of(self.identity).is_some_and(|length| length < self.length.get())
     }
 
     pub(super) fn identity(&self) -> FileIdentity {
@@ -259,7 +287,10 @@ impl SpoolFile {
         self.watermark = watermark;
         self.records -= count;
         self.bytes = self.bytes.saturating_sub(bytes);
-        if self.records == 0 && self.raw.metadata().is_ok_and(|file| file.len() > COMPACTED_ABOVE_BYTES) {
+        if self.records == 0 && self.is_in_memory() {
+            // frees the disk
+            self.is_spent = self.raw.set_len(0).is_ok();
+        } else if self.records == 0 && self.raw.metadata().is_ok_and(|file| file.len() > COMPACTED_ABOVE_BYTES) {
             let compacted = self.database.as_mut().map_or(Ok(false), Database::compact);
             compacted.map_err(|error| SpoolError::from(redb::Error::from(error)))?;
         }

@@ -3,16 +3,19 @@
 //! Invariants:
 //!
 //! - One mutex serialises all access to the file.
-//! - After every operation the file is checked to be in place before success is reported.
+//! - Before and after every operation the file is checked to be in place and not cut short: success is reported after that.
 //! - After a disk error the file is closed, and opened and verified again by the next operation.
+//! - When the disk has no space, the file is opened so that writes stay in memory: reading and removing go on, appending
+//!   is refused until there is space. When it is empty the file is emptied too, which frees its own disk.
 //! - The counters are copies: readers of metrics do not wait for the file.
 
 use std::{
     fs,
     sync::{
-        Mutex, PoisonError,
+        Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use time::OffsetDateTime;
@@ -20,11 +23,15 @@ use tokio::sync::Notify;
 
 use super::{
     SpoolError,
+    backend::Writes,
     directory::{FileIdentity, SpoolDirectory},
     file::{SpoolFile, catch_panic},
     frame::Watermark,
     salvage::Salvage,
 };
+
+/// So long the disk is not tried again after it had no space: opening the file reads all of it.
+const DISK_RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// Keys of lost records in a log line.
 const MAX_LOGGED_KEYS: usize = 50;
@@ -36,7 +43,7 @@ pub(super) struct SpoolState {
     pub(super) newest_at_open: Option<OffsetDateTime>,
     pub(super) records: AtomicU64,
     pub(super) bytes: AtomicU64,
-    /// The last operation failed, other than by a full spool.
+    /// An operation failed, other than by a full spool, and nothing was written since.
     pub(super) has_failed: AtomicBool,
     /// Something was appended.
     pub(super) appended: Notify,
@@ -46,8 +53,9 @@ pub(super) struct SpoolState {
 struct FileSlot {
     /// `None` after a disk error, until it can be opened again.
     file: Option<SpoolFile>,
-    /// This process had it open and closed it after a disk error.
-    was_open_before: bool,
+    /// The file that this process closed last, and its range of keys then.
+    closed: Option<(FileIdentity, Watermark)>,
+    opened: Instant,
 }
 
 /// Counted since the spool was opened.
@@ -66,15 +74,15 @@ pub(super) struct Incidents {
 impl SpoolState {
     pub(super) fn open(directory: SpoolDirectory, max_bytes: u64) -> Result<Self, SpoolError> {
         let incidents = Incidents::default();
-        let file = open_file(&directory, false, &incidents)?;
+        let file = open_file(&directory, None, &incidents)?;
         Ok(Self {
             directory,
             max_bytes,
             newest_at_open: file.newest,
             records: AtomicU64::new(file.records),
             bytes: AtomicU64::new(file.bytes),
-            slot: Mutex::new(FileSlot { file: Some(file), was_open_before: false }),
-            has_failed: AtomicBool::new(false),
+            has_failed: AtomicBool::new(file.is_in_memory()),
+            slot: Mutex::new(FileSlot { file: Some(file), closed: None, opened: Instant::now() }),
             appended: Notify::new(),
             incidents,
         })
@@ -86,24 +94,99 @@ impl SpoolState {
         identity.is_some_and(|identity| self.directory.contains(identity))
     }
 
-    /// Runs an operation on the file, which is opened first if it is closed, and replaced if it is damaged or gone. After
-    /// the replacement of a damaged file the operation runs again.
+    /// Reads or removes records. The file is opened first if it is closed, and replaced if it is damaged or gone; after
+    /// the replacement of a damaged file the operation runs again. It needs no disk space.
     pub(super) fn with_file<T>(&self, act: impl Fn(&mut SpoolFile) -> Result<T, SpoolError>) -> Result<T, SpoolError> {
+        let mut slot = self.slot();
+        let result = self.repair_and_attempt(&mut slot, &act);
+        self.finish(&mut slot, result)
+    }
+
+    /// The same for an operation that has to be on the disk when it returns.
+    pub(super) fn with_writable_file<T>(
+        &self,
+        act: impl Fn(&mut SpoolFile) -> Result<T, SpoolError>,
+    ) -> Result<T, SpoolError> {
+        let mut slot = self.slot();
+        let result = self.leave_memory(&mut slot).and_then(|()| {
+            self.repair_and_attempt(&mut slot, |file| {
+                if file.is_in_memory() { Err(SpoolError::no_space()) } else { act(file) }
+            })
+        });
+        if result.is_ok() {
+            self.has_failed.store(false, Ordering::Relaxed);
+        }
+        self.finish(&mut slot, result)
+    }
+
+    fn slot(&self) -> MutexGuard<'_, FileSlot> {
         // poisoned by a panic: nothing is half done, as what was not committed does not exist
-        let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
-        let result = match self.attempt(&mut slot, &act) {
+        self.slot.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn repair_and_attempt<T>(
+        &self,
+        slot: &mut FileSlot,
+        act: impl Fn(&mut SpoolFile) -> Result<T, SpoolError>,
+    ) -> Result<T, SpoolError> {
+        let result = match self.attempt(slot, &act) {
             Err(SpoolError::Damaged(damage)) => {
-                self.replace(&mut slot, Some(&damage)).and_then(|()| self.attempt(&mut slot, &act))
+                self.replace(slot, Some(&damage)).and_then(|()| self.attempt(slot, &act))
             }
             result => result,
         };
+        match result {
+            Err(error) if error.is_no_space() && slot.file.as_ref().is_some_and(|file| !file.is_in_memory()) => {
+                self.work_in_memory(slot, &error)?;
+                self.attempt(slot, act)
+            }
+            result => result,
+        }
+    }
+
+    fn finish<T>(&self, slot: &mut FileSlot, result: Result<T, SpoolError>) -> Result<T, SpoolError> {
         if let Some(file) = &slot.file {
             self.records.store(file.records, Ordering::Release);
             self.bytes.store(file.bytes, Ordering::Relaxed);
+            if file.is_in_memory() {
+                self.has_failed.store(true, Ordering::Relaxed);
+            }
+            if file.is_spent {
+                if !file.is_in(&self.directory) {
+                    self.incidents.replaced.fetch_add(1, Ordering::Relaxed);
+                }
+                tracing::info!("the spool on a full disk is drained; its file begins anew");
+                slot.close();
+            }
         }
-        let has_failed = !matches!(result, Ok(_) | Err(SpoolError::Full { .. }));
-        self.has_failed.store(has_failed, Ordering::Relaxed);
+        if !matches!(result, Ok(_) | Err(SpoolError::Full { .. })) {
+            self.has_failed.store(true, Ordering::Relaxed);
+        }
         result
+    }
+
+    /// Opens the file anew, so that its writes stay in memory.
+    fn work_in_memory(&self, slot: &mut FileSlot, error: &SpoolError) -> Result<(), SpoolError> {
+        let Some(raw) = slot.file.as_ref().map(SpoolFile::raw) else { return Ok(()) };
+        let raw = raw.map_err(SpoolError::io)?;
+        slot.close();
+        let known = slot.closed.map(|(_, watermark)| watermark);
+        slot.open(open_in_memory(&self.directory, &raw, known, error)?);
+        Ok(())
+    }
+
+    /// Goes back to writing to the disk, when that has space.
+    fn leave_memory(&self, slot: &mut FileSlot) -> Result<(), SpoolError> {
+        let Some(file) = slot.file.as_ref().filter(|file| file.is_in_memory()) else { return Ok(()) };
+        if slot.opened.elapsed() < DISK_RETRY_DELAY || !self.directory.has_space() {
+            return Err(SpoolError::no_space());
+        }
+        if file.is_in(&self.directory) {
+            slot.close();
+            Ok(())
+        } else {
+            self.replace(slot, None)
+        }
     }
 
     fn attempt<T>(
@@ -112,21 +195,29 @@ impl SpoolState {
         act: impl Fn(&mut SpoolFile) -> Result<T, SpoolError>,
     ) -> Result<T, SpoolError> {
         if slot.file.is_none() {
-            slot.file = Some(open_file(&self.directory, slot.was_open_before, &self.incidents)?);
+            slot.open(open_file(&self.directory, slot.closed, &self.incidents)?);
         }
-        let is_gone = |slot: &FileSlot| slot.file.as_ref().is_some_and(|file| !file.is_in(&self.directory));
-        if is_gone(slot) {
-            self.replace(slot, None)?;
-        }
+        self.check_in_place(slot)?;
         let Some(file) = slot.file.as_mut() else { return Err(SpoolError::Aborted("the file is closed".to_owned())) };
         let result = catch_panic(|| act(file));
-        // what was just written is in a file without a name
-        if is_gone(slot) {
-            self.replace(slot, None)?;
-        } else if matches!(result, Err(SpoolError::Disk(_))) {
-            slot.was_open_before = slot.file.take().is_some();
+        // what was just written may be in a file without a name
+        self.check_in_place(slot)?;
+        if matches!(&result, Err(error @ SpoolError::Disk(_)) if !error.is_no_space()) {
+            slot.close();
         }
         result
+    }
+
+    /// Replaces a file that is gone. A file whose writes stay in memory is only read, and may be gone.
+    fn check_in_place(&self, slot: &mut FileSlot) -> Result<(), SpoolError> {
+        match &slot.file {
+            Some(file) if file.is_in_memory() => Ok(()),
+            Some(file) if !file.is_in(&self.directory) => self.replace(slot, None),
+            Some(file) if file.is_cut_short_in(&self.directory) => {
+                Err(SpoolError::Damaged("the file was cut short".to_owned()))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Replaces the open file, which is damaged, or gone if there is no `damage`. If that fails it stays open, as the only
@@ -137,23 +228,52 @@ impl SpoolState {
             return Err(SpoolError::InUse(self.directory.file_path()));
         }
         let raw = file.raw().map_err(SpoolError::io)?;
-        slot.file = Some(replace_file(&self.directory, &raw, Some(file.watermark), damage, &self.incidents)?);
+        slot.open(replace_file(&self.directory, &raw, Some(file.watermark), damage, &self.incidents)?);
         Ok(())
     }
 }
 
-/// Opens the file, and replaces it if it is damaged.
+impl FileSlot {
+    fn open(&mut self, file: SpoolFile) {
+        (self.file, self.opened) = (Some(file), Instant::now());
+    }
+
+    fn close(&mut self) {
+        if let Some(file) = self.file.take() {
+            self.closed = Some((file.identity(), file.watermark));
+        }
+    }
+}
+
+/// Opens the file, and replaces it if it is damaged. On a full disk its writes stay in memory.
 fn open_file(
     directory: &SpoolDirectory,
-    was_open_before: bool,
+    closed: Option<(FileIdentity, Watermark)>,
     incidents: &Incidents,
 ) -> Result<SpoolFile, SpoolError> {
     let raw = directory.open()?;
-    let file = match SpoolFile::open(directory, &raw, was_open_before) {
-        Err(SpoolError::Damaged(damage)) => replace_file(directory, &raw, None, Some(&damage), incidents),
+    let identity = FileIdentity::of(&raw).map_err(SpoolError::io)?;
+    let known = closed.filter(|(closed, _)| *closed == identity).map(|(_, watermark)| watermark);
+    let file = match SpoolFile::open(directory, &raw, known, Writes::ToDisk) {
+        Err(SpoolError::Damaged(damage)) => replace_file(directory, &raw, known, Some(&damage), incidents),
+        Err(error) if error.is_no_space() => open_in_memory(directory, &raw, known, &error),
         result => result,
     }?;
     incidents.opened(&file);
+    Ok(file)
+}
+
+fn open_in_memory(
+    directory: &SpoolDirectory,
+    raw: &fs::File,
+    known: Option<Watermark>,
+    error: &SpoolError,
+) -> Result<SpoolFile, SpoolError> {
+    let file = SpoolFile::open(directory, raw, known, Writes::InMemory)?;
+    tracing::error!(
+        spool.file = %directory.file_path().display(), spool.records = file.records, %error,
+        "the spool takes no more: its disk is full; it can still be drained"
+    );
     Ok(file)
 }
 
@@ -172,8 +292,9 @@ fn replace_file(
         None => salvage,
     };
     let replacement = directory.create_replacement()?;
-    let mut file = SpoolFile::new(directory, &replacement, salvage.end())?;
-    let saved = file.copy_from(&mut salvage)?;
+    let copied = SpoolFile::new(directory, &replacement, salvage.end())
+        .and_then(|mut file| file.copy_from(&mut salvage).map(|saved| (file, saved)));
+    let (file, saved) = copied.inspect_err(|_| directory.remove_replacement())?;
     let set_aside = directory.install_replacement(raw, damage.is_some())?;
     incidents.opened(&file);
     let (missing, lost) = salvage.missing();

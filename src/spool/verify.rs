@@ -13,9 +13,11 @@ use super::{
 impl SpoolFile {
     /// Verifies and counts the records in `redb`, and compares them with the frames in the file: `redb` may have gone back
     /// to the commit before.
-    pub(super) fn verify(&mut self, was_open_before: bool) -> Result<(), SpoolError> {
+    ///
+    /// `known`: the range of keys when this process closed the file.
+    pub(super) fn verify(&mut self, known: Option<Watermark>) -> Result<(), SpoolError> {
         let salvage = Salvage::of(self.raw.try_clone().map_err(SpoolError::io)?).map_err(SpoolError::io)?;
-        let watermark = salvage.watermark();
+        let watermark = known.map_or(salvage.watermark(), |known| known.max(salvage.watermark()));
         let transaction = self.database()?.begin_write()?;
         let mut table = transaction.open_table(RECORDS)?;
         // a removal that `redb` lost: what is below the watermark is in Postgres
@@ -39,7 +41,7 @@ impl SpoolFile {
         (self.records, self.bytes, self.newest) = (records, bytes, newest);
         self.watermark = Watermark { first_pending, next_key, last_key };
         if salvage.end() > next_key {
-            self.append_uncommitted(salvage.starting_at(next_key), was_open_before)?;
+            self.append_uncommitted(salvage.starting_at(next_key), known.is_some())?;
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 mod commands;
 mod damage;
+mod full_disk;
 mod gone;
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
