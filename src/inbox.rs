@@ -26,8 +26,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{sync::Mutex, task::JoinSet};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::Mutex;
 
 pub use self::queue::QueueLevel;
 use self::{
@@ -38,6 +37,7 @@ use self::{
 use crate::{
     clock::ReceiptClock,
     delivery::{Delivery, Outcome},
+    lifecycle::{Stage, Tasks},
     metrics::Metrics,
     spool::{Spool, Spools},
     store::{Allowance, Keeper, Writer},
@@ -73,7 +73,7 @@ pub struct Settings {
     pub clock: Arc<ReceiptClock>,
 }
 
-/// The way in. Clones lead to the same queues; when the last is gone, what waits is still seen through.
+/// Where deliveries are submitted. Clones share the same queues.
 #[derive(Clone)]
 pub struct Inbox {
     live: Queue,
@@ -97,7 +97,7 @@ struct Shared {
 }
 
 impl Inbox {
-    /// Starts the tasks. They end when the last inbox is gone and its queues are empty; the drainer also needs `stop`.
+    /// Starts the tasks: committers, which end when the inbox is closed and its queues are empty, and the drainer.
     /// Nothing is written to Postgres before `is_prepared`.
     pub fn start(
         settings: Settings,
@@ -105,8 +105,7 @@ impl Inbox {
         spools: Option<Spools>,
         metrics: Arc<Metrics>,
         is_prepared: Arc<AtomicBool>,
-        stop: CancellationToken,
-        tasks: &mut JoinSet<anyhow::Result<()>>,
+        tasks: &mut Tasks,
     ) -> Self {
         let allowance = Arc::default();
         let writer = || writer(&allowance);
@@ -122,7 +121,7 @@ impl Inbox {
             for _ in 0..share.committers {
                 let (batches, lane, shared) = (Arc::clone(&batches), Arc::clone(&lane), Arc::clone(&shared));
                 let committer = Committer::new(batches, max_batch, lane, writer(), shared);
-                tasks.spawn(async move {
+                tasks.spawn("committer", Stage::Commit, async move {
                     committer.run().await;
                     Ok(())
                 });
@@ -134,7 +133,8 @@ impl Inbox {
         let (test, test_lane) = start(TEST, test_spool);
         if let Some(spools) = spools {
             let drainer = Drainer::new(spools, [live_lane, test_lane], writer(), shared);
-            tasks.spawn(async move {
+            let stop = tasks.soft_token(Stage::Drain);
+            tasks.spawn("drainer", Stage::Drain, async move {
                 stop.run_until_cancelled(drainer.run()).await;
                 Ok(())
             });
@@ -159,6 +159,13 @@ impl Inbox {
                 None => Outcome::NotDurable,
             }
         }
+    }
+
+    /// Closes the queues: from now on every submission is [`Outcome::NotDurable`]. The committers end once they have
+    /// made durable what is queued.
+    pub fn close(&self) {
+        self.live.close();
+        self.test.close();
     }
 
     fn queue(&self, environment: Environment) -> &Queue {

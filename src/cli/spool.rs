@@ -1,4 +1,4 @@
-//! `spool`: looking into the buffer on disk, and getting out of a damaged file what is whole in it.
+//! `spool`: shows what a spool holds, and saves the records of a damaged file.
 
 mod inspect;
 mod salvage;
@@ -13,7 +13,9 @@ use crate::{
     spool::salvage::{Missing, Salvage},
 };
 
-/// Look into a spool, or save what is in a damaged one
+/// Show the records of a spool, or save those of a damaged one
+///
+/// Both read the file without changing it.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -33,18 +35,18 @@ pub(super) fn run(args: Args, load: impl Fn() -> Result<Settings, ConfigError>) 
     }
 }
 
-/// Reads a file and never changes it.
+/// Opens a spool file to read it.
 fn open(path: &Path) -> anyhow::Result<Salvage> {
     let opened = fs::File::open(path).and_then(Salvage::of);
     opened.with_context(|| {
-        format!("{} cannot be read: name a file of a spool, as the user who may read it", path.display())
+        format!("{} cannot be read as a spool file; run this as a user with access to it", path.display())
     })
 }
 
 fn print_missing(missing: &Missing) {
-    let place = match missing.place {
+    let location = match missing.place {
         Some((offset, bytes)) => format!("damaged at offset {offset}, {bytes} bytes"),
-        None => "not found: where it begins is damaged, or its page is gone".to_owned(),
+        None => "not found: its header is damaged, or its page was overwritten".to_owned(),
     };
-    super::print(&format!("record {}: {place}\n", missing.key));
+    super::print(&format!("record {}: {location}\n", missing.key));
 }

@@ -31,13 +31,13 @@ pub(super) struct Waiting {
     pub(super) memory: OwnedSemaphorePermit,
 }
 
-/// The end of a queue at which deliveries come in. When the last clone is gone, what waits is still seen through.
+/// The end of a queue at which deliveries come in.
 #[derive(Clone)]
 pub(super) struct Queue {
-    sender: mpsc::UnboundedSender<Waiting>,
     clock: Arc<ReceiptClock>,
-    /// Whoever has it gets the next time of receipt, and the place in the queue that goes with it.
-    order: Arc<Mutex<()>>,
+    /// The only sender; `None` once the queue is closed. Locked to take a time of receipt and the place in the queue
+    /// that goes with it.
+    sender: Arc<Mutex<Option<mpsc::UnboundedSender<Waiting>>>>,
     hasher: RandomState,
     level: QueueLevel,
 }
@@ -58,13 +58,13 @@ pub(super) fn queue(max_deliveries: usize, max_bytes: usize, clock: Arc<ReceiptC
     let units = max_bytes.div_ceil(UNIT);
     let level =
         QueueLevel { deliveries: Arc::default(), max_deliveries, memory: Arc::new(Semaphore::new(units)), units };
-    let order = Arc::default();
-    (Queue { sender, clock, order, hasher: RandomState::new(), level: level.clone() }, Batches::new(receiver, level))
+    let sender = Arc::new(Mutex::new(Some(sender)));
+    (Queue { sender, clock, hasher: RandomState::new(), level: level.clone() }, Batches::new(receiver, level))
 }
 
 impl Queue {
     /// Puts a delivery in; its outcome comes once it is durable, and nothing comes when it could not be made so. `None`
-    /// when the queue is full. The delivery is received at this moment: the order of recording is that of these times.
+    /// when the queue is full or closed. The delivery is received at this moment: the order of recording is that of these times.
     pub(super) fn put(&self, mut delivery: Delivery, since: Instant) -> Option<oneshot::Receiver<Outcome>> {
         let QueueLevel { deliveries, max_deliveries, memory, units } = &self.level;
         // one that is larger than all of the memory has it for itself
@@ -79,10 +79,19 @@ impl Queue {
             Delivery::Event(event) => Some(self.hasher.hash_one((event.provider, &event.booking.booking_ref))),
             Delivery::Unprocessed(_) => None,
         };
-        let _order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
+        let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(sender) = &*sender else {
+            deliveries.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        };
         delivery.received(self.clock.now());
-        self.sender.send(Waiting { delivery, booking, since, outcome, memory }).ok()?;
+        sender.send(Waiting { delivery, booking, since, outcome, memory }).ok()?;
         Some(receiver)
+    }
+
+    /// Refuses further deliveries; those that wait are still handed out.
+    pub(super) fn close(&self) {
+        *self.sender.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     pub(super) fn level(&self) -> &QueueLevel {

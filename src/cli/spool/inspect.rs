@@ -14,13 +14,13 @@ use crate::{
     spool::{Spools, record},
 };
 
-/// Show what waits in a spool: a line for each record, without what was delivered
+/// List the records of a spool, without their payloads
 ///
-/// It only reads, also while the service runs. What was drained and still lies in free pages of the file is told apart
-/// by the file's marks and not listed. The exit code is 0 when every record is whole, else 1.
+/// Works also while the service runs. Records that were drained but are still in free pages of the file are counted, not
+/// listed. The exit code is 0 when every record is intact, else 1.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The file, also one that was set aside [default: those of the configured spool, for live deliveries and for those of test accounts]
+    /// Spool file, also one that was set aside [default: both files of the configured spool]
     file: Option<PathBuf>,
 }
 
@@ -29,22 +29,22 @@ pub(super) fn run(args: Args, load: impl Fn() -> Result<Settings, ConfigError>) 
         Some(file) => vec![file],
         None => {
             let directory = load()?.spool.directory;
-            Spools::paths_in(&directory.context("no spool is configured (spool.directory): name a file")?).to_vec()
+            Spools::paths_in(&directory.context("spool.directory is not configured: name a file")?).to_vec()
         }
     };
-    let mut is_whole = true;
+    let mut is_intact = true;
     for path in paths {
-        is_whole &= inspect(&path)?;
+        is_intact &= inspect(&path)?;
     }
-    Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if is_intact { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Whether every record in the file is whole.
+/// Prints the records of a file and returns whether all are intact.
 fn inspect(path: &Path) -> anyhow::Result<bool> {
-    let mut found = super::open(path)?;
+    let mut file = super::open(path)?;
     let (mut records, mut bytes) = (0_u64, 0);
     let (mut oldest, mut newest): (Option<OffsetDateTime>, Option<OffsetDateTime>) = (None, None);
-    while let Some(whole) = found.next_whole()? {
+    while let Some(whole) = file.next_whole()? {
         records += 1;
         bytes += whole.record.len();
         let (key, size) = (whole.key, whole.record.len());
@@ -58,15 +58,15 @@ fn inspect(path: &Path) -> anyhow::Result<bool> {
                     summary.provider,
                     summary.account,
                     summary.environment.as_str(),
-                    said(Some(summary.received_at)),
+                    timestamp(Some(summary.received_at)),
                 ));
             }
-            None => print(&format!("record {key}: of another version, {size} bytes whole\n")),
+            None => print(&format!("record {key}: written by another version, {size} bytes whole\n")),
         }
     }
-    // a service that runs may have drained some meanwhile
+    // a running service may have drained some since
     let low = super::open(path)?.low();
-    let (named, count) = found.missing();
+    let (named, count) = file.missing();
     let gone: Vec<_> = named.iter().filter(|missing| missing.key >= low).collect();
     let missing = if gone.is_empty() { 0 } else { count };
     gone.into_iter().for_each(super::print_missing);
@@ -74,13 +74,13 @@ fn inspect(path: &Path) -> anyhow::Result<bool> {
         "{}\n{records} records, {bytes} bytes; oldest received {}, newest {}; {missing} not whole; {} drained copies in \
          free pages, not listed\n",
         path.display(),
-        said(oldest),
-        said(newest),
-        found.drained(),
+        timestamp(oldest),
+        timestamp(newest),
+        file.drained(),
     ));
     Ok(missing == 0)
 }
 
-fn said(moment: Option<OffsetDateTime>) -> String {
+fn timestamp(moment: Option<OffsetDateTime>) -> String {
     moment.and_then(|moment| moment.format(&Rfc3339).ok()).unwrap_or_else(|| "-".to_owned())
 }

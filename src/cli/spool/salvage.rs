@@ -14,25 +14,25 @@ use crate::{
     store::Writer,
 };
 
-/// How long the database may take for a batch.
+/// For one batch.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Record in Postgres what is whole in a spool's file that was set aside
+/// Write the intact records of a spool file that was set aside to Postgres
 ///
-/// In its order, also while the service runs. It can be done again: an event that is recorded already is not recorded
-/// twice. What is not whole is listed. The file is not changed. The exit code is 0 when every record was whole, else 1.
+/// In their order, also while the service runs. Running it again is safe: no event is recorded twice. Damaged records are
+/// listed. The file is not changed. The exit code is 0 when every record was intact, else 1.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The file
+    /// Spool file
     file: PathBuf,
-    /// Read everything and write nothing
+    /// Only read the file
     #[arg(long)]
     dry_run: bool,
 }
 
-/// What became of the records.
+/// Intact records, by outcome.
 #[derive(Default)]
-struct Salvaged {
+struct SalvageCounts {
     records: u64,
     recorded: u64,
     duplicates: u64,
@@ -45,21 +45,21 @@ pub(super) fn run(args: &Args, load: impl Fn() -> Result<Settings, ConfigError>)
     let is_own = own.iter().flatten().any(|own| own.canonicalize().ok() == args.file.canonicalize().ok());
     ensure!(
         !is_own || args.dry_run,
-        "{} is the configured spool: the service drains it by itself. Look into it with spool inspect",
+        "{} is a file of the configured spool, which the service drains itself; use --dry-run or spool inspect",
         args.file.display()
     );
-    let mut found = super::open(&args.file)?;
+    let mut file = super::open(&args.file)?;
     let options = settings.database.connect_options()?;
     super::super::block_on(settings.log.format, async {
-        let salvaged = if args.dry_run {
-            read(&mut found)?
+        let counts = if args.dry_run {
+            read(&mut file)?
         } else {
             let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(options);
-            write(&mut found, &pool, &settings).await?
+            write(&mut file, &pool, &settings).await?
         };
-        let (missing, count) = found.missing();
+        let (missing, count) = file.missing();
         missing.iter().for_each(super::print_missing);
-        let Salvaged { records, recorded, duplicates, unprocessed } = salvaged;
+        let SalvageCounts { records, recorded, duplicates, unprocessed } = counts;
         print(&if args.dry_run {
             format!("{records} records are whole, {count} are not; nothing was written (--dry-run)\n")
         } else {
@@ -72,22 +72,22 @@ pub(super) fn run(args: &Args, load: impl Fn() -> Result<Settings, ConfigError>)
     })
 }
 
-fn read(found: &mut Salvage) -> anyhow::Result<Salvaged> {
-    let mut salvaged = Salvaged::default();
-    while found.next_whole()?.is_some() {
-        salvaged.records += 1;
+fn read(file: &mut Salvage) -> anyhow::Result<SalvageCounts> {
+    let mut counts = SalvageCounts::default();
+    while file.next_whole()?.is_some() {
+        counts.records += 1;
     }
-    Ok(salvaged)
+    Ok(counts)
 }
 
-async fn write(found: &mut Salvage, pool: &PgPool, settings: &Settings) -> anyhow::Result<Salvaged> {
-    let known_bookings_only = serve::known_bookings_only(&settings.providers).into();
-    let mut writer = Writer::new(pool.clone(), settings.database.transaction_pooler, known_bookings_only);
-    let (mut salvaged, mut is_last) = (Salvaged::default(), false);
+async fn write(file: &mut Salvage, pool: &PgPool, settings: &Settings) -> anyhow::Result<SalvageCounts> {
+    let providers_rejecting_unknown = serve::providers_rejecting_unknown(&settings.providers);
+    let mut writer = Writer::new(pool.clone(), settings.database.transaction_pooler, providers_rejecting_unknown);
+    let (mut counts, mut is_last) = (SalvageCounts::default(), false);
     while !is_last {
         let mut batch: Vec<Delivery> = Vec::new();
         while batch.len() < settings.inbox.max_batch && !is_last {
-            match found.next_whole()? {
+            match file.next_whole()? {
                 Some(whole) => batch.push(record::decode(&whole.record)),
                 None => is_last = true,
             }
@@ -95,17 +95,18 @@ async fn write(found: &mut Salvage, pool: &PgPool, settings: &Settings) -> anyho
         if batch.is_empty() {
             break;
         }
-        let again = "mend that and run the command again: what is recorded already is not recorded twice";
-        let written = timeout(TIMEOUT, writer.write(&batch, true)).await.context("the database does not answer");
-        let outcomes = written.and_then(|written| written.context("the database does not take them")).context(again)?;
-        salvaged.records += outcomes.len() as u64;
+        let again = "fix that and run the command again: no event is recorded twice";
+        let written = timeout(TIMEOUT, writer.write(&batch, true)).await.context("the database did not answer in time");
+        let outcomes =
+            written.and_then(|written| written.context("the database did not accept the records")).context(again)?;
+        counts.records += outcomes.len() as u64;
         for outcome in outcomes {
             match outcome {
-                Outcome::Recorded { .. } => salvaged.recorded += 1,
-                Outcome::Duplicate { .. } => salvaged.duplicates += 1,
-                _ => salvaged.unprocessed += 1,
+                Outcome::Recorded { .. } => counts.recorded += 1,
+                Outcome::Duplicate { .. } => counts.duplicates += 1,
+                _ => counts.unprocessed += 1,
             }
         }
     }
-    Ok(salvaged)
+    Ok(counts)
 }
