@@ -22,7 +22,7 @@ mod watcher;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use percent_encoding::{NON_ALPHANUMERIC, percent_encode, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode, utf8_percent_encode};
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
 pub use error::Error;
@@ -34,6 +34,9 @@ use watcher::Watcher;
 
 /// The superuser of the cluster, and the only role.
 const ROLE: &str = "ticket_webhooks";
+
+/// The characters that RFC 3986 reserves.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// In the socket's name. Each server has its own socket directory, so it cannot collide.
 const SOCKET_PORT: u16 = 5432;
@@ -136,8 +139,8 @@ impl EmbeddedPostgres {
         // Role and socket are parameters, because sqlx refuses a user without a host: `postgres://role@/database`.
         format!(
             "postgres:///{}?host={}&port={}&user={ROLE}&sslmode=disable",
-            utf8_percent_encode(database, NON_ALPHANUMERIC),
-            percent_encode(self.socket_directory.as_os_str().as_encoded_bytes(), NON_ALPHANUMERIC),
+            utf8_percent_encode(database, RESERVED),
+            percent_encode(self.socket_directory.as_os_str().as_encoded_bytes(), RESERVED),
             self.port,
         )
     }

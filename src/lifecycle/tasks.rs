@@ -114,3 +114,83 @@ impl Tasks {
         result.context(name)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(error: &anyhow::Error) -> String {
+        format!("{error:#}")
+    }
+
+    /// Ends when its stage is asked to stop.
+    fn obedient(tasks: &mut Tasks, stage: Stage) {
+        let stop = tasks.soft_token(stage);
+        tasks.spawn("obedient", stage, async move {
+            stop.cancelled().await;
+            Ok(())
+        });
+    }
+
+    #[tokio::test]
+    async fn stages_stop_one_after_the_other() {
+        let mut tasks = Tasks::default();
+        obedient(&mut tasks, Stage::Intake);
+        obedient(&mut tasks, Stage::Drain);
+        tasks.stop(Stage::Intake).await.unwrap();
+        assert!(!tasks.soft_token(Stage::Drain).is_cancelled());
+        tasks.stop(Stage::Commit).await.unwrap();
+        tasks.stop(Stage::Drain).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_task_that_ends_before_it_was_asked_to_is_a_failure() {
+        let mut tasks = Tasks::default();
+        obedient(&mut tasks, Stage::Intake);
+        tasks.spawn("early", Stage::Commit, async { Ok(()) });
+        assert_eq!(failure(&tasks.failed().await), "early: ended before it was asked to");
+    }
+
+    #[tokio::test]
+    async fn a_task_of_a_later_stage_that_dies_while_another_stops_is_a_failure() {
+        for task in ["error", "panic", "early end"] {
+            let mut tasks = Tasks::default();
+            // a listener with a request in flight that never ends
+            tasks.spawn("busy", Stage::Intake, std::future::pending());
+            tasks.spawn(task, Stage::Commit, async move {
+                match task {
+                    "error" => Err(anyhow!("it broke")),
+                    "panic" => std::panic::panic_any("it panicked"),
+                    _ => Ok(()),
+                }
+            });
+            let error = failure(&tasks.stop(Stage::Intake).await.unwrap_err());
+            assert!(error.starts_with(task), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_task_that_fails_after_it_was_asked_to_end_is_a_failure() {
+        let mut tasks = Tasks::default();
+        let stop = tasks.soft_token(Stage::Intake);
+        tasks.spawn("listener", Stage::Intake, async move {
+            stop.cancelled().await;
+            Err(anyhow!("it broke"))
+        });
+        assert_eq!(failure(&tasks.stop(Stage::Intake).await.unwrap_err()), "listener: it broke");
+    }
+
+    #[tokio::test]
+    async fn aborting_ends_every_task() {
+        let mut tasks = Tasks::default();
+        let (alive, mut ended) = tokio::sync::mpsc::channel::<()>(1);
+        tasks.spawn("busy", Stage::Intake, async move {
+            std::future::pending::<()>().await;
+            drop(alive);
+            Ok(())
+        });
+        tasks.abort();
+        assert_eq!(ended.recv().await, None);
+        tasks.stop(Stage::Intake).await.unwrap();
+    }
+}

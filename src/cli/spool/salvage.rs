@@ -45,7 +45,7 @@ pub(super) fn run(args: &Args, load: impl Fn() -> Result<Settings, ConfigError>)
     let is_own = own.iter().flatten().any(|own| own.canonicalize().ok() == args.file.canonicalize().ok());
     ensure!(
         !is_own || args.dry_run,
-        "{} is a file of the configured spool, which the service drains itself; use --dry-run or spool inspect",
+        "{} is a file of the configured spool, and the service drains it by itself; use --dry-run or spool inspect",
         args.file.display()
     );
     let mut file = super::open(&args.file)?;
