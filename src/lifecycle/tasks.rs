@@ -106,12 +106,11 @@ impl Tasks {
     fn judge(&mut self, ended: Result<(Id, anyhow::Result<()>), JoinError>) -> anyhow::Result<()> {
         let id = ended.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
         let (name, stage) = self.started.remove(&id).context("every task is registered when it starts")?;
-        let result = match ended {
+        match ended {
             Ok((_, result)) if result.is_err() || self.soft[stage as usize].is_cancelled() => result,
-            Ok(_) => Err(anyhow!("ended before it was asked to")),
-            Err(error) => Err(error.into()),
-        };
-        result.context(name)
+            Ok(_) => Err(anyhow!("a task ended before it was asked to: {name}")),
+            Err(error) => Err(error).with_context(|| format!("a task ended: {name}")),
+        }
     }
 }
 
@@ -148,7 +147,7 @@ mod tests {
         let mut tasks = Tasks::default();
         obedient(&mut tasks, Stage::Intake);
         tasks.spawn("early", Stage::Commit, async { Ok(()) });
-        assert_eq!(failure(&tasks.failed().await), "early: ended before it was asked to");
+        assert_eq!(failure(&tasks.failed().await), "a task ended before it was asked to: early");
     }
 
     #[tokio::test]
@@ -159,13 +158,13 @@ mod tests {
             tasks.spawn("busy", Stage::Intake, std::future::pending());
             tasks.spawn(task, Stage::Commit, async move {
                 match task {
-                    "error" => Err(anyhow!("it broke")),
+                    "error" => Err(anyhow!("error: it broke")),
                     "panic" => std::panic::panic_any("it panicked"),
                     _ => Ok(()),
                 }
             });
             let error = failure(&tasks.stop(Stage::Intake).await.unwrap_err());
-            assert!(error.starts_with(task), "{error}");
+            assert!(error.contains(task), "{error}");
         }
     }
 
@@ -177,7 +176,7 @@ mod tests {
             stop.cancelled().await;
             Err(anyhow!("it broke"))
         });
-        assert_eq!(failure(&tasks.stop(Stage::Intake).await.unwrap_err()), "listener: it broke");
+        assert_eq!(failure(&tasks.stop(Stage::Intake).await.unwrap_err()), "it broke");
     }
 
     #[tokio::test]

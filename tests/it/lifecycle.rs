@@ -105,7 +105,7 @@ async fn a_task_that_fails_during_the_drain_delay_ends_the_service_with_an_error
     let logged: serde_json::Value = serde_json::from_str(logged).unwrap();
     assert_eq!(logged["level"], "ERROR");
     let error = logged["error"].as_str().unwrap();
-    assert!(error.starts_with("database schema: ") && error.contains("LATIN1"), "{error}");
+    assert!(error.contains("the database has the encoding LATIN1"), "{error}");
 }
 
 #[tokio::test]
