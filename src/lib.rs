@@ -20,49 +20,51 @@
 //!
 //! The modules in that order, then what they use.
 
-/// HTTP: the two listeners, their limits, their routes.
+// No doc comments below: rustdoc would resolve the links of a module's own documentation in this file's scope.
+
+// HTTP: the two listeners, their limits, their routes.
 pub mod http;
-/// The pipeline of one delivery: authenticate, parse, normalize, make durable, reply.
+// The pipeline of one delivery: authenticate, parse, normalize, make durable, reply.
 pub mod receive;
 
-/// Group commit: the queues, and the choice between Postgres and spool.
+// Group commit: the queues, and the choice between Postgres and spool.
 pub mod inbox;
-/// The durable buffer on disk for outages of Postgres.
+// The durable buffer on disk for outages of Postgres.
 pub mod spool;
-/// All SQL: recording deliveries, migrations.
+// All SQL: recording deliveries, migrations.
 pub mod store;
 
-/// Client addresses, their prefixes, and rate limits per prefix.
+// Client addresses, their prefixes, and rate limits per prefix.
 pub mod addresses;
-/// Wall-clock time, UUIDv7 ids, strictly increasing receipt times.
+// Wall-clock time, UUIDv7 ids, strictly increasing receipt times.
 pub mod clock;
-/// Accounts and the constant-time check of credentials.
+// Accounts and the constant-time check of credentials.
 pub mod credentials;
-/// A delivery on its way into storage, and its outcome.
+// A delivery on its way into storage, and its outcome.
 pub mod delivery;
-/// Lenient, lossless JSON.
+// Lenient, lossless JSON.
 pub mod json;
-/// The payload of an authenticated delivery, and access to its fields.
+// The payload of an authenticated delivery, and access to its fields.
 pub mod payload;
-/// One module per provider: credentials, normalization, replies.
+// One module per provider: credentials, normalization, replies.
 pub mod providers;
-/// Removal of credentials from what is stored.
+// Removal of credentials from what is stored.
 pub mod redaction;
-/// The secrets in effect, replaced as a whole by a reload.
+// The secrets in effect, replaced as a whole by a reload.
 pub mod secrets;
-/// The common model of all providers.
+// The common model of all providers.
 pub mod ticket_event;
 
-/// The command line, one file per command; `cli::serve` wires the service.
+// The command line, one file per command; `cli::serve` wires the service.
 pub mod cli;
-/// Settings: types, layers, checks.
+// Settings: types, layers, checks.
 pub mod config;
-/// A private Postgres for `dev` and the tests.
+// A private Postgres for `dev` and the tests.
 #[cfg(feature = "embedded-postgres")]
 pub mod embedded_postgres;
-/// Signals, background tasks, process limits.
+// Signals, background tasks, process limits.
 pub mod lifecycle;
-/// Prometheus metrics.
+// Prometheus metrics.
 pub mod metrics;
-/// Logs and traces.
+// Logs and traces.
 pub mod telemetry;

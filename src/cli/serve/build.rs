@@ -156,7 +156,7 @@ fn limits(server: &ServerSettings, max_database_connections: u32) -> anyhow::Res
 /// Makes the pool, which connects when it is used, and starts the task that brings the tables up to date.
 fn database(settings: &DatabaseSettings, migrate: bool, tasks: &mut Tasks) -> anyhow::Result<Database> {
     let pool = PgPoolOptions::new()
-        // the writers' connections leave the pool and are counted apart
+        // the writers have connections of their own
         .max_connections(settings.max_connections - MIN_CONNECTIONS + 1)
         .acquire_timeout(settings.write_timeout)
         .connect_lazy_with(settings.connect_options()?);
