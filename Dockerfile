@@ -3,7 +3,8 @@ FROM rust:1-slim-bookworm AS sbom
 RUN cargo install --locked --debug cargo-cyclonedx@0.5.9
 WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
-RUN mkdir -p src benches/throughput && touch src/lib.rs src/main.rs benches/pure.rs benches/throughput/main.rs \
+RUN mkdir -p src benches/attacks benches/throughput tests/it \
+    && touch src/lib.rs src/main.rs benches/pure.rs benches/attacks/main.rs benches/throughput/main.rs tests/it/main.rs \
     && cargo cyclonedx --format json --spec-version 1.5 --override-filename sbom.cdx
 
 # Stage 2: the binary. The dependencies are built first, apart from the source, so that a change of the source alone
@@ -11,12 +12,16 @@ RUN mkdir -p src benches/throughput && touch src/lib.rs src/main.rs benches/pure
 FROM rust:1-slim-bookworm AS build
 WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
-RUN mkdir -p src benches/throughput && touch src/lib.rs \
-    && echo 'fn main() {}' | tee src/main.rs benches/pure.rs benches/throughput/main.rs \
-    && cargo build --release --locked --features opentelemetry && rm -r src
+RUN mkdir -p src benches/attacks benches/throughput tests/it && touch src/lib.rs \
+    && echo 'fn main() {}' \
+       | tee src/main.rs benches/pure.rs benches/attacks/main.rs benches/throughput/main.rs tests/it/main.rs \
+    && cargo build --release --locked --no-default-features --features opentelemetry && rm -r src
+# the commit that --version names: docker build --build-arg TICKET_WEBHOOKS_COMMIT=$(git rev-parse --short=7 HEAD)
+ARG TICKET_WEBHOOKS_COMMIT
+COPY build.rs build.rs
 COPY migrations migrations
 COPY src src
-RUN touch src/main.rs src/lib.rs && cargo build --release --locked --features opentelemetry
+RUN touch src/main.rs src/lib.rs && cargo build --release --locked --no-default-features --features opentelemetry
 RUN mkdir -p /root-of-image/var/lib/ticket-webhooks
 
 # Stage 3: the binary, the certificates of public authorities, and the list of what is in it. It needs no shell, writes

@@ -1,6 +1,7 @@
 //! The command line: one file per command.
 
 mod check_config;
+#[cfg(feature = "embedded-postgres")]
 mod dev;
 mod healthcheck;
 mod migrate;
@@ -18,11 +19,14 @@ use crate::{
     telemetry,
 };
 
-/// Receives the ticket webhooks of travel providers and has each in Postgres before it says yes.
+/// The package's version and, where known, the commit: `build.rs`.
+const VERSION: &str = env!("TICKET_WEBHOOKS_VERSION");
+
+/// Receives the ticket webhooks of travel providers and stores each in Postgres before it acknowledges it.
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 100)]
+#[command(name = "ticket-webhooks", version = VERSION, max_term_width = 100)]
 struct Cli {
-    /// The configuration, a TOML file; environment variables stand over it (TICKET_WEBHOOKS__SERVER__PUBLIC_ADDRESS,
+    /// The configuration, a TOML file; environment variables override it (TICKET_WEBHOOKS__SERVER__PUBLIC_ADDRESS,
     /// DATABASE_URL, PORT)
     #[arg(long, global = true, value_name = "FILE", env = "TICKET_WEBHOOKS_CONFIG")]
     config: Option<PathBuf>,
@@ -32,6 +36,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[cfg(feature = "embedded-postgres")]
     Dev(dev::Args),
     Serve(serve::Args),
     Migrate(migrate::Args),
@@ -41,19 +46,21 @@ enum Command {
     Spool(spool::Args),
 }
 
-/// What is said about a secret that could as well be data.
-const LIKE_DATA: &str = "has only digits or fewer than eight characters: it is removed with the member that carries it, \
-                         and looked for nowhere else";
+/// Stands behind the key of a secret, of which occurrences in other data cannot be told from business data.
+const WEAK_SECRET: &str = "has only digits or fewer than eight characters: it is removed with the JSON member that \
+                           carries it, and not redacted anywhere else";
 
-/// Runs the command that the process was started with.
+/// Runs the command of the command line.
 ///
 /// The exit code is 0 on success, 2 when the command line or the configuration is wrong, 1 for everything else.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
-    let names_config = cli.config.is_some();
+    #[cfg(feature = "embedded-postgres")]
+    let has_config = cli.config.is_some();
     let load = move || config::load(cli.config.as_deref(), std::env::vars_os());
     let result = match cli.command {
-        Command::Dev(args) => dev::run(args, names_config),
+        #[cfg(feature = "embedded-postgres")]
+        Command::Dev(args) => dev::run(args, has_config),
         Command::Serve(args) => serve::run(&args, load),
         Command::Migrate(args) => migrate::run(args, load),
         Command::CheckConfig(args) => check_config::run(args, load),
@@ -70,14 +77,19 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// A runtime for a command, and logging.
+/// Runs a command with a runtime and logging. A command that failed does not wait for calls that block, such as one of a
+/// disk that hangs.
 fn block_on(log: LogFormat, command: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
     let _logging = telemetry::start(log)?;
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(command)
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let result = runtime.block_on(command);
+    if result.is_err() {
+        runtime.shutdown_background();
+    }
+    result
 }
 
-/// Where a request to a service on this machine goes: the address that it listens on, or loopback where it listens on
-/// all.
+/// The URL of the public listener from this machine: its address, or loopback when it listens on all addresses.
 fn local_url(settings: &Settings) -> String {
     let mut address = settings.server.public_address;
     if address.ip().is_unspecified() {
@@ -86,12 +98,12 @@ fn local_url(settings: &Settings) -> String {
     format!("http://{address}")
 }
 
-/// The demo account of a provider, which `dev` has and `send-sample` uses when there is no other.
+/// The credentials of the demo account, which `dev` configures and `send-sample` uses when no account is configured.
 fn demo_credentials(provider: &dyn Provider) -> Vec<String> {
     provider.credentials().iter().map(|credential| format!("demo-{}", credential.key.replace('_', "-"))).collect()
 }
 
-/// Writes to standard output. Whoever reads it may stop reading.
+/// Writes to standard output; unlike `print!`, it does not panic when the reader has closed the pipe.
 fn print(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());
 }

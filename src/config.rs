@@ -1,8 +1,9 @@
-//! The settings: what they are, and that they make sense.
+//! The settings: their types, defaults and checks. Layers, in `load`: the defaults, a TOML file, environment variables.
 //!
-//! They come in layers (`load`): the defaults, a TOML file, environment variables. What is read is checked as a whole
-//! (`providers` for the accounts) before anything starts: a [`Settings`] that exists can be served. No error and no
-//! output repeats a value that could be a secret.
+//! Invariants:
+//!
+//! - A [`Settings`] was checked as a whole, accounts included (`providers`): the service can run with it.
+//! - No error and no output contains a value that could be a secret.
 
 mod database;
 mod error;
@@ -10,12 +11,13 @@ mod load;
 mod providers;
 mod server;
 mod show;
+mod variables;
 mod wipe;
 
 use std::{path::PathBuf, time::Duration};
 
 use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, Deserializer, de};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 use crate::redaction::is_looked_for;
 
@@ -27,82 +29,76 @@ pub use self::{
     server::{ForwardedHeader, ServerSettings},
 };
 
-/// Memory is set aside for each, and no Postgres takes more.
+/// sqlx allocates for each, and Postgres accepts fewer.
 const MAX_CONNECTIONS: u32 = 10_000;
 
-/// Two that write live deliveries, one that writes those of test accounts, one that empties the spools, one for everything
-/// else.
+/// Two committers for live deliveries, one for those of test accounts, the drainer, and one for everything else.
 pub const MIN_CONNECTIONS: u32 = 5;
 
-/// No notification comes near it.
+/// Far more than any provider sends.
 const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
 
-/// More deliveries in a commit gain nothing and hold the others up.
+/// Larger batches are no faster and delay their callers.
 const MAX_BATCH: usize = 4096;
 
 /// Everything that can be set.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct Settings {
-    /// `[server]`
     pub server: ServerSettings,
-    /// `[admin]`
     pub admin: AdminSettings,
-    /// `[database]`
     pub database: DatabaseSettings,
-    /// `[inbox]`
     pub inbox: InboxSettings,
-    /// `[spool]`; without a directory there is none.
     pub spool: SpoolSettings,
-    /// `[log]`
     pub log: LogSettings,
-    /// `[providers.*]`: every provider there is, also those without an account.
+    /// All known providers, also those without an account.
+    #[serde(serialize_with = "show::providers")]
     pub providers: Vec<ProviderSettings>,
 }
 
-/// `[admin]`: the operators' listener.
-#[derive(Debug, Default, Deserialize)]
+/// `[admin]`: the listener for operators.
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AdminSettings {
-    /// Opens everything but health and metrics; without it only those are served.
+    /// The bearer token for everything but health and metrics; without it nothing else is served.
+    #[serde(serialize_with = "show::redacted", skip_serializing_if = "Option::is_none")]
     pub token: Option<SecretString>,
 }
 
-/// `[inbox]`: how deliveries are written together.
-#[derive(Debug, Deserialize)]
+/// `[inbox]`: group commit.
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct InboxSettings {
-    /// The most deliveries in one commit.
+    /// Deliveries in one commit.
     pub max_batch: usize,
 }
 
-/// `[spool]`: the buffer on disk for the time in which the database does not take writes.
-#[derive(Debug, Deserialize)]
+/// `[spool]`: the buffer on disk for outages of the database.
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SpoolSettings {
-    /// Where it is; no other process may use the same.
+    /// No other process may use it. Without it there is no spool.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub directory: Option<PathBuf>,
-    /// The most bytes of deliveries in it.
+    /// Of the deliveries in it; its files are larger.
     pub max_bytes: u64,
 }
 
-/// `[log]`: what is said on standard error.
-#[derive(Debug, Default, Deserialize)]
+/// `[log]`: the log on standard error.
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LogSettings {
-    /// What a line looks like.
     #[serde(deserialize_with = "log_format")]
     pub format: LogFormat,
 }
 
-/// What a line of the log looks like.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// The format of a log line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// Text on a terminal, else JSON.
+    /// Text on a terminal, JSON elsewhere.
     #[default]
     Auto,
-    /// An object of JSON.
     Json,
-    /// To be read by people.
     Text,
 }
 
@@ -119,16 +115,16 @@ impl Default for SpoolSettings {
 }
 
 impl Settings {
-    /// The keys of the secrets that could as well be data, so that they are not looked for in what is kept: see
+    /// The keys of the secrets that are too short or too plain to be redacted wherever they occur: see
     /// [`is_looked_for`].
-    pub fn secrets_like_data(&self) -> Vec<String> {
+    pub fn weak_secrets(&self) -> Vec<String> {
         let admin = self.admin.token.iter().map(|token| ("admin.token".to_owned(), token));
         let of_providers = self.providers.iter().flat_map(ProviderSettings::secrets);
-        let all = admin.chain(of_providers);
-        all.filter(|(_, secret)| !is_looked_for(secret.expose_secret())).map(|(key, _)| key).collect()
+        let secrets = admin.chain(of_providers);
+        secrets.filter(|(_, secret)| !is_looked_for(secret.expose_secret())).map(|(key, _)| key).collect()
     }
 
-    /// What the types cannot say.
+    /// Checks what the types do not enforce.
     fn check(&self) -> Result<(), ConfigError> {
         let server = &self.server;
         let positive = [
@@ -151,7 +147,7 @@ impl Settings {
             return Err(ConfigError::at("server.body_limit_bytes", format!("expected at most {MAX_BODY_BYTES}")));
         }
         if server.body_memory_bytes < 2 * server.body_limit_bytes {
-            let problem = "expected at least twice server.body_limit_bytes: a compressed body and what is in it";
+            let problem = "expected at least twice server.body_limit_bytes: a compressed body and its content";
             return Err(ConfigError::at("server.body_memory_bytes", problem));
         }
         if self.inbox.max_batch > MAX_BATCH {
@@ -163,7 +159,7 @@ impl Settings {
         }
         if server.trusted_proxies.iter().any(|network| network.prefix_len() == 0) {
             let problem =
-                "expected the networks of your proxies; one of all addresses believes whatever anybody claims";
+                "expected the networks of your proxies; with all addresses trusted, any client can claim any address";
             return Err(ConfigError::at("server.trusted_proxies", problem));
         }
         if server.public_address == server.admin_address && server.public_address.port() != 0 {
@@ -181,10 +177,20 @@ impl Settings {
     }
 }
 
-fn milliseconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    u64::deserialize(deserializer).map(Duration::from_millis)
+/// Durations in whole milliseconds.
+mod milliseconds {
+    use super::{Deserialize, Deserializer, Duration};
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        u64::deserialize(deserializer).map(Duration::from_millis)
+    }
+
+    pub(super) fn serialize<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+    }
 }
 
+// not derived: serde's error for an unknown variant contains the value
 fn log_format<'de, D: Deserializer<'de>>(deserializer: D) -> Result<LogFormat, D::Error> {
     match String::deserialize(deserializer)?.as_str() {
         "auto" => Ok(LogFormat::Auto),

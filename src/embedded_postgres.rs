@@ -1,73 +1,71 @@
-//! A private, real Postgres for `dev` and the tests, run from the server programs which are
-//! installed on this machine.
+//! A private, real Postgres for `dev` and the tests, run by the PostgreSQL server programs that are installed. All of it
+//! blocks: in async code, start and stop it with `spawn_blocking`.
 //!
 //! Invariants:
 //!
-//! - The server lives no longer than the process which started it, whichever way that ends: a
-//!   watcher beside it stops it (`watcher`). Every committed row is kept.
-//! - One directory, one server: a second start is refused and the first is unharmed (`lock`).
-//! - Only the server's own user and root can reach it, over a unix socket, unless a TCP port is
-//!   asked for.
-//! - It never runs as root: Postgres refuses that, so root hands it to another user (`place`).
+//! - The server does not outlive the process that started it, however that ends: a watcher stops it (`watcher`). Every
+//!   committed row is kept.
+//! - One server per directory: a second start fails and does not disturb the first (`lock`).
+//! - Only the server's user and root can connect, over a unix socket, unless a TCP port is configured.
+//! - The server never runs as root, which Postgres refuses: root starts it as another user (`data_directory`).
 //!
-//! What it deliberately does not do: download anything, upgrade the data of another major version,
-//! or serve production.
-//!
-//! All of it is blocking: in async code, start and stop it with `spawn_blocking`.
+//! It does not download anything, upgrade the data of another major version, or serve production.
 
 mod cluster;
+mod data_directory;
 mod error;
 mod lock;
-mod place;
 mod programs;
 mod server;
 mod watcher;
 
-use std::fmt::Write as _;
 use std::fs::File;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode, utf8_percent_encode};
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
 pub use error::Error;
 pub use programs::Programs;
 
-use place::Place;
+use data_directory::DataDirectory;
 use server::Server;
 use watcher::Watcher;
 
-/// The superuser of the cluster, and the role everybody connects as.
+/// The superuser of the cluster, and the only role.
 const ROLE: &str = "ticket_webhooks";
 
-/// The port in the socket's name. It cannot collide: each server has a socket directory of its own.
+/// The characters that RFC 3986 reserves.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// In the socket's name. Each server has its own socket directory, so it cannot collide.
 const SOCKET_PORT: u16 = 5432;
 
-/// How an embedded Postgres is run. `Options::new(directory)` gives the ones `dev` needs.
+/// How the server runs.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Where `data/`, the server's `log` and the lock files are. Made when missing.
+    /// Holds `data/`, the server's `log` and the lock files. Created when missing.
     pub directory: PathBuf,
-    /// `true`: a commit survives a power cut, as with any Postgres. `false`: it survives the
-    /// server and its parent being killed, but not the machine; much faster, for tests.
+    /// `true`: a commit survives a power cut. `false`: it survives a kill of the server and its parent, not a crash of
+    /// the machine; much faster, for tests.
     pub durable: bool,
-    /// `true`: the directory is removed once the server is gone, even when this process was
-    /// killed. It must be missing or empty at the start, so that nothing else is ever removed.
+    /// `true`: the directory is removed after the server has ended, even when this process was killed. It must be missing
+    /// or empty at the start, so that nothing else is removed.
     pub ephemeral: bool,
-    /// More settings for the server (`max_connections`, …), over those of `postgresql.conf`.
+    /// Server settings that override `postgresql.conf`, such as `max_connections`.
     pub settings: Vec<(String, String)>,
-    /// Also listen on this port of 127.0.0.1, where every user of the machine may then connect as
-    /// superuser: for tests which put a proxy in between.
+    /// Also listen on this port of 127.0.0.1, where every local user can connect as superuser: for tests with a proxy in
+    /// between.
     pub tcp_port: Option<u16>,
-    /// Directories to search for the server programs; `None`: wherever they usually are.
-    pub program_places: Option<Vec<PathBuf>>,
-    /// When root starts this in a directory which the server's user may not enter (below `/root`
-    /// for example), all is kept in a subdirectory of this one instead.
+    /// Directories to search for the server programs; `None`: the usual ones.
+    pub program_directories: Option<Vec<PathBuf>>,
+    /// Replaces `directory` when root starts this and the server's user may not enter `directory`, such as one below
+    /// `/root`: a subdirectory of this one is used.
     pub shared_directory: PathBuf,
 }
 
 impl Options {
-    /// A durable server which keeps its data in `directory`.
+    /// A durable server that keeps its data in `directory`.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         Self {
             directory: directory.into(),
@@ -75,58 +73,58 @@ impl Options {
             ephemeral: false,
             settings: Vec::new(),
             tcp_port: None,
-            program_places: None,
+            program_directories: None,
             shared_directory: PathBuf::from("/var/lib/ticket-webhooks"),
         }
     }
 
-    /// A fast server which is removed with all its data when it ends: one per test process.
+    /// A fast server whose data are removed when it ends.
     pub fn ephemeral(directory: impl Into<PathBuf>) -> Self {
         Self { durable: false, ephemeral: true, ..Self::new(directory) }
     }
 }
 
-/// A running server. Dropping it stops the server, which blocks until it is gone.
+/// A running server. Dropping it stops the server and blocks until it has ended.
 #[derive(Debug)]
 pub struct EmbeddedPostgres {
     server: Server,
     socket_directory: PathBuf,
     port: u16,
     psql: PathBuf,
-    // Fields are dropped in this order: the directory is free for others once the server is gone.
+    // Dropped last: the directory is free for others once the server has ended.
     _ownership: File,
 }
 
 impl EmbeddedPostgres {
-    /// Starts the server and returns when it accepts connections: in well under a second, save for
-    /// the first start in a directory, which creates the cluster and may take some seconds.
+    /// Starts the server and returns once it accepts connections, in well under a second; the first start in a directory
+    /// creates the cluster, which may take some seconds.
     ///
     /// # Errors
     ///
-    /// See [`Error`]; nothing keeps running after one.
+    /// [`Error`]; no process is left running.
     pub fn start(options: &Options) -> Result<Self, Error> {
         let programs = options.programs()?;
-        let place = Place::choose(&options.directory, &options.shared_directory)?;
-        place.create()?;
-        let ownership = lock::own(&place)?;
+        let data_directory = DataDirectory::choose(&options.directory, &options.shared_directory)?;
+        data_directory.create()?;
+        let ownership = lock::own(&data_directory)?;
         if options.ephemeral {
-            lock::refuse_foreign_files(&place)?;
+            lock::refuse_foreign_files(&data_directory)?;
         }
-        let server_lock = lock::wait_for_last_server(&place)?;
-        let socket_directory = place.socket_directory()?;
+        let server_lock = lock::wait_for_last_server(&data_directory)?;
+        let socket_directory = data_directory.socket_directory()?;
 
         let removed_after =
-            if options.ephemeral { vec![place.home.clone(), socket_directory.clone()] } else { Vec::new() };
-        let watcher = Watcher::spawn(&place.data(), &removed_after)?;
-        let programs = cluster::prepare(&place, programs, options, &watcher, &server_lock)?;
-        let server = Server::start(&place, &programs, options, &socket_directory, watcher, server_lock)?;
+            if options.ephemeral { vec![data_directory.path.clone(), socket_directory.clone()] } else { Vec::new() };
+        let watcher = Watcher::spawn(&data_directory.data(), &removed_after)?;
+        let programs = cluster::prepare(&data_directory, programs, options, &watcher, &server_lock)?;
+        let server = Server::start(&data_directory, &programs, options, &socket_directory, watcher, server_lock)?;
         Ok(Self { server, socket_directory, port: options.port(), psql: programs.psql(), _ownership: ownership })
     }
 
-    /// How sqlx connects to `database`; `postgres` exists from the start.
+    /// Options for connecting to `database`; `postgres` exists from the start.
     #[must_use]
     pub fn connect_options(&self, database: &str) -> PgConnectOptions {
-        // Everything is set, since the PG* variables of the environment fill what is not.
+        // Every option is set: unset ones would be read from PG* variables.
         PgConnectOptions::new_without_pgpass()
             .socket(&self.socket_directory)
             .port(self.port)
@@ -135,23 +133,22 @@ impl EmbeddedPostgres {
             .ssl_mode(PgSslMode::Disable)
     }
 
-    /// The same as a URL, in a form which sqlx and libpq (psql, `pg_dump`, …) both take.
+    /// The same as a URL that both sqlx and libpq (psql, `pg_dump`, …) accept.
     #[must_use]
     pub fn url(&self, database: &str) -> String {
-        // Role and socket are parameters: `postgres://role@/database` is refused by sqlx, whose
-        // URLs must have a host before they may have a user.
+        // Role and socket are parameters, because sqlx refuses a user without a host: `postgres://role@/database`.
         format!(
             "postgres:///{}?host={}&port={}&user={ROLE}&sslmode=disable",
-            percent_encoded(database.as_bytes()),
-            percent_encoded(self.socket_directory.as_os_str().as_bytes()),
+            utf8_percent_encode(database, RESERVED),
+            percent_encode(self.socket_directory.as_os_str().as_encoded_bytes(), RESERVED),
             self.port,
         )
     }
 
-    /// A line for the shell which opens psql on `database`; it works for root as well.
+    /// A shell command that opens psql on `database`; it works for root as well.
     #[must_use]
     pub fn psql_command(&self, database: &str) -> String {
-        // The percent-encoded URL holds no quote which could end the quoting.
+        // The percent-encoded URL needs no quoting of quotes.
         let psql = self.psql.to_string_lossy();
         let psql = if psql.bytes().all(|byte| is_unreserved(byte) || byte == b'/') {
             psql.into_owned()
@@ -173,17 +170,16 @@ impl EmbeddedPostgres {
         self.server.log().path()
     }
 
-    /// Completes when the server has ended, with an error which says how and holds the end of its
-    /// log. It borrows nothing, and so can wait in a task or a `select!`.
+    /// Completes when the server has ended; the error has its exit status and the end of its log.
     pub fn exited(&self) -> impl Future<Output = Error> + Send + use<> {
         self.server.exited()
     }
 
-    /// Shuts the server down, cutting off those who are connected, and returns when it is gone.
+    /// Shuts the server down, which closes all connections, and returns once it has ended.
     ///
     /// # Errors
     ///
-    /// [`Error::Ended`] when it had ended before, or would not end cleanly.
+    /// [`Error::Ended`]: it had ended before, or did not end cleanly.
     pub fn stop(mut self) -> Result<(), Error> {
         self.server.shut_down()
     }
@@ -195,8 +191,8 @@ impl Options {
     }
 
     fn programs(&self) -> Result<Programs, Error> {
-        match &self.program_places {
-            Some(places) => Programs::find_in(places),
+        match &self.program_directories {
+            Some(directories) => Programs::find_in(directories),
             None => Programs::find(),
         }
     }
@@ -204,15 +200,4 @@ impl Options {
 
 fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
-}
-
-fn percent_encoded(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut encoded, &byte| {
-        if is_unreserved(byte) {
-            encoded.push(char::from(byte));
-        } else {
-            write!(encoded, "%{byte:02X}").expect("writing to a String cannot fail");
-        }
-        encoded
-    })
 }

@@ -26,9 +26,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
-
 pub use self::queue::QueueDepth;
 use self::{
     batches::Batches,
@@ -40,6 +37,7 @@ use self::{
 use crate::{
     clock::ReceiptClock,
     delivery::{Delivery, Outcome},
+    lifecycle::{Stage, Tasks},
     metrics::Metrics,
     spool::Spools,
     store::Writer,
@@ -95,13 +93,9 @@ pub struct Inbox {
 }
 
 impl Inbox {
-    /// Spawns the committers, which end when their queue is closed and empty, and the drainer, which ends at `stop`.
-    pub fn start(
-        settings: Settings,
-        parts: Parts,
-        stop: CancellationToken,
-        tasks: &mut JoinSet<anyhow::Result<()>>,
-    ) -> Self {
+    /// Spawns the committers, which end when their queue is closed and empty, and the drainer, which ends when its stage
+    /// is stopped.
+    pub fn start(settings: Settings, parts: Parts, tasks: &mut Tasks) -> Self {
         let Settings { max_batch, write_timeout } = settings;
         let Parts { clock, writer, spools, metrics, schema_ready } = parts;
         let quota = Arc::clone(writer.quota());
@@ -118,7 +112,7 @@ impl Inbox {
             for _ in 0..limits.committers {
                 let (batches, context) = (Arc::clone(&batches), Arc::clone(&context));
                 let committer = Committer::new(batches, spool.clone(), writer.another(), context);
-                tasks.spawn(async move {
+                tasks.spawn("committer", Stage::Commit, async move {
                     committer.run().await;
                     Ok(())
                 });
@@ -128,7 +122,8 @@ impl Inbox {
         let inbox = Self { live: start(&LIVE, live_spool), test: start(&TEST, test_spool) };
         if let Some(spools) = spools {
             let drainer = Drainer::new(spools, writer, context);
-            tasks.spawn(async move {
+            let stop = tasks.soft_token(Stage::Drain);
+            tasks.spawn("drainer", Stage::Drain, async move {
                 stop.run_until_cancelled(drainer.run()).await;
                 Ok(())
             });

@@ -1,67 +1,70 @@
-//! `ticket-webhooks` receives the ticket webhooks of travel providers, turns each into one common TicketEvent, and has
-//! it in Postgres before it says yes.
+//! `ticket-webhooks` receives the ticket webhooks of travel providers, normalizes each into one common `TicketEvent`, and
+//! stores it in Postgres before it acknowledges it.
 //!
 //! The way of a delivery:
 //!
 //! ```text
-//! provider ──POST──▶ http::public     request id, size and time limits
+//! provider ──POST──▶ http::public     connection limits, request id, size and time limits
 //!                      │
 //!                      ▼
-//!                    receive          authenticate → parse → normalize       (providers: pure, no I/O)
-//!                      │
+//!                    receive          authenticate → parse → normalize      (providers: pure, no I/O)
+//!                      │ Delivery
 //!                      ▼
-//!                    inbox            waits with the others for the next batch (group commit)
-//!                      ├── Postgres takes it ──▶ store: one statement, one commit: recorded, or a duplicate
-//!                      └── it does not ────────▶ spool: one sync; drained later, in order, into the store
-//!                      │
+//!                    inbox            queue → batch → committer (group commit)
+//!                      ├── Postgres up ────▶ store: one statement, one commit
+//!                      └── Postgres down ──▶ spool: one fsync ── drainer, later, in order ──▶ store
+//!                      │ Outcome
 //!                      ▼
-//!                    answer           in the provider's own words
+//!                    receive          the provider's Reply, encoded as its documentation asks
 //! ```
 //!
-//! The modules in that order, and below them what they stand on:
+//! The modules in that order, then what they use.
 
-/// The listeners and their routes.
+// No doc comments below: rustdoc would resolve the links of a module's own documentation in this file's scope.
+
+// HTTP: the two listeners, their limits, their routes.
 pub mod http;
-/// The way of a delivery as one function.
+// The pipeline of one delivery: authenticate, parse, normalize, make durable, reply.
 pub mod receive;
 
-/// Deliveries become durable together.
+// Group commit: the queues, and the choice between Postgres and spool.
 pub mod inbox;
-/// The buffer on disk for the time in which Postgres does not take writes.
+// The durable buffer on disk for outages of Postgres.
 pub mod spool;
-/// All SQL.
+// All SQL: recording deliveries, migrations.
 pub mod store;
 
-/// Addresses and networks as they are compared and counted.
+// Client addresses, their prefixes, and rate limits per prefix.
 pub mod addresses;
-/// The time of day, the ids made of it, and the times of receipt.
+// Wall-clock time, UUIDv7 ids, strictly increasing receipt times.
 pub mod clock;
-/// Who may deliver, and the constant-time check of it.
+// Accounts and the constant-time check of credentials.
 pub mod credentials;
-/// What is made durable, and what became of it.
+// A delivery on its way into storage, and its outcome.
 pub mod delivery;
-/// JSON, read leniently and without loss.
+// Lenient, lossless JSON.
 pub mod json;
-/// What is kept of an authenticated delivery, and the reading of its fields.
+// The payload of an authenticated delivery, and access to its fields.
 pub mod payload;
-/// What each provider sends, means and wants to hear.
+// One module per provider: credentials, normalization, replies.
 pub mod providers;
-/// Taking credentials out of what is kept.
+// Removal of credentials from what is stored.
 pub mod redaction;
-/// Who may deliver and what is redacted at this moment.
+// The secrets in effect, replaced as a whole by a reload.
 pub mod secrets;
-/// The common record.
+// The common model of all providers.
 pub mod ticket_event;
 
-/// The command line; `cli::serve` puts the parts together.
+// The command line, one file per command; `cli::serve` wires the service.
 pub mod cli;
-/// The settings, their layers, their checks.
+// Settings: types, layers, checks.
 pub mod config;
-/// The private Postgres of `dev` and the tests.
+// A private Postgres for `dev` and the tests.
+#[cfg(feature = "embedded-postgres")]
 pub mod embedded_postgres;
-/// The process: its signals, and what it may have of the system.
+// Signals, background tasks, process limits.
 pub mod lifecycle;
-/// What is counted, for Prometheus.
+// Prometheus metrics.
 pub mod metrics;
-/// Logs and traces.
+// Logs and traces.
 pub mod telemetry;

@@ -1,4 +1,6 @@
-//! The process: what it may have of the system, and the signals: when to stop, and when to read the configuration anew.
+//! The process: its signals, its background tasks (`tasks`), and the limits that the operating system sets it.
+
+mod tasks;
 
 use std::io;
 
@@ -7,14 +9,16 @@ use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// SIGTERM and SIGINT: the first asks the service to stop, a second one ends it.
+pub use self::tasks::{Stage, Tasks};
+
+/// SIGTERM and SIGINT: the first starts the shutdown, the second aborts it.
 pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Signals {
-    /// Takes the signals over from their default, which is to end the process at once.
+    /// Replaces the default action, which ends the process at once.
     ///
     /// # Errors
     ///
@@ -23,7 +27,7 @@ impl Signals {
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
-    /// Waits for the next signal and names it.
+    /// Waits for the next signal and returns its name.
     pub async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
@@ -32,8 +36,27 @@ impl Signals {
     }
 }
 
-/// Raises the limit for open files as far as the system lets it, and says how many may be open; `None` for any number.
-/// Many systems start a process with 1024, which is meant for programs that know no better.
+/// SIGHUP: reloads the configuration.
+pub struct ReloadSignal(Signal);
+
+impl ReloadSignal {
+    /// Replaces the default action, which ends the process at once.
+    ///
+    /// # Errors
+    ///
+    /// The operating system refuses.
+    pub fn listen() -> io::Result<Self> {
+        signal(SignalKind::hangup()).map(Self)
+    }
+
+    /// Waits for the next signal; those that arrived since the last call count as one.
+    pub async fn next(&mut self) {
+        self.0.recv().await;
+    }
+}
+
+/// Raises the soft limit for open files to the hard limit, and returns it; `None` is unlimited. The usual soft limit of
+/// 1024 is too low for a server.
 pub fn raise_open_file_limit() -> Option<u64> {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current != maximum
@@ -44,33 +67,14 @@ pub fn raise_open_file_limit() -> Option<u64> {
     getrlimit(Resource::Nofile).current
 }
 
-/// SIGHUP: asks the service to read its configuration anew.
-pub struct ReloadSignal(Signal);
-
-impl ReloadSignal {
-    /// Takes the signal over from its default, which is to end the process at once.
-    ///
-    /// # Errors
-    ///
-    /// The operating system refuses.
-    pub fn listen() -> io::Result<Self> {
-        signal(SignalKind::hangup()).map(Self)
-    }
-
-    /// Waits for the next one. Several that came since are one.
-    pub async fn next(&mut self) {
-        self.0.recv().await;
-    }
-}
-
-/// Keeps what is in the memory of this process out of core dumps, and out of the sight of other processes of its user.
+/// Switches off core dumps, and access to this process's memory by other processes of its user.
 ///
 /// # Errors
 ///
 /// The operating system refuses.
 pub fn keep_memory_private() -> io::Result<()> {
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
-    // a core pattern that is a pipe disregards the limit
+    // the limit does not apply to a core pattern that is a pipe
     #[cfg(target_os = "linux")]
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     Ok(())

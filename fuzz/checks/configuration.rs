@@ -16,7 +16,7 @@ pub fn configuration(data: &[u8]) {
     fs::write(&file, data).expect("the directory for temporary files can be written to");
     let loaded = load(Some(&file), []);
     let (shown, is_error) = match &loaded {
-        Ok(settings) => (format!("{settings:?}\n{settings}"), false),
+        Ok(settings) => (format!("{settings:?}\n{}", settings.to_toml().unwrap_or_default()), false),
         Err(error) => (format!("{error:?}\n{error}"), true),
     };
     if shown.to_lowercase().contains(MARKER) {

@@ -1,4 +1,4 @@
-//! `dev`: a service with nothing to set up, to look at and to try things out.
+//! `dev`: the service with an embedded Postgres and demo accounts.
 
 use std::{
     ffi::OsString,
@@ -22,23 +22,23 @@ const DIRECTORY: &str = ".ticket-webhooks/postgres";
 
 const DATABASE: &str = "ticket_webhooks";
 
-/// Run everything on this machine with nothing to set up: a database of its own, demo accounts, and curl lines to paste
+/// Run the service with an embedded Postgres and demo accounts, and print a curl command per provider
 ///
-/// The database is kept in ./.ticket-webhooks and run by the PostgreSQL server programs that are installed. Only this
-/// machine can reach the service. No configuration is read but PORT (8080 unless set) and RUST_LOG.
+/// Needs no set-up but installed PostgreSQL server programs; the database is kept in ./.ticket-webhooks. Listens on
+/// loopback only. Reads no configuration but PORT (default 8080) and RUST_LOG.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {}
 
-pub(super) fn run(_: Args, names_config: bool) -> anyhow::Result<ExitCode> {
-    if names_config {
-        bail!("dev reads no configuration file; leave --config and TICKET_WEBHOOKS_CONFIG out, or use serve");
+pub(super) fn run(_: Args, has_config: bool) -> anyhow::Result<ExitCode> {
+    if has_config {
+        bail!("dev reads no configuration file: remove --config and TICKET_WEBHOOKS_CONFIG, or use serve");
     }
     super::block_on(LogFormat::Auto, async {
-        // from here on Ctrl-C asks for an orderly end, also while the database is being created
+        // before the database starts: Ctrl-C must shut it down in order
         let mut signals = Signals::listen()?;
         let options = Options::new(std::env::current_dir()?.join(DIRECTORY));
         let start = spawn_blocking(move || EmbeddedPostgres::start(&options));
-        let postgres = start.await.context("the start of the database was cut off")??;
+        let postgres = start.await.context("the start of the database was aborted")??;
         let exited = postgres.exited();
         let served = tokio::select! {
             served = serve_demo(&postgres, &mut signals) => served,
@@ -52,7 +52,7 @@ pub(super) fn run(_: Args, names_config: bool) -> anyhow::Result<ExitCode> {
 }
 
 async fn serve_demo(postgres: &EmbeddedPostgres, signals: &mut Signals) -> anyhow::Result<ExitCode> {
-    create_database(postgres).await.context("the database cannot be created")?;
+    create_database(postgres).await.context("the database could not be created")?;
     let settings = demo_settings(&postgres.url(DATABASE))?;
     let lines = curl_lines(&settings);
     let psql = postgres.psql_command(DATABASE);
@@ -71,7 +71,7 @@ async fn create_database(postgres: &EmbeddedPostgres) -> sqlx::Result<()> {
     connection.close().await
 }
 
-/// Loopback only, a demo account for every provider; the layers of the configuration do the rest.
+/// The defaults, on loopback, with a demo account for every provider.
 fn demo_settings(database_url: &str) -> anyhow::Result<Settings> {
     let mut variables = vec![
         ("DATABASE_URL".to_owned(), database_url.to_owned()),
@@ -92,7 +92,7 @@ fn demo_settings(database_url: &str) -> anyhow::Result<Settings> {
     Ok(settings)
 }
 
-/// For each provider its name, path and the arguments of `curl` behind the URL.
+/// Of each provider: its name, its path, and the arguments of `curl` after the URL.
 fn curl_lines(settings: &Settings) -> Vec<(&'static str, String, String)> {
     let quoted = |text: &str| format!("'{}'", text.replace('\'', r"'\''"));
     let line = |settings: &config::ProviderSettings| {
@@ -108,15 +108,14 @@ fn curl_lines(settings: &Settings) -> Vec<(&'static str, String, String)> {
 }
 
 fn instructions(address: SocketAddr, psql: &str, lines: &[(&'static str, String, String)]) -> String {
-    let mut text = String::from(
-        "\nThe service is up. Paste a line to deliver something; paste it again to see what a duplicate does.\n",
-    );
+    let mut text =
+        String::from("\nThe service is up. Paste a line to send a delivery; paste it again to send a duplicate.\n");
     for (provider, path, arguments) in lines {
         text += &format!("\n# {provider}\ncurl -sS -w '\\n' http://{address}{path} {arguments}\n");
     }
     text += &format!(
         "\n# what was recorded\n{psql} -c 'select provider, booking_ref, revision, status, ticket_numbers, delivery_count from ticket_events order by sequence'\n\
-         \n# the database\n{psql}\n\nCtrl-C stops both.\n\n"
+         \n# the database\n{psql}\n\nCtrl-C stops the service and the database.\n\n"
     );
     text
 }

@@ -13,24 +13,24 @@ use crate::{
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Post a sample delivery to a running service and print its answer
+/// Send a sample delivery to a running service and print the response
 ///
-/// Without --new-booking the same delivery goes out each time, so that the second one is a duplicate. The exit code is
-/// 0 when every delivery was accepted, else 1.
+/// Without --new-booking every delivery is the same, so that the second one is a duplicate. The exit code is 0 when every
+/// response had a status 2xx, else 1.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Which provider's delivery, for example booking_callback
+    /// Name of the provider, such as booking_callback
     provider: String,
-    /// Where the service is reached [default: its public address in the configuration, on this machine]
+    /// Base URL of the service [default: server.public_address of the configuration, on this machine]
     #[arg(long)]
     url: Option<String>,
-    /// The account whose credentials are sent [default: the first one; without any in the configuration, that of dev]
+    /// Account whose credentials are sent [default: the first one configured, or the demo account of dev]
     #[arg(long)]
     account: Option<String>,
-    /// How many deliveries to send, one after the other
+    /// Number of deliveries, sent one after the other
     #[arg(long, default_value_t = 1)]
     count: u32,
-    /// Send each delivery for a booking of its own
+    /// Send each delivery for a new booking
     #[arg(long)]
     new_booking: bool,
 }
@@ -38,11 +38,11 @@ pub(super) struct Args {
 pub(super) fn run(args: Args, load: impl Fn() -> Result<Settings, ConfigError>) -> anyhow::Result<ExitCode> {
     let Some(provider) = providers::by_name(&args.provider) else {
         let names: Vec<_> = providers::PROVIDERS.iter().map(|provider| provider.name()).collect();
-        bail!("there is no provider {}; expected one of {}", args.provider, names.join(", "));
+        bail!("unknown provider {}; expected one of {}", args.provider, names.join(", "));
     };
     let settings = load()?;
-    let is_wanted = |settings: &&ProviderSettings| settings.provider.name() == provider.name();
-    let provider_settings = settings.providers.iter().find(is_wanted).context("every provider has settings")?;
+    let is_this = |settings: &&ProviderSettings| settings.provider.name() == provider.name();
+    let provider_settings = settings.providers.iter().find(is_this).context("every known provider has settings")?;
     let credentials = credentials(provider_settings, args.account.as_deref())?;
     let credentials: Vec<_> = credentials.iter().map(String::as_str).collect();
     let base = args.url.unwrap_or_else(|| super::local_url(&settings));
@@ -56,9 +56,9 @@ pub(super) fn run(args: Args, load: impl Fn() -> Result<Settings, ConfigError>) 
         let Sample { headers, body } = provider.sample(&credentials, &booking_ref);
         let request = agent.post(&url).header("Content-Type", "application/json");
         let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, value));
-        let mut answer = request.send(body).with_context(|| format!("{url} does not answer"))?;
-        all_accepted &= answer.status().is_success();
-        println!("{booking_ref}: {} {}", answer.status(), answer.body_mut().read_to_string()?);
+        let mut response = request.send(body).with_context(|| format!("{url} did not respond"))?;
+        all_accepted &= response.status().is_success();
+        println!("{booking_ref}: {} {}", response.status(), response.body_mut().read_to_string()?);
     }
     Ok(if all_accepted { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -67,7 +67,7 @@ fn credentials(settings: &ProviderSettings, account: Option<&str>) -> anyhow::Re
     let index = match account {
         Some(name) => settings.accounts.iter().position(|account| account.name == name).with_context(|| {
             let names: Vec<_> = settings.accounts.iter().map(|account| account.name.as_str()).collect();
-            format!("{} has no account {name}; configured are: {}", settings.provider.name(), names.join(", "))
+            format!("{} has no account {name}; expected one of {}", settings.provider.name(), names.join(", "))
         })?,
         None if settings.accounts.is_empty() => return Ok(super::demo_credentials(settings.provider)),
         None => 0,

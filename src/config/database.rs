@@ -1,27 +1,30 @@
-//! `[database]`: the way to Postgres.
+//! `[database]`: how to connect to Postgres.
 
 use std::{fs::File, time::Duration};
 
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use sqlx::{ConnectOptions, postgres::PgConnectOptions};
 use tracing::subscriber::NoSubscriber;
 
-use super::ConfigError;
+use super::{ConfigError, milliseconds, show, variables::variable_of};
 
-/// `[database]`: the way to Postgres.
-#[derive(Debug, Deserialize)]
+/// `[database]`
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DatabaseSettings {
+    #[serde(serialize_with = "show::database_url", skip_serializing_if = "Option::is_none")]
     pub(super) url: Option<SecretString>,
-    /// In the place of the one in the URL.
+    /// Overrides the password in the URL.
+    #[serde(serialize_with = "show::redacted", skip_serializing_if = "Option::is_none")]
     pub(super) password: Option<SecretString>,
-    /// Connections that one replica holds at most.
+    /// Limit per replica.
     pub max_connections: u32,
-    /// Past this a write counts as failed.
-    #[serde(rename = "write_timeout_ms", deserialize_with = "super::milliseconds")]
+    /// Of a batch, and of any query: a write that takes longer counts as failed.
+    #[serde(rename = "write_timeout_ms", with = "milliseconds")]
     pub write_timeout: Duration,
-    /// Whether a connection pooler in transaction mode, such as PgBouncer, stands in front.
+    /// A connection pooler in transaction mode, such as PgBouncer, is in front: no prepared statements outside of a
+    /// transaction, no migrations.
     pub transaction_pooler: bool,
 }
 
@@ -38,40 +41,45 @@ impl Default for DatabaseSettings {
 }
 
 impl DatabaseSettings {
-    /// How to connect.
+    /// Options for connecting as the service.
     pub fn connect_options(&self) -> Result<PgConnectOptions, ConfigError> {
-        let url = self.url.as_ref().ok_or_else(|| ConfigError::missing("database.url", Some("DATABASE_URL")))?;
-        let url = url.expose_secret().trim();
-        let has_scheme = ["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme));
-        // sqlx logs a parameter that it does not know with its value, which may be a misspelled password
-        let parsed = tracing::subscriber::with_default(NoSubscriber::new(), || url.parse::<PgConnectOptions>());
-        match parsed {
-            Ok(options) if has_scheme && !is_cut_short(url) => {
-                // no float is read here, and poolers refuse a connection over a parameter that they do not know
-                let options = options.application_name("ticket-webhooks").extra_float_digits(None);
-                check_certificates(&options)?;
-                Ok(match &self.password {
-                    Some(password) => options.password(password.expose_secret()),
-                    None => options,
-                })
-            }
-            _ => {
-                let problem = "expected a URL such as postgres://user:password@host:5432/database";
-                Err(ConfigError::at("database.url", problem))
-            }
-        }
+        let url = self.url.as_ref().ok_or_else(|| {
+            let variable = variable_of("database.url");
+            let problem = format!("missing; set it in the configuration file or as {variable} (or DATABASE_URL)");
+            ConfigError::at("database.url", problem)
+        })?;
+        let options = parse_url(url).ok_or_else(|| {
+            let problem = "expected a URL such as postgres://user:password@host:5432/database";
+            ConfigError::at("database.url", problem)
+        })?;
+        check_certificates(&options)?;
+        // no float is read here, and poolers refuse a connection with a parameter that they do not know
+        let options = options.application_name("ticket-webhooks").extra_float_digits(None);
+        Ok(match &self.password {
+            Some(password) => options.password(password.expose_secret()),
+            None => options,
+        })
     }
 }
 
-/// Whether a `/` that is not percent-encoded ends the user or the password early: the rest of it would be taken for the
-/// name of the database, which is no secret.
-fn is_cut_short(url: &str) -> bool {
+/// The parts of a valid URL.
+pub(super) fn parse_url(url: &SecretString) -> Option<PgConnectOptions> {
+    let url = url.expose_secret().trim();
+    let has_scheme = ["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme));
+    // sqlx logs an unknown parameter with its value, which may be a misspelled password
+    let parsed = tracing::subscriber::with_default(NoSubscriber::new(), || url.parse::<PgConnectOptions>());
+    parsed.ok().filter(|_| has_scheme && !has_unencoded_slash(url))
+}
+
+/// Whether the user or the password has a `/` that is not percent-encoded: the rest of the secret would be parsed as
+/// the name of the database, which is logged.
+fn has_unencoded_slash(url: &str) -> bool {
     let before_query = url.split(['?', '#']).next().unwrap_or_default();
     let path = before_query.split_once("://").and_then(|(_, location)| location.split_once('/'));
     path.is_some_and(|(_, path)| path.contains('@'))
 }
 
-/// Without the name of the file nobody would know which one is not there.
+/// The error of a failed connection does not name the file that is missing.
 fn check_certificates(options: &PgConnectOptions) -> Result<(), ConfigError> {
     for (parameter, value) in options.to_url_lossy().query_pairs() {
         if ["sslrootcert", "sslcert", "sslkey"].contains(&parameter.as_ref())

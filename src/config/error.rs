@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-/// A configuration with which the service does not start. Shows no value, for any could be a secret.
+/// The service does not start with this configuration. Holds no value of it: any could be a secret.
 #[derive(Debug, thiserror::Error)]
 pub struct ConfigError {
-    /// The file or the environment variable, where it is known.
-    pub(super) place: Option<String>,
-    /// The key, from the top: `server.public_address`. Empty when it is about the whole.
+    /// The file or the environment variable, where known.
+    pub(super) origin: Option<String>,
+    /// The full key, such as `server.public_address`; empty for an error about the whole.
     pub(super) key: String,
     /// What is wrong and what was expected.
     pub(super) problem: String,
@@ -15,8 +15,8 @@ pub struct ConfigError {
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(place) = &self.place {
-            write!(formatter, "{place}: ")?;
+        if let Some(origin) = &self.origin {
+            write!(formatter, "{origin}: ")?;
         }
         if !self.key.is_empty() {
             write!(formatter, "{}: ", self.key)?;
@@ -26,27 +26,13 @@ impl fmt::Display for ConfigError {
 }
 
 impl ConfigError {
-    /// Something is wrong with the value of a key.
+    /// An error about a key; its origin is added by who knows it.
     pub(crate) fn at(key: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self { place: None, key: key.into(), problem: problem.into() }
+        Self { origin: None, key: key.into(), problem: problem.into() }
     }
 
-    /// A key is needed and not there.
-    pub(crate) fn missing(key: &str, usual_variable: Option<&str>) -> Self {
-        let mut problem = format!("it is missing; set it in the configuration file or as {}", variable_of(key));
-        if let Some(usual) = usual_variable {
-            problem = format!("{problem} (or {usual})");
-        }
-        Self::at(key, problem)
+    /// An error about a file or a variable as a whole.
+    pub(super) fn from_origin(origin: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self { origin: Some(origin.into()), key: String::new(), problem: problem.into() }
     }
-
-    /// Something is wrong with a file or a variable as a whole.
-    pub(super) fn in_place(place: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self { place: Some(place.into()), key: String::new(), problem: problem.into() }
-    }
-}
-
-/// The environment variable of a key.
-pub(super) fn variable_of(key: &str) -> String {
-    format!("{}{}", super::load::PREFIX, key.replace('.', "__").to_uppercase())
 }

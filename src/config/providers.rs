@@ -1,6 +1,6 @@
-//! `[providers.*]`: the accounts, checked against what each provider asks of one.
+//! `[providers.*]`: the accounts and their checks.
 //!
-//! Which keys an account has is said by the provider's own module, so that a new provider needs nothing here.
+//! The keys of an account come from [`Provider::credentials`]: a new provider needs no change here.
 
 use std::{
     borrow::Cow,
@@ -10,7 +10,7 @@ use std::{
 
 use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::ConfigError;
 use crate::{
@@ -20,13 +20,13 @@ use crate::{
 };
 
 /// What to do with a delivery for a booking that is not in the table `bookings`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum UnknownBooking {
-    /// Record it like any other.
+    /// Record it.
     #[default]
     Accept,
-    /// Answer that the booking is not known, and keep the delivery unprocessed.
+    /// Reply that the booking is unknown, and store the delivery unprocessed.
     Reject,
 }
 
@@ -38,10 +38,11 @@ pub(super) struct RawProvider {
     allowed_networks: Vec<IpNet>,
     #[serde(deserialize_with = "unknown_booking")]
     unknown_booking: UnknownBooking,
-    /// Account names to their keys and values; `environment` is one of them.
+    /// By account name: its credentials and its `environment`.
     accounts: BTreeMap<String, BTreeMap<String, SecretString>>,
 }
 
+// not derived: serde's error for an unknown variant contains the value
 fn unknown_booking<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<UnknownBooking, D::Error> {
     match String::deserialize(deserializer)?.as_str() {
         "accept" => Ok(UnknownBooking::Accept),
@@ -52,22 +53,19 @@ fn unknown_booking<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<
 
 /// `[providers.NAME]`
 pub struct ProviderSettings {
-    /// Which provider.
     pub provider: &'static dyn Provider,
-    /// The path of its webhook.
     pub path: String,
-    /// Where its deliveries may come from; anywhere when empty.
+    /// Client networks; any when empty.
     pub allowed_networks: Vec<IpNet>,
-    /// What to do with a delivery for a booking that is not in the table `bookings`.
     pub unknown_booking: UnknownBooking,
-    /// Who may deliver; without an account the provider is not routed.
+    /// Without an account the provider's path is answered with 404.
     pub accounts: Vec<Account>,
-    /// The configured values of each account, in the order of the provider's credentials.
+    /// Of each account, in the order of [`Provider::credentials`].
     pub credentials: Vec<Vec<SecretString>>,
 }
 
 impl ProviderSettings {
-    /// The secrets of every account with their keys, names that go with them left out.
+    /// The secret credentials of every account, by their full keys; user names and the like are not among them.
     pub(super) fn secrets(&self) -> impl Iterator<Item = (String, &SecretString)> {
         let name = self.provider.name();
         self.accounts.iter().zip(&self.credentials).flat_map(move |(account, values)| {
@@ -93,7 +91,7 @@ impl fmt::Debug for ProviderSettings {
     }
 }
 
-/// Every provider with its settings.
+/// The settings of every known provider.
 pub(super) fn check(mut raw: HashMap<String, RawProvider>) -> Result<Vec<ProviderSettings>, ConfigError> {
     let mut settings: Vec<ProviderSettings> = Vec::new();
     for provider in PROVIDERS {
@@ -108,7 +106,7 @@ pub(super) fn check(mut raw: HashMap<String, RawProvider>) -> Result<Vec<Provide
         None => Ok(settings),
         Some(unknown) => {
             let names: Vec<_> = PROVIDERS.iter().map(|provider| provider.name()).collect();
-            let problem = format!("there is no such provider; expected one of {}", names.join(", "));
+            let problem = format!("unknown provider; expected one of {}", names.join(", "));
             Err(ConfigError::at(format!("providers.{unknown}"), problem))
         }
     }
@@ -117,9 +115,11 @@ pub(super) fn check(mut raw: HashMap<String, RawProvider>) -> Result<Vec<Provide
 fn check_provider(provider: &'static dyn Provider, raw: RawProvider) -> Result<ProviderSettings, ConfigError> {
     let at = |key: &str| format!("providers.{}.{key}", provider.name());
     let path = raw.path.map_or_else(|| provider.default_path(), |path| plain_path(&path).into_owned());
-    let is_plain = |path: &str| path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte));
-    if !path.starts_with('/') || path.len() < 2 || !is_plain(&path) || ["/livez", "/readyz"].contains(&path.as_str()) {
-        let problem = "expected a path of its own such as /webhooks/a1b2c3, of letters, digits and / - . _ ~";
+    let is_path_safe = |path: &str| path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte));
+    let is_reserved = ["/livez", "/readyz"].contains(&path.as_str());
+    if !path.starts_with('/') || path.len() < 2 || !is_path_safe(&path) || is_reserved {
+        let problem =
+            "expected a path such as /webhooks/a1b2c3 (letters, digits, / - . _ ~), other than /livez and /readyz";
         return Err(ConfigError::at(at("path"), problem));
     }
     let mut accounts: Vec<Account> = Vec::new();
@@ -143,7 +143,7 @@ fn check_provider(provider: &'static dyn Provider, raw: RawProvider) -> Result<P
     })
 }
 
-/// A path without a slash at its end and without doubled ones: they make no difference.
+/// Removes trailing and repeated slashes, with which a path is the same.
 pub fn plain_path(path: &str) -> Cow<'_, str> {
     if path == "/" || !(path.ends_with('/') || path.contains("//")) {
         return Cow::Borrowed(path);
@@ -152,9 +152,8 @@ pub fn plain_path(path: &str) -> Cow<'_, str> {
     Cow::Owned(format!("{}{}", if path.starts_with('/') { "/" } else { "" }, segments.join("/")))
 }
 
-/// A line feed left at the end of a secret would have every delivery refused, and so would white space around one that
-/// stands in a header.
-fn can_be_presented(credential: &Credential, value: &str) -> bool {
+/// No delivery can match a credential with a line feed, nor one with white space around it that is sent in a header.
+fn can_match(credential: &Credential, value: &str) -> bool {
     !value.chars().any(char::is_control) && (credential.member.is_some() || value.trim() == value)
 }
 
@@ -163,8 +162,8 @@ fn check_account(
     name: &str,
     mut values: BTreeMap<String, SecretString>,
 ) -> Result<(Account, Vec<SecretString>), ConfigError> {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
-    if name.is_empty() || !name.bytes().all(is_plain) {
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    if name.is_empty() || !name.bytes().all(is_name) {
         let problem = "expected names of letters, digits, - and _";
         return Err(ConfigError::at(format!("providers.{}.accounts", provider.name()), problem));
     }
@@ -173,7 +172,7 @@ fn check_account(
         Some("test") => Environment::Test,
         Some("live") => Environment::Live,
         Some(_) => return Err(ConfigError::at(at("environment"), r#"expected "test" or "live""#)),
-        None => return Err(ConfigError::at(at("environment"), r#"it is missing; expected "test" or "live""#)),
+        None => return Err(ConfigError::at(at("environment"), r#"missing; expected "test" or "live""#)),
     };
     let mut credentials = Vec::new();
     for credential in provider.credentials() {
@@ -181,12 +180,12 @@ fn check_account(
             Some(value) if value.expose_secret().is_empty() => {
                 return Err(ConfigError::at(at(credential.key), "expected a value that is not empty"));
             }
-            Some(value) if !can_be_presented(credential, value.expose_secret()) => {
+            Some(value) if !can_match(credential, value.expose_secret()) => {
                 return Err(ConfigError::at(at(credential.key), "expected one line without white space around it"));
             }
             Some(value) => credentials.push(value),
             None => {
-                let problem = format!("it is missing; set {0} or {0}_file", credential.key);
+                let problem = format!("missing; set {0} or {0}_file", credential.key);
                 return Err(ConfigError::at(at(credential.key), problem));
             }
         }

@@ -1,4 +1,4 @@
-//! `[server]`: the listeners, their limits, and whom they believe.
+//! `[server]`: the listeners, their limits, and the trusted proxies.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -7,75 +7,73 @@ use std::{
 };
 
 use ipnet::IpNet;
-use serde::{Deserialize, Deserializer, de};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::milliseconds;
 use crate::addresses::canonical;
 
-/// `[server]`: the listeners and their limits.
-#[derive(Clone, Debug, Deserialize)]
+/// `[server]`: `config/default.toml` explains every key.
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ServerSettings {
-    /// Where the providers come in.
+    /// The listener for providers.
     #[serde(deserialize_with = "address")]
     pub public_address: SocketAddr,
-    /// Where the operators come in.
+    /// The listener for operators.
     #[serde(deserialize_with = "address")]
     pub admin_address: SocketAddr,
-    /// The largest body, decompressed, in bytes.
+    /// Of one body, decompressed.
     pub body_limit_bytes: usize,
-    /// What all bodies that are being taken in may have of the memory, in bytes. Beyond it deliveries are refused.
+    /// Of all bodies that are being received or decompressed.
     pub body_memory_bytes: usize,
-    /// The most connections to the public listener at once. Beyond it the slowest or an idle one makes room, or the new
-    /// one is refused.
+    /// To the public listener.
     pub max_connections: usize,
-    /// The most of them from one address, or from one /64 of IPv6, and four times as many from a /48; trusted proxies
-    /// have as many as there are.
+    /// Of a client prefix, IPv4 address or IPv6 /64, to the public listener; a /48 has four times as many. Trusted
+    /// proxies are exempt.
     pub max_connections_per_address: usize,
-    /// The time that the head of a request may take to arrive, from its first byte.
-    #[serde(rename = "header_read_timeout_ms", deserialize_with = "milliseconds")]
+    /// From the first byte of a request's head to its last.
+    #[serde(rename = "header_read_timeout_ms", with = "milliseconds")]
     pub header_read_timeout: Duration,
-    /// The time that a connection may be idle.
-    #[serde(rename = "idle_timeout_ms", deserialize_with = "milliseconds")]
+    /// Between requests.
+    #[serde(rename = "idle_timeout_ms", with = "milliseconds")]
     pub idle_timeout: Duration,
-    /// The time that a body may take to arrive.
-    #[serde(rename = "body_read_timeout_ms", deserialize_with = "milliseconds")]
+    /// For a whole body.
+    #[serde(rename = "body_read_timeout_ms", with = "milliseconds")]
     pub body_read_timeout: Duration,
-    /// The time that a client may leave an answer where it is.
-    #[serde(rename = "response_write_timeout_ms", deserialize_with = "milliseconds")]
+    /// From the moment a write blocks until all is written.
+    #[serde(rename = "response_write_timeout_ms", with = "milliseconds")]
     pub response_write_timeout: Duration,
-    /// The time in which a body may be as slow as it is.
-    #[serde(rename = "body_grace_ms", deserialize_with = "milliseconds")]
+    /// Grace period without a minimum rate: a body must be complete by
+    /// `min(body_read_timeout, body_grace + received bytes / body_min_rate)`.
+    #[serde(rename = "body_grace_ms", with = "milliseconds")]
     pub body_grace: Duration,
-    /// The bytes a second that a body must bring on average beyond that.
+    /// In bytes per second.
     #[serde(rename = "body_min_bytes_per_second")]
     pub body_min_rate: NonZeroU64,
-    /// How long the service goes on accepting after it was asked to stop, so that the load balancer notices.
-    #[serde(rename = "drain_delay_ms", deserialize_with = "milliseconds")]
+    /// From SIGTERM, not ready, until the listeners stop accepting: the load balancer's time to notice.
+    #[serde(rename = "drain_delay_ms", with = "milliseconds")]
     pub drain_delay: Duration,
-    /// When to give up what is still in flight, counted from the end of the drain delay.
-    #[serde(rename = "shutdown_timeout_ms", deserialize_with = "milliseconds")]
+    /// From the end of the drain delay until what is in flight is aborted.
+    #[serde(rename = "shutdown_timeout_ms", with = "milliseconds")]
     pub shutdown_timeout: Duration,
-    /// Networks whose `X-Forwarded-For` or `Forwarded` is believed.
+    /// Their `X-Forwarded-For` or `Forwarded` names the client.
     #[serde(deserialize_with = "networks")]
     pub trusted_proxies: Vec<IpNet>,
-    /// Which of the two.
     #[serde(deserialize_with = "forwarded_header")]
     pub forwarded_header: ForwardedHeader,
-    /// How often authentication may fail from one address, or from one /64 of IPv6 (a /48 has 16 times that), before a
-    /// failure is answered with 429. What authenticates is never refused.
+    /// Per client prefix, IPv4 address or IPv6 /64 (a /48 has 16 times as many); then a failure is answered with 429.
     pub authentication_failures_per_minute: NonZeroU32,
 }
 
-/// Where the trusted proxies say who called them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// The header in which trusted proxies name the client; the other one is ignored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum ForwardedHeader {
-    /// `X-Forwarded-For` where there is one, and `Forwarded` else.
+    /// `X-Forwarded-For`, or `Forwarded` when that is absent.
     #[default]
     Either,
-    /// `X-Forwarded-For`
     XForwardedFor,
-    /// `Forwarded`, of RFC 7239
+    /// RFC 7239
     Forwarded,
 }
 
@@ -89,17 +87,17 @@ impl Default for ServerSettings {
             max_connections: 2048,
             max_connections_per_address: 256,
             header_read_timeout: Duration::from_secs(10),
-            // longer than most load balancers keep idle connections: one that is closed under a request is a delivery lost
+            // longer than load balancers keep idle connections: a close that crosses a request loses the delivery
             idle_timeout: Duration::from_secs(75),
             body_read_timeout: Duration::from_secs(10),
             response_write_timeout: Duration::from_secs(10),
             body_grace: Duration::from_secs(3),
-            body_min_rate: NonZeroU64::new(1024).expect("it is not 0"),
+            body_min_rate: NonZeroU64::new(1024).expect("not 0"),
             drain_delay: Duration::from_secs(5),
             shutdown_timeout: Duration::from_secs(25),
             trusted_proxies: Vec::new(),
             forwarded_header: ForwardedHeader::default(),
-            authentication_failures_per_minute: NonZeroU32::new(100).expect("it is not 0"),
+            authentication_failures_per_minute: NonZeroU32::new(100).expect("not 0"),
         }
     }
 }
@@ -111,7 +109,7 @@ fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::
         .map_err(|_| de::Error::custom("expected an IP address and a port, such as 0.0.0.0:8080 or [::1]:8080"))
 }
 
-/// A list, or one string with commas, as environment variables have it. A bare address is a network of one.
+/// A list, or a string with commas (environment variables). A bare address is a network with one address.
 pub(super) fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
@@ -131,6 +129,7 @@ pub(super) fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec
         .collect()
 }
 
+// not derived: serde's error for an unknown variant contains the value
 fn forwarded_header<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ForwardedHeader, D::Error> {
     match String::deserialize(deserializer)?.to_ascii_lowercase().as_str() {
         "either" => Ok(ForwardedHeader::Either),

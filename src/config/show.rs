@@ -1,117 +1,118 @@
-//! The settings as `check-config` prints them: as TOML, every secret replaced.
+//! The settings as a serialized tree: `check-config` prints it as TOML, a reload compares it with the one before.
+//!
+//! Invariants:
+//!
+//! - It holds no secret: each is `[redacted]`, and of the database's URL only the parts that are none are shown.
+//! - Printed, it is a valid configuration again once the redacted values are replaced.
 
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
 
-use ipnet::IpNet;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use secrecy::SecretString;
+use serde::{
+    Serialize, Serializer,
+    ser::{Error, SerializeMap},
+};
+use serde_json::Value;
 
-use super::{DatabaseSettings, ForwardedHeader, LogFormat, Settings, UnknownBooking};
-use crate::redaction::REDACTED;
+use super::{ProviderSettings, Settings, database::parse_url};
+use crate::{credentials::Account, redaction::REDACTED};
 
-impl fmt::Display for Settings {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let server = &self.server;
-        writeln!(out, "[server]")?;
-        writeln!(out, "public_address = \"{}\"", server.public_address)?;
-        writeln!(out, "admin_address = \"{}\"", server.admin_address)?;
-        writeln!(out, "body_limit_bytes = {}", server.body_limit_bytes)?;
-        writeln!(out, "body_memory_bytes = {}", server.body_memory_bytes)?;
-        writeln!(out, "max_connections = {}", server.max_connections)?;
-        writeln!(out, "max_connections_per_address = {}", server.max_connections_per_address)?;
-        writeln!(out, "header_read_timeout_ms = {}", server.header_read_timeout.as_millis())?;
-        writeln!(out, "idle_timeout_ms = {}", server.idle_timeout.as_millis())?;
-        writeln!(out, "body_read_timeout_ms = {}", server.body_read_timeout.as_millis())?;
-        writeln!(out, "response_write_timeout_ms = {}", server.response_write_timeout.as_millis())?;
-        writeln!(out, "body_grace_ms = {}", server.body_grace.as_millis())?;
-        writeln!(out, "body_min_bytes_per_second = {}", server.body_min_rate)?;
-        writeln!(out, "drain_delay_ms = {}", server.drain_delay.as_millis())?;
-        writeln!(out, "shutdown_timeout_ms = {}", server.shutdown_timeout.as_millis())?;
-        writeln!(out, "trusted_proxies = {}", list(&server.trusted_proxies))?;
-        let forwarded_header = match server.forwarded_header {
-            ForwardedHeader::Either => "either",
-            ForwardedHeader::XForwardedFor => "x-forwarded-for",
-            ForwardedHeader::Forwarded => "forwarded",
-        };
-        writeln!(out, "forwarded_header = \"{forwarded_header}\"")?;
-        writeln!(out, "authentication_failures_per_minute = {}", server.authentication_failures_per_minute)?;
-        if self.admin.token.is_some() {
-            writeln!(out, "\n[admin]\ntoken = \"{REDACTED}\"")?;
-        }
-        writeln!(out, "\n[database]")?;
-        writeln!(out, "url = \"{}\"", shown_url(&self.database))?;
-        if self.database.password.is_some() {
-            writeln!(out, "password = \"{REDACTED}\"")?;
-        }
-        writeln!(out, "max_connections = {}", self.database.max_connections)?;
-        writeln!(out, "write_timeout_ms = {}", self.database.write_timeout.as_millis())?;
-        writeln!(out, "transaction_pooler = {}", self.database.transaction_pooler)?;
-        writeln!(out, "\n[inbox]\nmax_batch = {}", self.inbox.max_batch)?;
-        writeln!(out, "\n[spool]")?;
-        match &self.spool.directory {
-            Some(directory) => writeln!(out, "directory = \"{}\"", directory.display())?,
-            None => writeln!(out, "# no directory: no spool")?,
-        }
-        writeln!(out, "max_bytes = {}", self.spool.max_bytes)?;
-        let format = match self.log.format {
-            LogFormat::Auto => "auto",
-            LogFormat::Json => "json",
-            LogFormat::Text => "text",
-        };
-        writeln!(out, "\n[log]\nformat = \"{format}\"")?;
-        for settings in &self.providers {
-            let name = settings.provider.name();
-            writeln!(out, "\n[providers.{name}]")?;
-            if settings.accounts.is_empty() {
-                writeln!(out, "# no account: not routed")?;
-            }
-            writeln!(out, "path = \"{}\"", settings.path)?;
-            writeln!(out, "allowed_networks = {}", list(&settings.allowed_networks))?;
-            let unknown_booking = match settings.unknown_booking {
-                UnknownBooking::Accept => "accept",
-                UnknownBooking::Reject => "reject",
-            };
-            writeln!(out, "unknown_booking = \"{unknown_booking}\"")?;
-            for account in &settings.accounts {
-                writeln!(out, "\n[providers.{name}.accounts.{}]", account.name)?;
-                writeln!(out, "environment = \"{}\"", account.environment.as_str())?;
-                for credential in settings.provider.credentials() {
-                    writeln!(out, "{} = \"{REDACTED}\"", credential.key)?;
-                }
-            }
-        }
-        Ok(())
-    }
-}
+/// A reload takes these over, and the accounts; every other key needs a restart.
+const RELOADED: [&str; 3] = ["admin.token", "database.url", "database.password"];
+
+/// Only the keys of accounts contain this.
+const ACCOUNTS: &str = ".accounts.";
+
+/// The characters that RFC 3986 reserves.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// In a query a slash needs no encoding.
+const RESERVED_BUT_SLASH: &AsciiSet = &RESERVED.remove(b'/');
+
+/// The accounts of a provider, by name, with their keys.
+struct Accounts<'a>(&'a ProviderSettings);
+
+/// The keys of an account.
+struct Keys<'a>(&'a ProviderSettings, &'a Account);
 
 impl Settings {
-    /// What is set and needs a restart to change, by its key: all but the accounts and the secrets.
-    pub fn fixed_keys(&self) -> BTreeMap<String, String> {
-        let (mut keys, mut section) = (BTreeMap::new(), String::new());
-        for line in self.to_string().lines() {
-            if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-                section = name.to_owned();
-            } else if let Some((key, value)) = line.split_once(" = ") {
-                keys.insert(format!("{section}.{key}"), value.to_owned());
+    /// As TOML, without secrets.
+    ///
+    /// # Errors
+    ///
+    /// A number is larger than TOML can hold, which an environment variable can set.
+    pub fn to_toml(&self) -> Result<String, toml::ser::Error> {
+        toml::to_string(self)
+    }
+
+    /// The values, by their full keys, that only a restart changes: all but the accounts and the secrets.
+    pub fn restart_only(&self) -> BTreeMap<String, Value> {
+        let tree = serde_json::to_value(self).expect("settings have string keys and serialize without an error");
+        let mut values = BTreeMap::new();
+        flatten(String::new(), tree, &mut values);
+        values.retain(|key, _| !key.contains(ACCOUNTS) && !RELOADED.contains(&key.as_str()));
+        values
+    }
+}
+
+fn flatten(key: String, value: Value, values: &mut BTreeMap<String, Value>) {
+    match value {
+        Value::Object(members) => {
+            for (name, value) in members {
+                flatten(if key.is_empty() { name } else { format!("{key}.{name}") }, value, values);
             }
         }
-        let is_fixed = |key: &str| {
-            !key.contains(".accounts.") && !["admin.token", "database.url", "database.password"].contains(&key)
-        };
-        keys.retain(|key, _| is_fixed(key));
-        keys
+        value => drop(values.insert(key, value)),
     }
 }
 
-fn list(networks: &[IpNet]) -> String {
-    let networks: Vec<_> = networks.iter().map(|network| format!("\"{network}\"")).collect();
-    format!("[{}]", networks.join(", "))
+/// The list as a table, by the providers' names.
+pub(super) fn providers<S: Serializer>(providers: &[ProviderSettings], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(providers.iter().map(|settings| (settings.provider.name(), settings)))
 }
 
-/// The parts of the URL that are no secret.
-fn shown_url(database: &DatabaseSettings) -> String {
-    let Ok(options) = database.connect_options() else { return String::new() };
+impl Serialize for ProviderSettings {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("path", &self.path)?;
+        map.serialize_entry("allowed_networks", &self.allowed_networks)?;
+        map.serialize_entry("unknown_booking", &self.unknown_booking)?;
+        if !self.accounts.is_empty() {
+            map.serialize_entry("accounts", &Accounts(self))?;
+        }
+        map.end()
+    }
+}
+
+impl Serialize for Accounts<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.accounts.iter().map(|account| (&account.name, Keys(self.0, account))))
+    }
+}
+
+impl Serialize for Keys<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(settings, account) = self;
+        let credentials = settings.provider.credentials().iter().map(|credential| (credential.key, REDACTED));
+        serializer.collect_map([("environment", account.environment.as_str())].into_iter().chain(credentials))
+    }
+}
+
+pub(super) fn redacted<S: Serializer>(_: &Option<SecretString>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(REDACTED)
+}
+
+/// User, host, port and database, which are no secrets.
+pub(super) fn database_url<S: Serializer>(url: &Option<SecretString>, serializer: S) -> Result<S::Ok, S::Error> {
+    let options = url.as_ref().and_then(parse_url).ok_or_else(|| S::Error::custom("the URL was not checked"))?;
     let (user, name) = (options.get_username(), options.get_database().unwrap_or(options.get_username()));
-    match options.get_socket() {
-        Some(socket) => format!("postgres:///{name}?host={}&user={user}", socket.display()),
+    let [user, name] = [user, name].map(|text| utf8_percent_encode(text, RESERVED));
+    serializer.collect_str(&match options.get_socket() {
+        Some(socket) => {
+            let socket = socket.to_string_lossy();
+            format!("postgres:///{name}?host={}&user={user}", utf8_percent_encode(&socket, RESERVED_BUT_SLASH))
+        }
         None => format!("postgres://{user}:{REDACTED}@{}:{}/{name}", options.get_host(), options.get_port()),
-    }
+    })
 }

@@ -1,15 +1,16 @@
-//! What was read is wiped from memory after use.
+//! Overwrites what was read from memory after use.
 //!
-//! Every text is, for any may be a secret: those from files of secrets are never anywhere else. It does not reach the
-//! copies that the `config` crate makes of a configuration file and of environment variables, which stay in the memory
-//! of a process anyway.
+//! Invariant: a secret from a `KEY_file` is nowhere else. Every string is overwritten, because any may be a secret.
+//!
+//! It does not reach the copies that the `config` crate makes of the configuration file; environment variables stay in
+//! the memory of a process anyway.
 
 use std::ops::{Deref, DerefMut};
 
 use config::{Value, ValueKind};
 use secrecy::zeroize::Zeroize;
 
-/// A value whose texts are overwritten when it goes.
+/// Overwrites its strings when dropped.
 pub(super) struct Wiped(pub(super) Value);
 
 impl Drop for Wiped {

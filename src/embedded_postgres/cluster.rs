@@ -1,45 +1,50 @@
-//! Creates the database cluster, or checks that the programs can read the one which is there.
+//! Creates the database cluster, or finds the programs for an existing one.
 //!
-//! `data/` is either missing or whole: `initdb` works in `data.new/`, which is renamed when it is
-//! done, and what a killed first start has left of that is removed.
+//! Invariant: `data/` is missing or complete. `initdb` writes to `data.new/`, which is renamed afterwards; a later start
+//! removes what a killed one left of it.
 
 use std::fs::{self, File};
 use std::io;
 
-use super::place::Place;
+use super::data_directory::DataDirectory;
 use super::programs::Programs;
 use super::server::Log;
 use super::watcher::Watcher;
 use super::{Error, Options, ROLE};
 
-/// Has a cluster in `place`, and returns the programs to run it with: `programs`, or those of the
-/// version which the cluster was made by.
+/// Makes sure that there is a cluster, and returns the programs to run it with: `programs`, or those of the version that
+/// created the cluster.
 pub(super) fn prepare(
-    place: &Place,
+    directory: &DataDirectory,
     programs: Programs,
     options: &Options,
     watcher: &Watcher,
     lock: &File,
 ) -> Result<Programs, Error> {
-    let version_file = place.data().join("PG_VERSION");
+    let version_file = directory.data().join("PG_VERSION");
     match fs::read_to_string(&version_file) {
-        Ok(version) => programs_for(version.trim(), programs, place, options),
+        Ok(version) => programs_for(version.trim(), programs, directory, options),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            create(place, &programs, options, watcher, lock)?;
+            create(directory, &programs, options, watcher, lock)?;
             Ok(programs)
         }
         Err(error) => Err(Error::io(format!("read {}", version_file.display()))(error)),
     }
 }
 
-fn programs_for(version: &str, programs: Programs, place: &Place, options: &Options) -> Result<Programs, Error> {
+fn programs_for(
+    version: &str,
+    programs: Programs,
+    directory: &DataDirectory,
+    options: &Options,
+) -> Result<Programs, Error> {
     let major: Option<u32> = version.parse().ok();
     if major == Some(programs.major()) {
         return Ok(programs);
     }
-    major.and_then(|major| Programs::of_version(major, options.program_places.as_deref())).ok_or_else(|| {
+    major.and_then(|major| Programs::of_version(major, options.program_directories.as_deref())).ok_or_else(|| {
         Error::OtherVersion {
-            data: place.data(),
+            data: directory.data(),
             data_version: version.to_owned(),
             programs: programs.directory().to_path_buf(),
             programs_version: programs.major(),
@@ -47,25 +52,31 @@ fn programs_for(version: &str, programs: Programs, place: &Place, options: &Opti
     })
 }
 
-fn create(place: &Place, programs: &Programs, options: &Options, watcher: &Watcher, lock: &File) -> Result<(), Error> {
-    let data = place.data();
-    // Missing or empty is fine; what else may be wrong is told by the rename.
+fn create(
+    directory: &DataDirectory,
+    programs: &Programs,
+    options: &Options,
+    watcher: &Watcher,
+    lock: &File,
+) -> Result<(), Error> {
+    let data = directory.data();
+    // Missing or empty is fine; any other error is reported by the rename.
     if let Err(error) = fs::remove_dir(&data)
         && error.kind() == io::ErrorKind::DirectoryNotEmpty
     {
         return Err(Error::ForeignFiles { path: data });
     }
-    tracing::info!("creating the database in {}: this first start takes some seconds", place.home.display());
-    let new = place.home.join("data.new");
+    tracing::info!("creating the database in {}, which takes some seconds", directory.path.display());
+    let new = directory.path.join("data.new");
     if let Err(error) = fs::remove_dir_all(&new)
         && error.kind() != io::ErrorKind::NotFound
     {
         return Err(Error::io(format!("remove {}", new.display()))(error));
     }
-    place.create_private(&new).map_err(Error::io(format!("create {}", new.display())))?;
+    directory.create_private(&new).map_err(Error::io(format!("create {}", new.display())))?;
 
-    let log = Log::open(place)?;
-    let mut initdb = place.command(&programs.initdb());
+    let log = Log::open(directory)?;
+    let mut initdb = directory.command(&programs.initdb());
     initdb.arg("--pgdata").arg(&new).args(["--username", ROLE, "--auth=trust"]).args([
         "--encoding=UTF8",
         "--locale=C",
@@ -76,7 +87,7 @@ fn create(place: &Place, programs: &Programs, options: &Options, watcher: &Watch
     }
     watcher.adopt(&mut initdb);
     let status = initdb
-        // Like the server, it holds the lock while it lives, should this process be killed.
+        // Like the server, it holds the lock if this process is killed.
         .stdin(lock.try_clone().map_err(Error::io("pass on the lock"))?)
         .stdout(log.writer()?)
         .stderr(log.writer()?)
@@ -87,9 +98,9 @@ fn create(place: &Place, programs: &Programs, options: &Options, watcher: &Watch
     }
 
     let renamed = fs::rename(&new, &data).and_then(|()| {
-        // A rename is durable when its directory is.
+        // A rename is durable once its directory is synced.
         if options.durable {
-            File::open(&place.home)?.sync_all()?;
+            File::open(&directory.path)?.sync_all()?;
         }
         Ok(())
     });

@@ -1,11 +1,11 @@
-//! What can go wrong with an embedded Postgres, told to the person in front of the terminal: each
-//! message names the path, the user or the version, and what to do about it.
+//! The errors of the embedded Postgres. Each message is for a developer at a terminal: it names the path, the user or the
+//! version, and what to do.
 
 use std::fmt::Display;
 use std::io;
 use std::path::PathBuf;
 
-/// Why there is no embedded Postgres, or none any more.
+/// The server did not start, or has ended.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No server programs of a supported version.
@@ -15,17 +15,17 @@ pub enum Error {
         too_old.as_ref().map(|found| format!(" (only {found})")).unwrap_or_default()
     )]
     NoPrograms {
-        /// Programs that were found but are too old to be used.
+        /// The version and the directory of programs that are too old.
         too_old: Option<String>,
-        /// The command which installs them on this system.
+        /// The command that installs them on this system.
         install: String,
     },
 
-    /// The data were written by a major version whose programs are not installed.
+    /// The programs of the data's major version are not installed.
     #[error(
-        "{} was made by PostgreSQL {data_version}, but the installed programs are of \
-         version {programs_version} ({}), which cannot read it: install PostgreSQL {data_version}, \
-         or move the directory away to start with an empty database", data.display(), programs.display()
+        "{} was made by PostgreSQL {data_version}, and the installed programs are version \
+         {programs_version} ({}), which cannot read it: install PostgreSQL {data_version}, or move the directory away to \
+         start with an empty database", data.display(), programs.display()
     )]
     OtherVersion {
         /// The data directory.
@@ -43,52 +43,51 @@ pub enum Error {
     AlreadyRunning {
         /// The directory.
         directory: PathBuf,
-        /// By whom, as far as is known: empty or starting with a space.
+        /// The process, where known: empty or starting with a space.
         by: String,
     },
 
-    /// Started by root, and the user who has to run the server cannot reach the directory.
+    /// Started by root, and the server's user cannot enter the directory.
     #[error(
-        "{} cannot be entered by the user {user}, who has to run the database because PostgreSQL \
-         does not run as root (and {} is no way out: {} cannot be entered either); run this as an \
-         ordinary user, use another directory, or: chmod o+x {}",
+        "the user {user} cannot enter {}, and has to, because PostgreSQL does not run as root (nor can {} be used instead: \
+         {} cannot be entered either); run this as an ordinary user, use another directory, or: chmod o+x {}",
         closed.display(), shared.display(), shared_closed.display(), closed.display()
     )]
     NotEnterable {
-        /// The first directory on the way which cannot be entered.
+        /// The first directory of the path that cannot be entered.
         closed: PathBuf,
-        /// The user who cannot enter it.
+        /// The server's user.
         user: String,
-        /// The directory which would have been used instead.
+        /// [`super::Options::shared_directory`], or the one used in it.
         shared: PathBuf,
-        /// The first directory on the way there which cannot be entered.
+        /// The first directory of that path that cannot be entered.
         shared_closed: PathBuf,
     },
 
-    /// A path which has to be ours is somebody else's.
+    /// A path has an unexpected owner.
     #[error("{} belongs to the user id {owner}, not to {expected}; {advice}", path.display())]
     OtherOwner {
         /// The path.
         path: PathBuf,
-        /// The user id of its owner.
+        /// The actual user id.
         owner: u32,
-        /// Whose it should be.
+        /// The expected user id.
         expected: String,
         /// What to do.
         advice: &'static str,
     },
 
-    /// There are files where the database should be made.
-    #[error("{} holds files which are not an embedded database's; use another directory, or remove them", path.display())]
+    /// The directory for a new database is not empty.
+    #[error("{} has files that are not of an embedded database; use another directory, or remove them", path.display())]
     ForeignFiles {
         /// The directory with the files.
         path: PathBuf,
     },
 
-    /// `initdb` could not create the cluster.
+    /// `initdb` failed to create the cluster.
     #[error("initdb failed ({status}); the end of {}:\n{tail}", log.display())]
     Initdb {
-        /// How it ended.
+        /// The exit status.
         status: String,
         /// The log with its output.
         log: PathBuf,
@@ -96,10 +95,10 @@ pub enum Error {
         tail: String,
     },
 
-    /// The server is not running any more.
+    /// The server has ended.
     #[error("the database server ended ({status}); the end of {}:\n{tail}", log.display())]
     Ended {
-        /// How it ended.
+        /// The exit status.
         status: String,
         /// The server's log.
         log: PathBuf,
@@ -107,10 +106,10 @@ pub enum Error {
         tail: String,
     },
 
-    /// The server runs, but takes no connections.
+    /// The server runs and does not accept connections.
     #[error("the database server was not ready within {seconds} s; the end of {}:\n{tail}", log.display())]
     NotReady {
-        /// How long it was waited for, in seconds.
+        /// The timeout.
         seconds: u64,
         /// The server's log.
         log: PathBuf,
@@ -118,18 +117,18 @@ pub enum Error {
         tail: String,
     },
 
-    /// The system refused something.
+    /// A system call failed.
     #[error("cannot {action}: {source}")]
     Io {
-        /// What was tried, with the path.
+        /// What was attempted, with the path.
         action: String,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }
 
 impl Error {
-    /// For `map_err`: the system refused to do `action`.
+    /// For `map_err`.
     pub(super) fn io(action: impl Display) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { action: action.to_string(), source }
     }

@@ -1,12 +1,11 @@
-//! One directory, one server.
+//! One server per directory.
 //!
-//! Two locks, because they end at different times. `owner` is held by the process which runs the
-//! server: who finds it taken is told so at once. `lock` is the server's standard input, and so is
-//! held by the server and each of its processes until the last of them is gone, also when their
-//! parent was killed: who finds only that one taken waits for a server that is on its way out.
+//! Two file locks, which are released at different times. `owner` is held by the process that runs the server: a second
+//! one fails at once. `lock` is the server's standard input, so every process of the server holds it until the last has
+//! ended, also after their parent was killed: when only this one is held, a start waits for the ending server.
 //!
-//! Under both locks no server that was started here can be alive, so that a pid file which says
-//! otherwise is stale, unless somebody started a server by hand: that one is left unharmed.
+//! Invariant: under both locks no server that was started here is alive, so an existing pid file is stale, unless a
+//! server was started by hand: that one is not disturbed.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
@@ -16,20 +15,19 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use super::Error;
-use super::place::Place;
+use super::data_directory::DataDirectory;
 
-/// How long a killed process may need until the system has let go of its lock.
+/// For the system to release the lock of a killed process.
 const OWNER_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// How long a server may need to end after its parent: an immediate shutdown kills after 5 s what
-/// has not ended by itself.
+/// For a server to end after its parent: an immediate shutdown kills the remaining processes after 5 s.
 const SERVER_TIMEOUT: Duration = Duration::from_secs(15);
 
 const POLL: Duration = Duration::from_millis(10);
 
-/// Makes this process the one which runs the server in `place`, until the file is dropped.
-pub(super) fn own(place: &Place) -> Result<File, Error> {
-    let path = place.home.join("owner");
+/// Makes this process the one that runs the server in `directory`, until the file is dropped.
+pub(super) fn own(directory: &DataDirectory) -> Result<File, Error> {
+    let path = directory.path.join("owner");
     let mut file = open(&path)?;
     if !locked_within(&file, &path, OWNER_TIMEOUT)? {
         let mut owner = String::new();
@@ -39,43 +37,42 @@ pub(super) fn own(place: &Place) -> Result<File, Error> {
             "" => String::new(),
             id => format!(" (by process {id})"),
         };
-        return Err(already_running(place, by));
+        return Err(already_running(directory, by));
     }
     let written = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
     written.map_err(Error::io(format!("write {}", path.display())))?;
     Ok(file)
 }
 
-/// Refuses a directory with other content than ours: it is about to be removed some day.
-pub(super) fn refuse_foreign_files(place: &Place) -> Result<(), Error> {
-    let cannot = || Error::io(format!("read {}", place.home.display()));
-    for entry in fs::read_dir(&place.home).map_err(cannot())? {
+/// Fails for a directory with other files than ours: an ephemeral one is removed in the end.
+pub(super) fn refuse_foreign_files(directory: &DataDirectory) -> Result<(), Error> {
+    let cannot = || Error::io(format!("read {}", directory.path.display()));
+    for entry in fs::read_dir(&directory.path).map_err(cannot())? {
         if entry.map_err(cannot())?.file_name() != "owner" {
-            // It was empty of our files, so it is left as it was.
-            let _ = fs::remove_file(place.home.join("owner"));
-            return Err(Error::ForeignFiles { path: place.home.clone() });
+            // Leave the directory as it was.
+            let _ = fs::remove_file(directory.path.join("owner"));
+            return Err(Error::ForeignFiles { path: directory.path.clone() });
         }
     }
     Ok(())
 }
 
-/// Waits until the last server in `place` is gone with all its processes, and returns the lock
-/// which the next one has to inherit.
-pub(super) fn wait_for_last_server(place: &Place) -> Result<File, Error> {
-    let path = place.home.join("lock");
+/// Waits until all processes of the last server have ended, and returns the lock that the next one has to inherit.
+pub(super) fn wait_for_last_server(directory: &DataDirectory) -> Result<File, Error> {
+    let path = directory.path.join("lock");
     let file = open(&path)?;
     if !locked_within(&file, &path, SERVER_TIMEOUT)? {
-        let by = " (left by a process which is gone, and it does not end)".to_owned();
-        return Err(already_running(place, by));
+        let by = " (by a server whose parent has ended, and which does not end)".to_owned();
+        return Err(already_running(directory, by));
     }
-    clear_stale_pid_file(place)?;
+    clear_stale_pid_file(directory)?;
     Ok(file)
 }
 
-/// Postgres removes a stale pid file by itself, unless the process id exists: as a zombie nobody
-/// has waited for, or given to another program since. Then it would refuse to start for ever.
-fn clear_stale_pid_file(place: &Place) -> Result<(), Error> {
-    let path = place.data().join("postmaster.pid");
+/// Postgres itself removes a stale pid file, unless the process id exists, as a zombie or as another program: then it
+/// would never start.
+fn clear_stale_pid_file(directory: &DataDirectory) -> Result<(), Error> {
+    let path = directory.data().join("postmaster.pid");
     let deadline = Instant::now() + SERVER_TIMEOUT;
     loop {
         let Ok(content) = fs::read_to_string(&path) else {
@@ -88,7 +85,7 @@ fn clear_stale_pid_file(place: &Place) -> Result<(), Error> {
         if Instant::now() > deadline {
             let id = id.unwrap_or_default();
             let by = format!(" (by a server with the process id {id} that was not started here)");
-            return Err(already_running(place, by));
+            return Err(already_running(directory, by));
         }
         sleep(POLL);
     }
@@ -96,7 +93,7 @@ fn clear_stale_pid_file(place: &Place) -> Result<(), Error> {
 
 /// Whether the process exists, is no zombie, and is called `postgres` or `postmaster`.
 fn is_live_postgres(id: u32) -> bool {
-    // `1234 (postgres) S …`; where there is no /proc, `ps` says the same as `S postgres`.
+    // `1234 (postgres) S …`; without /proc, `ps` prints `S postgres`.
     let process = if Path::new("/proc/self/stat").exists() {
         fs::read_to_string(format!("/proc/{id}/stat")).ok().and_then(|stat| {
             let (name, rest) = stat.split_once('(')?.1.rsplit_once(')')?;
@@ -138,6 +135,6 @@ fn locked_within(file: &File, path: &Path, timeout: Duration) -> Result<bool, Er
     }
 }
 
-fn already_running(place: &Place, by: String) -> Error {
-    Error::AlreadyRunning { directory: place.home.clone(), by }
+fn already_running(directory: &DataDirectory, by: String) -> Error {
+    Error::AlreadyRunning { directory: directory.path.clone(), by }
 }

@@ -1,8 +1,7 @@
-//! Finds the Postgres server programs which are installed.
+//! Finds the installed PostgreSQL server programs. It installs nothing.
 //!
-//! A directory counts only when it has both `initdb` and `postgres`, symlinks resolved (a directory
-//! of the `PATH` often links to some of them), and when its `postgres` can be run and tells a
-//! version that is new enough. Client programs alone are not enough. It installs nothing.
+//! A directory qualifies when it has both `initdb` and `postgres`, symlinks resolved (a directory of the `PATH` often
+//! links to some of them), and its `postgres` runs and prints a supported version.
 
 use std::env;
 use std::fs;
@@ -11,7 +10,7 @@ use std::process::Command;
 
 use super::Error;
 
-/// Older ones are out of support, and nothing here is tried with them.
+/// Older versions are out of support and untested here.
 const OLDEST_MAJOR: u32 = 14;
 
 /// The server programs of one installed version.
@@ -22,24 +21,24 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// The programs to use: those of the `PATH`, else of `pg_config --bindir`, else the newest of
-    /// the places where Linux distributions and Homebrew put them.
+    /// Those of the `PATH`, else of `pg_config --bindir`, else the newest in the directories of Linux distributions and
+    /// Homebrew.
     ///
     /// # Errors
     ///
-    /// [`Error::NoPrograms`], which names the command that installs them on this system.
+    /// [`Error::NoPrograms`]
     pub fn find() -> Result<Self, Error> {
-        Self::find_in(&usual_places())
+        Self::find_in(&usual_directories())
     }
 
-    /// The first programs of version 14 or later in `places`.
+    /// The first programs of version 14 or later in `directories`.
     ///
     /// # Errors
     ///
-    /// [`Error::NoPrograms`], which names the command that installs them on this system.
-    pub fn find_in(places: &[PathBuf]) -> Result<Self, Error> {
+    /// [`Error::NoPrograms`]
+    pub fn find_in(directories: &[PathBuf]) -> Result<Self, Error> {
         let mut too_old = None;
-        for programs in places.iter().filter_map(|place| Self::at(place)) {
+        for programs in directories.iter().filter_map(|directory| Self::at(directory)) {
             if programs.major >= OLDEST_MAJOR {
                 return Ok(programs);
             }
@@ -49,10 +48,10 @@ impl Programs {
         Err(Error::NoPrograms { too_old, install: install_command(is_installed, rustix::process::geteuid().is_root()) })
     }
 
-    /// The programs of exactly this major version, in `places` or wherever they usually are.
-    pub(super) fn of_version(major: u32, places: Option<&[PathBuf]>) -> Option<Self> {
-        let places = places.map_or_else(usual_places, <[PathBuf]>::to_vec);
-        places.iter().filter_map(|place| Self::at(place)).find(|programs| programs.major == major)
+    /// The programs of exactly this major version, in `directories` or the usual ones.
+    pub(super) fn of_version(major: u32, directories: Option<&[PathBuf]>) -> Option<Self> {
+        let directories = directories.map_or_else(usual_directories, <[PathBuf]>::to_vec);
+        directories.iter().filter_map(|directory| Self::at(directory)).find(|programs| programs.major == major)
     }
 
     /// The directory with the programs.
@@ -61,7 +60,7 @@ impl Programs {
         &self.directory
     }
 
-    /// Their major version: 17 for 17.2.
+    /// 17 for 17.2.
     #[must_use]
     pub fn major(&self) -> u32 {
         self.major
@@ -75,16 +74,15 @@ impl Programs {
         self.directory.join("postgres")
     }
 
-    /// psql as a person would call it; with its whole path when it is not on the `PATH`, where
-    /// Homebrew does not put it.
+    /// psql as a person calls it; with its path when it is not on the `PATH`, as with Homebrew.
     pub(super) fn psql(&self) -> PathBuf {
         let beside = self.directory.join("psql");
         if on_path("psql").is_none() && beside.is_file() { beside } else { PathBuf::from("psql") }
     }
 
-    fn at(place: &Path) -> Option<Self> {
-        let real = fs::canonicalize(place.join("initdb")).ok()?;
-        let directory = [real.parent()?, place]
+    fn at(directory: &Path) -> Option<Self> {
+        let real = fs::canonicalize(directory.join("initdb")).ok()?;
+        let directory = [real.parent()?, directory]
             .into_iter()
             .find(|directory| directory.join("initdb").is_file() && directory.join("postgres").is_file())?
             .to_path_buf();
@@ -94,20 +92,20 @@ impl Programs {
     }
 }
 
-/// Everything worth a look, best first.
-fn usual_places() -> Vec<PathBuf> {
-    let mut places: Vec<PathBuf> = path_directories().collect();
-    places.extend(pg_config_bindir());
-    places.extend(versions_below("/usr/lib/postgresql", "")); // Debian, Ubuntu
-    places.extend(versions_below("/usr", "pgsql-")); // Fedora and Red Hat, packages of the PGDG
-    places.extend(versions_below("/opt/homebrew/opt", "postgresql@")); // Homebrew, Apple silicon
-    places.extend(versions_below("/usr/local/opt", "postgresql@")); // Homebrew, Intel
-    places
+/// In the order of preference.
+fn usual_directories() -> Vec<PathBuf> {
+    let mut directories: Vec<PathBuf> = path_directories().collect();
+    directories.extend(pg_config_bindir());
+    directories.extend(versions_below("/usr/lib/postgresql", "")); // Debian, Ubuntu
+    directories.extend(versions_below("/usr", "pgsql-")); // Fedora and Red Hat, packages of the PGDG
+    directories.extend(versions_below("/opt/homebrew/opt", "postgresql@")); // Homebrew, Apple silicon
+    directories.extend(versions_below("/usr/local/opt", "postgresql@")); // Homebrew, Intel
+    directories
 }
 
 fn path_directories() -> impl Iterator<Item = PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
-    // A relative entry would make the programs depend on the directory this is called in.
+    // The result must not depend on the current directory.
     env::split_paths(&path).filter(|directory| directory.is_absolute()).collect::<Vec<_>>().into_iter()
 }
 
@@ -135,14 +133,14 @@ fn versions_below(parent: &str, prefix: &str) -> Vec<PathBuf> {
     found.into_iter().map(|(_, bin)| bin).collect()
 }
 
-/// From the likes of `postgres (PostgreSQL) 17.2 (Debian 17.2-1)`, `18beta1`, `16devel`.
+/// Parses `postgres (PostgreSQL) 17.2 (Debian 17.2-1)`, also with `18beta1` or `16devel`.
 fn major_version(text: &str) -> Option<u32> {
     let version = text.split("(PostgreSQL)").nth(1)?.trim_start();
     let digits = version.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
     digits.parse().ok()
 }
 
-/// The system's own package manager goes before Homebrew, which some people have on Linux as well.
+/// The system's own package manager comes before Homebrew, which exists on Linux as well.
 fn install_command(is_installed: impl Fn(&str) -> bool, is_root: bool) -> String {
     let sudo = if is_root { "" } else { "sudo " };
     if is_installed("apt-get") {

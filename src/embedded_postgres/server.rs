@@ -1,7 +1,7 @@
-//! The server process: its settings, its start, its end, its log.
+//! The server process: settings, start, end, log.
 //!
-//! A thread waits for it, so that its end is noticed however it comes, and nobody has to poll. Its
-//! output goes to a file, since a pipe which nobody reads would block it once full.
+//! A thread waits for the process, so that no end goes unnoticed. Its output goes to a file: a pipe that nobody reads
+//! would block it once full.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
@@ -14,53 +14,53 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use tokio::sync::watch;
 
-use super::place::Place;
+use super::data_directory::DataDirectory;
 use super::programs::Programs;
 use super::watcher::Watcher;
 use super::{Error, Options};
 
-/// Generous, because it covers the recovery after a crash.
+/// Includes the recovery after a crash.
 const START_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// A clean shutdown writes out everything that has changed.
+/// A clean shutdown writes all changed pages.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
 const POLL: Duration = Duration::from_millis(5);
 
-/// How the server ended.
+/// The end of the server.
 #[derive(Debug, Clone)]
 struct End {
     is_clean: bool,
     status: String,
 }
 
-/// A server process and what belongs to it.
+/// A running server.
 #[derive(Debug)]
 pub(super) struct Server {
     process_id: u32,
-    /// `None` while it lives.
+    /// `None` while it runs.
     end: watch::Receiver<Option<End>>,
     log: Log,
     socket_directory: PathBuf,
-    /// Data which are removed anyway are not written out at the end.
+    /// The data are removed afterwards: no clean shutdown is needed.
     is_ephemeral: bool,
-    /// `None` once it was shut down.
+    /// `None` after the shutdown.
     watcher: Option<Watcher>,
 }
 
 impl Server {
-    /// Starts it, and returns when it accepts connections. It takes the lock with it.
+    /// Starts it and returns once it accepts connections. It inherits the lock.
     pub(super) fn start(
-        place: &Place,
+        directory: &DataDirectory,
         programs: &Programs,
         options: &Options,
         socket_directory: &Path,
         watcher: Watcher,
         lock: File,
     ) -> Result<Self, Error> {
-        let log = Log::open(place)?;
-        let mut command = place.command(&programs.postgres());
-        command.arg("-D").arg(place.data());
+        let log = Log::open(directory)?;
+        let mut command = directory.command(&programs.postgres());
+        command.arg("-D").arg(directory.data());
         configure(&mut command, options, socket_directory);
         watcher.adopt(&mut command);
         let child = command
@@ -69,20 +69,20 @@ impl Server {
             .stderr(log.writer()?)
             .spawn()
             .map_err(Error::io(format!("run {}", programs.postgres().display())))?;
-        // The command holds this process's copy of the lock; from here on it is the server's alone.
+        // The command has this process's copy of the lock, which only the server may hold from here on.
         drop(command);
 
-        // Dropping it, also in the errors below, ends the server.
+        // Its drop, also for an error below, ends the server.
         let mut server = Self {
             process_id: child.id(),
-            // Without a thread nobody would learn of its end, so that it has to come now.
+            // Without the thread its end would go unnoticed.
             end: wait_in_thread(child).inspect_err(|_| watcher.signal(Signal::KILL))?,
             log,
             socket_directory: socket_directory.to_path_buf(),
             is_ephemeral: options.ephemeral,
             watcher: Some(watcher),
         };
-        server.wait_until_ready(&place.data().join("postmaster.pid"))?;
+        server.wait_until_ready(&directory.data().join("postmaster.pid"))?;
         Ok(server)
     }
 
@@ -99,20 +99,20 @@ impl Server {
         let mut end = self.end.clone();
         let log = self.log.clone();
         async move {
-            // The sender tells the end before it goes away.
+            // The sender sends the end before it is dropped.
             let end = end.wait_for(Option::is_some).await.ok();
             let end = end.and_then(|end| end.clone());
             log.ended(end.as_ref())
         }
     }
 
-    /// Ends it and waits for that; does nothing the second time.
+    /// Ends it and waits; a second call does nothing.
     pub(super) fn shut_down(&mut self) -> Result<(), Error> {
         let Some(watcher) = self.watcher.take() else {
             return Ok(());
         };
         let had_ended = self.end.borrow().is_some();
-        // Postgres knows INT as the fast shutdown, QUIT as the immediate one.
+        // INT is Postgres' fast shutdown, QUIT the immediate one.
         let gently = if self.is_ephemeral { Signal::QUIT } else { Signal::INT };
         for signal in [gently, Signal::QUIT, Signal::KILL] {
             watcher.signal(signal);
@@ -120,17 +120,15 @@ impl Server {
                 break;
             }
         }
-        // Empty by now when it is one of its own under /tmp. Else it is the data directory, which
-        // never is empty, so that this leaves it alone.
+        // Removes an own directory in /tmp, which is empty now; the data directory never is.
         let _ = fs::remove_dir(&self.socket_directory);
-        // Before the watcher removes an ephemeral directory, and the log with it.
+        // Before the watcher's drop removes an ephemeral directory with the log.
         let end = self.end.borrow().clone();
         let is_clean = self.is_ephemeral || end.as_ref().is_some_and(|end| end.is_clean);
         if is_clean && !had_ended { Ok(()) } else { Err(self.log.ended(end.as_ref())) }
     }
 
-    /// The server itself says in its pid file when it is ready, so that no connection has to be
-    /// tried, which would show up in its log as an error.
+    /// Reads the state from the pid file: an attempt to connect would be logged as an error by the server.
     fn wait_until_ready(&mut self, pid_file: &Path) -> Result<(), Error> {
         let deadline = Instant::now() + START_TIMEOUT;
         loop {
@@ -139,7 +137,7 @@ impl Server {
             }
             let content = fs::read_to_string(pid_file).unwrap_or_default();
             let mut lines = content.lines();
-            // The file may still be the last server's.
+            // The file may still be that of the last server.
             let is_its_own = lines.next() == Some(&self.process_id.to_string());
             if is_its_own && lines.nth(6).is_some_and(|line| line.trim() == "ready") {
                 return Ok(());
@@ -169,17 +167,17 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // An error was told by whoever wanted to know.
+        // An explicit stop reports the error.
         let _ = self.shut_down();
     }
 }
 
-/// Everything on the command line: it goes over `postgresql.conf`, and each start decides anew.
+/// Settings on the command line override `postgresql.conf`.
 fn configure(command: &mut Command, options: &Options, socket_directory: &Path) {
     let mut set = |name: &str, value: &str| {
         command.arg("-c").arg(format!("{name}={value}"));
     };
-    // A list of directories, in which quotes keep a comma or a space from ending one.
+    // A list of directories: quotes protect commas and spaces.
     let sockets = socket_directory.to_string_lossy().replace('"', "\"\"");
     set("unix_socket_directories", &format!("\"{sockets}\""));
     set("unix_socket_permissions", "0700");
@@ -189,8 +187,8 @@ fn configure(command: &mut Command, options: &Options, socket_directory: &Path) 
     set("log_destination", "stderr");
     set("logging_collector", "off");
     if !options.durable {
-        // Not `synchronous_commit`: without `fsync` it costs nothing, and a commit which only waits
-        // in the server's memory would be lost with a killed server.
+        // `synchronous_commit` stays on: without `fsync` it costs nothing, and a commit that is only in the server's memory
+        // would be lost when the server is killed.
         for name in ["fsync", "full_page_writes", "wal_init_zero", "wal_recycle"] {
             set(name, "off");
         }
@@ -215,7 +213,7 @@ fn wait_in_thread(mut child: Child) -> Result<watch::Receiver<Option<End>>, Erro
     Ok(receiver)
 }
 
-/// The log file, and where in it this start begins.
+/// The log file, and the offset at which this start begins.
 #[derive(Debug, Clone)]
 pub(super) struct Log {
     path: PathBuf,
@@ -226,8 +224,8 @@ impl Log {
     const TAIL_LINES: usize = 15;
     const TAIL_BYTES: u64 = 16 * 1024;
 
-    pub(super) fn open(place: &Place) -> Result<Self, Error> {
-        let mut log = Self { path: place.home.join("log"), start: 0 };
+    pub(super) fn open(directory: &DataDirectory) -> Result<Self, Error> {
+        let mut log = Self { path: directory.path.join("log"), start: 0 };
         let file = log.writer()?;
         let metadata = file.metadata();
         log.start = metadata.map_or(0, |metadata| metadata.len());
@@ -238,7 +236,7 @@ impl Log {
         &self.path
     }
 
-    /// Private: statements which fail are logged with their data.
+    /// With mode 0600: failed statements are logged with their data.
     pub(super) fn writer(&self) -> Result<File, Error> {
         OpenOptions::new()
             .append(true)
@@ -264,10 +262,10 @@ impl Log {
         lines[lines.len().saturating_sub(Self::TAIL_LINES)..].join("\n")
     }
 
-    /// `None` stands for a server which could not even be killed.
+    /// `None`: the server could not be killed.
     fn ended(&self, end: Option<&End>) -> Error {
         Error::Ended {
-            status: end.map_or_else(|| "not at all".to_owned(), |end| end.status.clone()),
+            status: end.map_or_else(|| "still running".to_owned(), |end| end.status.clone()),
             log: self.path.clone(),
             tail: self.tail(),
         }

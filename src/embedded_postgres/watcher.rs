@@ -1,15 +1,15 @@
-//! Ends the server when the process which started it is gone, whichever way it went.
+//! Ends the server when the process that started it has ended, however that happened.
 //!
-//! The watcher is a shell which waits at one end of a pipe; this process holds the only other end,
-//! and the kernel closes that when it dies, even by `kill -9`. (A signal at the parent's death, as
-//! Linux offers it, comes when the *thread* ends which spawned the server, and an async runtime
-//! ends threads.)
+//! The watcher is a shell that reads from a pipe. This process holds the only writing end, which the kernel closes when
+//! the process dies, even by `kill -9`. (Linux' parent death signal is sent when the *thread* ends that spawned the
+//! server, and an async runtime ends threads.)
 //!
-//! Invariants: the watcher is there before anything it has to stop. `initdb` and the server
-//! are put into its process group, so that it signals its own group and no process id that could
-//! have been given to somebody else meanwhile; the group also keeps the Ctrl-C of a terminal away
-//! from the server. It is not a child of the server, which would take the end of an unknown child
-//! for a crash, and it holds no lock.
+//! Invariants:
+//!
+//! - The watcher starts before any process that it has to stop.
+//! - `initdb` and the server are in its process group: it signals its own group, never a process id that may have been
+//!   reused. The group also keeps the Ctrl-C of a terminal from the server.
+//! - It is not a child of the server, which would take the end of an unknown child for a crash, and it holds no lock.
 
 use std::ffi::OsStr;
 use std::io::{PipeWriter, Read, Write};
@@ -21,7 +21,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::Error;
 
-/// `$1` is the data directory; what follows is removed in the end.
+/// `$1` is the data directory; the other arguments are removed in the end.
 const SCRIPT: &str = r#"
 trap '' HUP INT QUIT TERM
 echo watching
@@ -33,7 +33,7 @@ if [ "$word" != gone ]; then
     round=0
     while [ "$round" -lt 300 ]; do
         kill -s QUIT 0
-        # A server which is only just being started has no pid file yet: some rounds in any case.
+        # A server that is just starting has no pid file yet: wait some rounds in any case.
         if [ "$round" -ge 20 ]; then
             pid=
             read -r pid 2>/dev/null <"$data/postmaster.pid"
@@ -44,7 +44,7 @@ if [ "$word" != gone ]; then
     done
 fi
 
-# The processes of a server that was killed may write for a moment longer.
+# The processes of a killed server may write for a moment longer.
 round=0
 while [ "$#" -gt 0 ] && [ "$round" -lt 100 ] && ! rm -rf -- "$@"; do
     round=$((round + 1))
@@ -52,8 +52,7 @@ while [ "$#" -gt 0 ] && [ "$round" -lt 100 ] && ! rm -rf -- "$@"; do
 done
 "#;
 
-/// The watcher of one server. Dropped by the living parent only when the server is gone: then it
-/// removes what it has to, and ends.
+/// The watcher of one server. To be dropped after the server has ended: then it removes what it has to, and ends.
 #[derive(Debug)]
 pub(super) struct Watcher {
     shell: Child,
@@ -61,8 +60,7 @@ pub(super) struct Watcher {
 }
 
 impl Watcher {
-    /// Starts to watch. `data` is where the server's pid file will be; `remove` is what goes when
-    /// the server is gone.
+    /// Starts to watch. `data` is the directory of the server's pid file; `remove` is removed after the server has ended.
     pub(super) fn spawn(data: &Path, remove: &[PathBuf]) -> Result<Self, Error> {
         let action = "start the watcher of the database server (/bin/sh)";
         let (end, pipe) = std::io::pipe().map_err(Error::io(action))?;
@@ -79,7 +77,7 @@ impl Watcher {
             .stderr(Stdio::null())
             .spawn()
             .map_err(Error::io(action))?;
-        // Its first word says that it is deaf to the signals which are meant for its group.
+        // Once it prints, it ignores the signals that are sent to its group.
         let mut stdout = shell.stdout.take().expect("stdout was set to a pipe");
         let watcher = Self { shell, pipe };
         stdout.read_exact(&mut [0]).map_err(Error::io(action))?;
@@ -91,10 +89,9 @@ impl Watcher {
         command.process_group(self.group().as_raw_nonzero().get());
     }
 
-    /// Sends a signal to everything in the group. The group's id cannot have passed to others: the
-    /// watcher leads it and is not waited for before the drop.
+    /// Signals the whole group. Its id cannot have been reused: the watcher leads it and is not waited for before the drop.
     pub(super) fn signal(&self, signal: Signal) {
-        // The only failure is an empty group.
+        // Fails only for an empty group.
         let _ = kill_process_group(self.group(), signal);
     }
 
@@ -105,7 +102,7 @@ impl Watcher {
 
 impl Drop for Watcher {
     fn drop(&mut self) {
-        // It fails when somebody killed the watcher: then there is nothing to tell or wait for.
+        // Fails when the watcher was killed.
         let _ = self.pipe.write_all(b"gone\n");
         let _ = self.shell.wait();
     }

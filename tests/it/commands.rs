@@ -73,7 +73,7 @@ async fn healthcheck_tells_whether_the_service_is_ready() {
     let everywhere = address.replace("127.0.0.1", "0.0.0.0");
     assert_eq!(check(&everywhere).await.unwrap().0, 0);
     database.execute("alter table ticket_events rename to elsewhere").await;
-    // what was found out about the database counts for a moment
+    // the check of the database is cached for a moment
     let (mut code, mut output, mut tries) = (0, String::new(), 0);
     while code == 0 && tries < 1000 {
         (code, output, _) = check(&address).await.unwrap();
@@ -127,4 +127,14 @@ fn help_explains_every_command() {
         assert_eq!((code, help.lines().count() > 4), (0, true), "{help}");
     }
     assert_eq!(Command::new(&["no-such-command"]).run().0, 2);
+}
+
+#[test]
+fn the_version_names_the_commit_where_it_is_known() {
+    let (code, version, _) = Command::new(&["--version"]).run();
+    assert_eq!(code, 0);
+    let commit = version.trim_end().strip_prefix("ticket-webhooks 0.1.0").unwrap();
+    let hash = commit.strip_prefix(" (").and_then(|rest| rest.strip_suffix(')'));
+    let is_hash = |hash: &str| hash.len() == 7 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
+    assert!(commit.is_empty() || hash.is_some_and(is_hash), "{version}");
 }

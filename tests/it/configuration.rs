@@ -1,4 +1,4 @@
-//! The layers of the configuration, and what it refuses. A refusal names the place, the key, and what was expected.
+//! The layers of the configuration, and its errors, which name the origin, the key, and what was expected.
 
 use std::{fs, path::Path};
 
@@ -6,7 +6,7 @@ use crate::support::Command;
 
 const URL: &str = "postgres://agency:hunter2@db.example:6432/tickets";
 
-/// Runs `check-config` over a file with this text.
+/// Runs `check-config` with a file of this text.
 fn check(text: &str, variables: &[(&str, &str)]) -> (i32, String, String) {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("service.toml");
@@ -24,7 +24,7 @@ fn accepted(text: &str, variables: &[(&str, &str)]) -> String {
     output
 }
 
-/// The parts that the error must name.
+/// `named`: what the error must contain.
 fn refused(text: &str, variables: &[(&str, &str)], named: &[&str]) {
     let (code, output, errors) = check(text, variables);
     assert_eq!((code, output.as_str()), (2, ""), "{text} {errors}");
@@ -68,6 +68,27 @@ fn the_files_in_config_are_right() {
     let output = accepted(&readable, &url);
     assert_eq!(output.matches("environment = ").count(), 4);
     refused(&example, &url, &["service.toml", "/run/secrets/", "cannot be read"]);
+}
+
+#[test]
+fn what_is_printed_is_a_configuration_again_once_its_secrets_are_filled_in() {
+    let text = format!(
+        "[server]\ntrusted_proxies = ['10.0.0.0/8', '2001:db8::/32']\nforwarded_header = 'x-forwarded-for'\n\
+         body_grace_ms = 1\n[admin]\ntoken = 'hunter2-admin'\n[database]\nurl = '{URL}'\npassword = 'hunter2-database'\n\
+         [spool]\ndirectory = \"/a \\\"b\\\" \\\\c\"\n[log]\nformat = 'text'\n\
+         [providers.order_ticketed]\npath = '/x'\nunknown_booking = 'reject'\nallowed_networks = ['192.0.2.1']\n\
+         [providers.order_ticketed.accounts.one]\nenvironment = 'live'\ncid = 'hunter2-one'\n\
+         [providers.order_ticketed.accounts.two]\nenvironment = 'test'\ncid = 'hunter2-two'\n"
+    );
+    for url in [URL, "postgres:///ti%20ckets?host=/run/a%26b&user=agency%40x", "postgres://a%2Fb:hunter2@[::1]/c%3Fd"] {
+        let printed = accepted(&text.replace(URL, url), &[]);
+        let mut parts = printed.split("[redacted]");
+        let first = parts.next().unwrap().to_owned();
+        // accounts of a provider must have different credentials
+        let filled = parts.enumerate().fold(first, |filled, (n, part)| format!("{filled}hunter2-{n}-filled-in{part}"));
+        assert_ne!(filled, printed);
+        assert_eq!(accepted(&filled, &[]), printed);
+    }
 }
 
 #[test]
@@ -166,7 +187,7 @@ fn values_that_cannot_be_right_are_refused() {
         ("[server]\ntrusted_proxies = ['10.0.0.0/99']", &["server.trusted_proxies", "10.0.0.0/8"]),
         (
             "[server]\ntrusted_proxies = ['10.0.0.0/8', '0.0.0.0/0']",
-            &["server.trusted_proxies", "believes whatever anybody claims"],
+            &["server.trusted_proxies", "any client can claim any address"],
         ),
         ("[server]\npublic_address = '1.1.1.1:1'\nadmin_address = '1.1.1.1:1'", &["server.admin_address", "another"]),
         ("[providers.order_ticketed]\npath = 'hooks'", &["providers.order_ticketed.path", "/webhooks/"]),

@@ -504,9 +504,9 @@ fn data_are_run_by_the_installed_programs_of_their_version() {
     drop(EmbeddedPostgres::start(&fast(&directory)).unwrap());
     let real = Programs::find().unwrap();
     let other = fake_programs(&scratch.path().join("other"), "99.1");
-    let places = vec![other.clone(), real.directory().to_path_buf()];
-    assert_eq!(Programs::find_in(&places).unwrap().directory(), other);
-    let options = Options { program_places: Some(places), ..fast(&directory) };
+    let directories = vec![other.clone(), real.directory().to_path_buf()];
+    assert_eq!(Programs::find_in(&directories).unwrap().directory(), other);
+    let options = Options { program_directories: Some(directories), ..fast(&directory) };
     let server = EmbeddedPostgres::start(&options).unwrap();
     commit_a_row(&server);
 }
@@ -533,7 +533,7 @@ fn without_programs_the_error_names_the_command_which_installs_them() {
 }
 
 #[test]
-fn a_place_which_only_links_to_initdb_leads_to_the_real_directory() {
+fn a_directory_which_only_links_to_initdb_leads_to_the_real_directory() {
     let scratch = scratch();
     let real = Programs::find().unwrap();
     symlink(real.directory().join("initdb"), scratch.path().join("initdb")).unwrap();

@@ -10,7 +10,7 @@ use tokio::{
 
 use crate::support::{Answer, Command, Database, Service, provider, settings};
 
-/// Asks a service to stop and waits until it knows.
+/// Sends SIGTERM and waits until the service has noticed.
 async fn stopping(service: Service) -> Service {
     service.process.signal("TERM");
     let waiting = spawn_blocking(move || {
@@ -80,6 +80,32 @@ async fn what_is_in_flight_is_finished_before_it_stops() {
     let status = spawn_blocking(move || service.process.wait()).await.unwrap();
     assert_eq!(status.code(), Some(0));
     assert_eq!(database.events().await.len(), 1);
+}
+
+/// Makes a database accept connections or not, over a connection to another one.
+async fn connections(other: &Database, database: &Database, may_connect: bool) {
+    let url = database.url();
+    let name = url.trim_start_matches("postgres:///").split('?').next().unwrap();
+    other.execute(&format!("alter database {name} with allow_connections {may_connect}")).await;
+}
+
+#[tokio::test]
+async fn a_task_that_fails_during_the_drain_delay_ends_the_service_with_an_error() {
+    let other = Database::new().await;
+    let database = Database::with("template template0 encoding 'LATIN1' locale 'C'").await;
+    connections(&other, &database, false).await;
+    let long = [("TICKET_WEBHOOKS__SERVER__DRAIN_DELAY_MS", "60000")];
+    let service = Service::start(&database, &long).await;
+    let mut service = stopping(service).await;
+    // the task that waits for the database now fails: a database with this encoding cannot be used
+    connections(&other, &database, true).await;
+    let (status, output) = spawn_blocking(move || (service.process.wait(), service.process.output())).await.unwrap();
+    assert_eq!(status.code(), Some(1), "{output}");
+    let logged = output.lines().find(|line| line.contains("the service failed")).unwrap();
+    let logged: serde_json::Value = serde_json::from_str(logged).unwrap();
+    assert_eq!(logged["level"], "ERROR");
+    let error = logged["error"].as_str().unwrap();
+    assert!(error.contains("the database has the encoding LATIN1"), "{error}");
 }
 
 #[tokio::test]

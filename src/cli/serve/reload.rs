@@ -1,13 +1,15 @@
-//! SIGHUP: the configuration is read anew, and what can be taken over without a restart is.
+//! SIGHUP: reloads the accounts, the admin token and the database's credentials from the configuration.
 //!
-//! That is who may deliver, the admin token, and how to log on to the database. Nothing changes when anything is wrong
-//! with the configuration. What else was changed in it is named in the log and waits for a restart.
+//! Invariant: a configuration with an error changes nothing.
+//!
+//! Every other changed key needs a restart and is named in the log.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
+use serde_json::Value;
 use sqlx::{PgPool, postgres::PgConnectOptions};
 use tokio::task::spawn_blocking;
 
@@ -18,22 +20,22 @@ use crate::{
     secrets::{CurrentSecrets, Secrets},
 };
 
-/// What a new configuration is taken over into.
+/// Where a new configuration takes effect.
 pub(super) struct Reload {
-    /// What was set at the start and counts until the end.
-    fixed: BTreeMap<String, String>,
+    /// The values at the start, which stay in effect until a restart.
+    restart_only: BTreeMap<String, Value>,
     providers: Vec<ProviderSettings>,
     secrets: Arc<CurrentSecrets>,
-    /// Whoever connects to the database asks it how.
+    /// New connections, also the writers', use its options.
     pool: PgPool,
 }
 
 impl Reload {
     pub(super) fn new(settings: Settings, secrets: Arc<CurrentSecrets>, pool: PgPool) -> Self {
-        Self { fixed: settings.fixed_keys(), providers: settings.providers, secrets, pool }
+        Self { restart_only: settings.restart_only(), providers: settings.providers, secrets, pool }
     }
 
-    /// Takes over what each signal brings.
+    /// Reloads at each signal.
     pub(super) async fn run(mut self, mut reload_signal: ReloadSignal, load: Load) -> anyhow::Result<()> {
         loop {
             reload_signal.next().await;
@@ -44,48 +46,48 @@ impl Reload {
                 Ok::<_, ConfigError>((settings, options))
             });
             match loaded.await? {
-                Ok((settings, options)) => self.take_over(settings, options),
-                Err(error) => tracing::error!(%error, "the configuration is wrong: the one before stays"),
+                Ok((settings, options)) => self.apply(settings, options),
+                Err(error) => tracing::error!(%error, "not reloaded: the configuration before stays in effect"),
             }
         }
     }
 
-    fn take_over(&mut self, settings: Settings, options: PgConnectOptions) {
-        let new = settings.fixed_keys();
-        let mut waiting = differences(&self.fixed, &new);
+    fn apply(&mut self, settings: Settings, options: PgConnectOptions) {
+        let new = settings.restart_only();
+        let mut waiting = differences(&self.restart_only, &new);
         if is_same_database(&self.pool.connect_options(), &options) {
             self.pool.set_connect_options(options);
         } else {
             waiting.push("database.url");
         }
-        super::warn_of_secrets_like_data(&settings);
+        super::warn_of_weak_secrets(&settings);
         let secrets = Secrets::new(&settings.providers, settings.admin.token, Some(&self.secrets.load()));
         self.secrets.store(Arc::new(secrets));
         let [added, removed, changed] = changes(&self.providers, &settings.providers);
         tracing::info!(accounts.added = added, accounts.removed = removed, accounts.changed = changed, "reloaded");
         self.providers = settings.providers;
         if !waiting.is_empty() {
-            tracing::warn!(keys = waiting.join(", "), "changed in the configuration, and waiting for a restart");
+            tracing::warn!(keys = waiting.join(", "), "changed in the configuration, waiting for a restart");
         }
     }
 }
 
-/// The keys that are not set to the same.
-fn differences<'a>(old: &'a BTreeMap<String, String>, new: &'a BTreeMap<String, String>) -> Vec<&'a str> {
+/// The keys with different values.
+fn differences<'a>(old: &'a BTreeMap<String, Value>, new: &'a BTreeMap<String, Value>) -> Vec<&'a str> {
     let keys: BTreeSet<_> = old.keys().chain(new.keys()).collect();
     keys.into_iter().filter(|key| old.get(*key) != new.get(*key)).map(String::as_str).collect()
 }
 
-/// The user and the password may change, and the certificates. Another database is nothing to go over to on the way.
+/// User, password and certificates may change without a restart; the database may not.
 fn is_same_database(old: &PgConnectOptions, new: &PgConnectOptions) -> bool {
-    let place = |options: &PgConnectOptions| {
+    let location = |options: &PgConnectOptions| {
         let database = options.get_database().unwrap_or(options.get_username()).to_owned();
         (options.get_host().to_owned(), options.get_port(), options.get_socket().cloned(), database)
     };
-    place(old) == place(new)
+    location(old) == location(new)
 }
 
-/// The accounts that came, went, and have other credentials or another environment.
+/// The names of the accounts that were added, removed, and given other credentials or another environment.
 fn changes(old: &[ProviderSettings], new: &[ProviderSettings]) -> [String; 3] {
     let [mut added, mut removed, mut changed] = [const { Vec::new() }; 3];
     for (old, new) in old.iter().zip(new) {

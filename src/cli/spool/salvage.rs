@@ -81,7 +81,7 @@ fn read(salvage: &mut Salvage) -> anyhow::Result<SalvageCounts> {
 }
 
 async fn write(salvage: &mut Salvage, pool: &PgPool, settings: &Settings) -> anyhow::Result<SalvageCounts> {
-    let providers_rejecting_unknown = serve::known_bookings_only(&settings.providers).into();
+    let providers_rejecting_unknown = serve::providers_rejecting_unknown(&settings.providers);
     let mut writer = Writer::new(pool.clone(), settings.database.transaction_pooler, providers_rejecting_unknown);
     let (mut counts, mut is_last) = (SalvageCounts::default(), false);
     while !is_last {

@@ -1,12 +1,14 @@
-//! Where a database lives, and as which user its server runs.
+//! The directory of a database, and the user that runs its server.
 //!
-//! Postgres refuses to run as root. Started by root, the server and `initdb` run as the owner of
-//! the data when there are any, else as `postgres`, else as `nobody`, and without root's groups.
-//! Only what that user has to own is given to it (`data/`); the directory around it, with the log
-//! and the locks, stays root's, so that root never follows a link which another user has planted.
+//! Postgres refuses to run as root. Started by root, the server and `initdb` run as the owner of existing data, else as
+//! `postgres`, else as `nobody`, and without root's groups.
 //!
-//! It never changes the mode of a directory it has not made: where the server's user may not
-//! enter, the database goes elsewhere.
+//! Invariants:
+//!
+//! - The server's user owns `data/` only. The directory around it, with the log and the locks, stays root's, so that root
+//!   never follows a link that another user has planted.
+//! - The mode of a directory that was not created here is never changed: where the server's user may not enter, another
+//!   directory is used.
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -20,13 +22,13 @@ use rustix::process::geteuid;
 
 use super::Error;
 
-/// What the address of a unix socket holds on macOS; Linux has four bytes more.
+/// The longest path of a unix socket on macOS; Linux allows four bytes more.
 const SOCKET_PATH_BYTES: usize = 103;
 
-/// The longest name that a socket gets in its directory.
+/// The longest name of a socket in its directory.
 const SOCKET_NAME: &str = "/.s.PGSQL.65535";
 
-/// A user who runs the server instead of root.
+/// The user that runs the server instead of root.
 #[derive(Debug, Clone)]
 pub(super) struct ServerUser {
     pub(super) name: String,
@@ -34,18 +36,18 @@ pub(super) struct ServerUser {
     gid: u32,
 }
 
-/// The directory of a database, and who runs its server.
+/// The directory of a database, and the user that runs its server.
 #[derive(Debug)]
-pub(super) struct Place {
-    /// Absolute, symlinks resolved.
-    pub(super) home: PathBuf,
-    /// `None`: whoever runs this process.
+pub(super) struct DataDirectory {
+    /// Absolute, symlinks resolved. Holds `data/`, the log and the locks.
+    pub(super) path: PathBuf,
+    /// `None`: the user of this process.
     user: Option<ServerUser>,
 }
 
-impl Place {
-    /// `wanted`; or a directory in `shared` when this is root and the server's user may not enter
-    /// `wanted`. Nothing is made yet.
+impl DataDirectory {
+    /// `wanted`, or a subdirectory of `shared` when this is root and the server's user may not enter `wanted`. Creates
+    /// nothing.
     pub(super) fn choose(wanted: &Path, shared: &Path) -> Result<Self, Error> {
         let home = resolved(wanted)?;
         if !geteuid().is_root() {
@@ -54,12 +56,12 @@ impl Place {
                 geteuid().as_raw(),
                 "run this as its owner, or use another directory",
             )?;
-            return Ok(Self { home, user: None });
+            return Ok(Self { path: home, user: None });
         }
 
         let user = ServerUser::of(&home.join("data"))?;
         let Some(closed) = first_closed(&home, &user) else {
-            return Ok(Self { home, user: Some(user) });
+            return Ok(Self { path: home, user: Some(user) });
         };
         let shared = resolved(shared)?.join(format!("dev-{}", short_hash(&home)));
         let shared_user = ServerUser::of(&shared.join("data"))?;
@@ -67,28 +69,28 @@ impl Place {
             return Err(Error::NotEnterable { closed, user: user.name, shared, shared_closed });
         }
         tracing::info!(
-            "PostgreSQL does not run as root, and the user {} who runs it instead cannot enter {}: \
-             the database of {} is in {}",
+            "PostgreSQL does not run as root, and the user {}, which runs it instead, cannot enter {}: the database of {} is \
+             in {}",
             user.name,
             closed.display(),
             home.display(),
             shared.display()
         );
-        Ok(Self { home: shared, user: Some(shared_user) })
+        Ok(Self { path: shared, user: Some(shared_user) })
     }
 
-    /// Makes the directory when it is missing.
+    /// Creates the directory when it is missing.
     pub(super) fn create(&self) -> Result<(), Error> {
-        let mut missing: Vec<&Path> = self.home.ancestors().take_while(|path| !path.exists()).collect();
+        let mut missing: Vec<&Path> = self.path.ancestors().take_while(|path| !path.exists()).collect();
         while let Some(path) = missing.pop() {
             let created = DirBuilder::new().create(path);
-            // Another process may make it at the same time.
+            // Another process may create it at the same time.
             if created.is_err() && path.is_dir() {
                 continue;
             }
             created.map_err(Error::io(format!("create {}", path.display())))?;
             if self.user.is_some() {
-                // Whatever root's umask says, the server's user has to get through.
+                // Whatever root's umask, the server's user has to enter it.
                 fs::set_permissions(path, PermissionsExt::from_mode(0o755))
                     .map_err(Error::io(format!("set the mode of {}", path.display())))?;
             }
@@ -96,27 +98,26 @@ impl Place {
         Ok(())
     }
 
-    /// The data directory.
+    /// The data directory of Postgres.
     pub(super) fn data(&self) -> PathBuf {
-        self.home.join("data")
+        self.path.join("data")
     }
 
-    /// Where the socket is: in the data directory, which only the server's user and root may
-    /// enter, as long as the path fits a socket's address and every client; else in a directory
-    /// under `/tmp`, made here, which is just as private.
+    /// The data directory, which only the server's user and root may enter, if a socket's address can hold its path and
+    /// every client understands it; else a directory in `/tmp`, created here and just as private.
     pub(super) fn socket_directory(&self) -> Result<PathBuf, Error> {
         let data = self.data();
-        // sqlx and URLs take no other text than UTF-8, and libpq takes a comma for the end of a host.
+        // sqlx and URLs need UTF-8, and libpq splits hosts at commas.
         let is_plain = data.to_str().is_some_and(|path| !path.contains(','));
         if is_plain && data.as_os_str().len() + SOCKET_NAME.len() <= SOCKET_PATH_BYTES {
             return Ok(data);
         }
-        let name = format!("ticket-webhooks-{}", short_hash(&self.home));
+        let name = format!("ticket-webhooks-{}", short_hash(&self.path));
         let directory = Path::new("/tmp").join(name);
         match self.create_private(&directory) {
-            // Everybody may write to /tmp, so it may be another's, who waits for connections.
+            // Everybody may write to /tmp: another user could own the directory and wait for connections.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                let advice = "remove it, it is where this database's socket has to be";
+                let advice = "remove it: it is the directory of this database's socket";
                 refuse_other_owner(&directory, self.server_uid(), advice)?;
                 fs::set_permissions(&directory, PermissionsExt::from_mode(0o700))
             }
@@ -126,7 +127,7 @@ impl Place {
         Ok(directory)
     }
 
-    /// Makes a directory which only the server's user may enter.
+    /// Creates a directory that only the server's user may enter.
     pub(super) fn create_private(&self, path: &Path) -> io::Result<()> {
         DirBuilder::new().mode(0o700).create(path)?;
         match &self.user {
@@ -135,13 +136,13 @@ impl Place {
         }
     }
 
-    /// A command which runs as the server's user, in the directory, in an environment that leaks
-    /// nothing into the server: neither `PG*` variables nor a locale nor anybody's secrets.
+    /// A command that runs as the server's user, in this directory, with an environment that passes on no `PG*` variables,
+    /// no locale and no secrets.
     pub(super) fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
-        command.env_clear().env("LC_ALL", "C").env("PATH", "/usr/local/bin:/usr/bin:/bin").current_dir(&self.home);
+        command.env_clear().env("LC_ALL", "C").env("PATH", "/usr/local/bin:/usr/bin:/bin").current_dir(&self.path);
         if let Some(user) = &self.user {
-            // For root, `uid` drops the supplementary groups as well.
+            // For root, `uid` also drops the supplementary groups.
             command.gid(user.gid).uid(user.uid);
         }
         command
@@ -176,7 +177,7 @@ impl ServerUser {
             })
     }
 
-    /// By the mode bits alone: access lists are not looked at.
+    /// By the mode bits alone, without access lists.
     fn may_enter(&self, directory: &fs::Metadata) -> bool {
         let bit = if directory.uid() == self.uid {
             0o100
@@ -189,24 +190,25 @@ impl ServerUser {
     }
 }
 
-/// Asks `id`, which knows the users of every directory service, and not only of `/etc/passwd`.
+/// Runs `id`, which knows the users of every directory service, not only those of `/etc/passwd`.
 fn id(arguments: &[&str]) -> Option<String> {
     let output = Command::new("id").args(arguments).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     (output.status.success()).then(|| text.trim().to_owned())
 }
 
-/// The first directory on the way down to `path`, itself included, which `user` may not enter.
-/// Those which do not exist yet will be made so that everybody may.
+/// The first directory from the root to `path` that `user` may not enter. Missing ones are created with access for
+/// everybody.
 fn first_closed(path: &Path, user: &ServerUser) -> Option<PathBuf> {
-    let way: Vec<&Path> = path.ancestors().collect();
-    way.into_iter()
+    let ancestors: Vec<&Path> = path.ancestors().collect();
+    ancestors
+        .into_iter()
         .rev()
         .find(|directory| fs::metadata(directory).is_ok_and(|metadata| !user.may_enter(&metadata)))
         .map(Path::to_path_buf)
 }
 
-/// Missing paths are fine; symlinks are looked at themselves.
+/// A missing path is fine; a symlink is not followed.
 fn refuse_other_owner(path: &Path, expected: u32, advice: &'static str) -> Result<(), Error> {
     match fs::symlink_metadata(path) {
         Ok(metadata) if metadata.uid() != expected || !metadata.is_dir() => Err(Error::OtherOwner {
@@ -236,8 +238,7 @@ fn resolved(path: &Path) -> Result<PathBuf, Error> {
     Ok(absolute)
 }
 
-/// FNV-1a: the same in every build, which the hasher of std does not promise, and it only has to
-/// keep one developer's directories apart.
+/// FNV-1a: the same in every build, which std's hasher does not promise. It only tells one developer's directories apart.
 fn short_hash(path: &Path) -> String {
     let hash = path
         .as_os_str()

@@ -1,0 +1,221 @@
+//! The wiring plan: the only place where the parts of the service are made and connected.
+
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use sqlx::{PgPool, postgres::PgPoolOptions};
+use tokio::{sync::oneshot, task::spawn_blocking, time::sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Load, providers_rejecting_unknown,
+    reload::Reload,
+    service::{Listener, Service, Start},
+    warn_of_weak_secrets,
+};
+use crate::{
+    clock::{self, ReceiptClock},
+    config::{DatabaseSettings, MIN_CONNECTIONS, ProviderSettings, ServerSettings, Settings, SpoolSettings},
+    http::{BodyReader, Health, Limits, Observer, Server, admin_router, public_router},
+    inbox::{self, Inbox},
+    lifecycle::{ReloadSignal, Stage, Tasks, raise_open_file_limit},
+    metrics::Metrics,
+    receive::{Endpoint, FailureLimiter, ReadLimiter, Receiver},
+    secrets::{CurrentSecrets, Secrets},
+    spool::Spools,
+    store::{self, Connections, Writer},
+    telemetry::Traces,
+    ticket_event::Environment,
+};
+
+/// Histogram upkeep interval: bounds the buffered samples.
+const UPKEEP_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Open files beside connections: standard streams, the runtime's own, the spool, `/proc`, name look-ups.
+const OTHER_FILES: u64 = 24;
+
+/// Where deliveries are recorded.
+struct Database {
+    pool: PgPool,
+    /// The tables are up to date.
+    schema_ready: Arc<AtomicBool>,
+    first_attempt: oneshot::Receiver<()>,
+}
+
+impl Service {
+    /// Connects the parts, starts the tasks that need no client, and binds the listeners. With `reload` the
+    /// configuration is read again when that is asked for.
+    pub(super) async fn build(
+        settings: Settings,
+        migrate: bool,
+        reload: Option<(ReloadSignal, Load)>,
+    ) -> anyhow::Result<Self> {
+        // settings hold secrets, which must not outlive their use: what is needed until the end is copied without them
+        let (server, write_timeout) = (settings.server.clone(), settings.database.write_timeout);
+        let max_database_connections = settings.database.max_connections;
+        let [public_limits, admin_limits] = limits(&server, max_database_connections)?;
+        if !clock::is_usable() {
+            bail!("the clock of this machine shows a time before 1970 or after 9999; set it");
+        }
+
+        let mut tasks = Tasks::default();
+        let metrics = Arc::new(Metrics::new()?);
+        tasks.spawn("metrics upkeep", Stage::Intake, upkeep(Arc::clone(&metrics), tasks.soft_token(Stage::Intake)));
+        let traces = Arc::new(Traces::start());
+        warn_of_weak_secrets(&settings);
+        let secrets = Secrets::new(&settings.providers, settings.admin.token.clone(), None);
+        let secrets = Arc::new(CurrentSecrets::from_pointee(secrets));
+
+        let spools = open_spools(&settings.spool).await?;
+        let clock = Arc::new(ReceiptClock::after(spools.as_ref().and_then(Spools::newest_at_open)));
+        let Database { pool, schema_ready, first_attempt } = database(&settings.database, migrate, &mut tasks)?;
+        let writers = Connections::default();
+        let writer = Writer::new(
+            pool.clone(),
+            settings.database.transaction_pooler,
+            providers_rejecting_unknown(&settings.providers),
+        );
+        let inbox = Inbox::start(
+            inbox::Settings { max_batch: settings.inbox.max_batch, write_timeout },
+            inbox::Parts {
+                clock: Arc::clone(&clock),
+                writer: writer.counted_in(&writers),
+                spools: spools.clone(),
+                metrics: Arc::clone(&metrics),
+                schema_ready: Arc::clone(&schema_ready),
+            },
+            &mut tasks,
+        );
+
+        let receiver = Arc::new(Receiver {
+            inbox: inbox.clone(),
+            secrets: Arc::clone(&secrets),
+            failure_limiter: FailureLimiter::new(server.authentication_failures_per_minute),
+            read_limiter: ReadLimiter::default(),
+            clock,
+            body_limit_bytes: server.body_limit_bytes,
+            metrics: Arc::clone(&metrics),
+            traces: Arc::clone(&traces),
+        });
+        let is_stopping = Arc::new(AtomicBool::new(false));
+        let health = Health::new(pool.clone(), schema_ready, write_timeout, spools, Arc::clone(&is_stopping));
+        let bodies = BodyReader::new(&server);
+        let endpoints = endpoints(&settings.providers, &metrics);
+        if let Some((reload_signal, load)) = reload {
+            let reload = Reload::new(settings, Arc::clone(&secrets), pool.clone());
+            let stop = tasks.soft_token(Stage::Intake);
+            tasks.spawn("configuration reload", Stage::Intake, async move {
+                stop.run_until_cancelled(reload.run(reload_signal, load)).await.unwrap_or(Ok(()))
+            });
+        }
+
+        let bind = async |key: &str, address, limits, metrics| {
+            Server::bind(address, limits, metrics).await.with_context(|| format!("{key}: cannot listen on {address}"))
+        };
+        let (of_public, of_admin) = (metrics.public_connections.clone(), metrics.admin_connections.clone());
+        let public = bind("server.public_address", server.public_address, public_limits, of_public).await?;
+        let admin = bind("server.admin_address", server.admin_address, admin_limits, of_admin).await?;
+        let observer = Observer {
+            metrics,
+            health: health.clone(),
+            queues: [Environment::Live, Environment::Test].map(|environment| (environment, inbox.depth(environment))),
+            bodies: bodies.clone(),
+            connections: Arc::clone(public.connections()),
+            writers,
+            max_database_connections,
+            secrets: Arc::clone(&secrets),
+        };
+        let public_routes = public_router(endpoints, &receiver, health.clone(), &bodies, &server);
+        let admin_routes = admin_router(health, observer, secrets, &server);
+        let stop = tasks.soft_token(Stage::Intake);
+        let start = Start {
+            first_attempt,
+            public: Listener { address: public.address(), serve: Box::pin(public.serve(public_routes, stop.clone())) },
+            admin: Listener { address: admin.address(), serve: Box::pin(admin.serve(admin_routes, stop)) },
+        };
+        Ok(Self {
+            tasks,
+            start: Some(start),
+            inbox,
+            pool,
+            traces,
+            is_stopping,
+            drain_delay: server.drain_delay,
+            shutdown_timeout: server.shutdown_timeout,
+        })
+    }
+}
+
+/// Of the public and the admin listener, with which all of the service's files can be open at once.
+fn limits(server: &ServerSettings, max_database_connections: u32) -> anyhow::Result<[Limits; 2]> {
+    let other_files = u64::from(max_database_connections) + OTHER_FILES;
+    let files = raise_open_file_limit().map(|files| files.saturating_sub(other_files));
+    Ok(Limits::within(server, files)?)
+}
+
+/// Makes the pool, which connects when it is used, and starts the task that brings the tables up to date.
+fn database(settings: &DatabaseSettings, migrate: bool, tasks: &mut Tasks) -> anyhow::Result<Database> {
+    let pool = PgPoolOptions::new()
+        // the writers have connections of their own
+        .max_connections(settings.max_connections - MIN_CONNECTIONS + 1)
+        .acquire_timeout(settings.write_timeout)
+        .connect_lazy_with(settings.connect_options()?);
+    let schema_ready = Arc::new(AtomicBool::new(false));
+    let (attempted, first_attempt) = oneshot::channel();
+    tasks.spawn("database schema", Stage::Intake, {
+        let (pool, schema_ready, stop) = (pool.clone(), Arc::clone(&schema_ready), tasks.soft_token(Stage::Intake));
+        // the lock against migrations of other replicas belongs to a session, which a transaction pooler does not keep
+        let migrate = migrate && !settings.transaction_pooler;
+        async move {
+            stop.run_until_cancelled(store::wait_for_schema(&pool, migrate, &schema_ready, attempted))
+                .await
+                .transpose()?;
+            stop.cancelled().await;
+            Ok(())
+        }
+    });
+    Ok(Database { pool, schema_ready, first_attempt })
+}
+
+async fn open_spools(settings: &SpoolSettings) -> anyhow::Result<Option<Spools>> {
+    let Some(directory) = settings.directory.clone() else {
+        tracing::warn!(
+            "there is no spool (spool.directory): while the database is unavailable, deliveries are answered with an error"
+        );
+        return Ok(None);
+    };
+    let max_bytes = settings.max_bytes;
+    let spools = spawn_blocking(move || Spools::open(&directory, max_bytes)).await??;
+    tracing::info!(records = spools.records(), "the spool is open");
+    Ok(Some(spools))
+}
+
+async fn upkeep(metrics: Arc<Metrics>, stop: CancellationToken) -> anyhow::Result<()> {
+    while stop.run_until_cancelled(sleep(UPKEEP_INTERVAL)).await.is_some() {
+        metrics.tidy();
+    }
+    Ok(())
+}
+
+/// Of every provider with its path: one without an account may get one by a reload.
+fn endpoints(providers: &[ProviderSettings], metrics: &Metrics) -> Vec<(String, Endpoint)> {
+    let endpoint = |settings: &ProviderSettings| {
+        let (name, path) = (settings.provider.name(), settings.path.clone());
+        if settings.accounts.is_empty() {
+            tracing::warn!(provider = name, "not routed: no account in the configuration");
+        } else {
+            let accounts: Vec<_> = settings.accounts.iter().map(|account| account.name.as_str()).collect();
+            tracing::info!(provider = name, path, accounts = accounts.join(", "), "routed");
+        }
+        let endpoint = Endpoint {
+            provider: settings.provider,
+            allowed_networks: settings.allowed_networks.clone(),
+            metrics: metrics.provider(settings.provider),
+        };
+        (path, endpoint)
+    };
+    providers.iter().map(endpoint).collect()
+}
