@@ -48,6 +48,8 @@ pub mod payload;
 pub mod providers;
 /// Taking credentials out of what is kept.
 pub mod redaction;
+/// The id of a request, from its head to its log line.
+pub mod request_id;
 /// Who may deliver and what is redacted at this moment.
 pub mod secrets;
 /// The common record.

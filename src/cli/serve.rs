@@ -23,7 +23,7 @@ use super::LIKE_DATA;
 use crate::{
     clock::{self, ReceiptClock},
     config::{ConfigError, MIN_CONNECTIONS, ProviderSettings, Settings, SpoolSettings, UnknownBooking},
-    http::{BodyReader, Health, Limits, Observer, Server, admin_router, public_router},
+    http::{BodyReader, Health, Limits, Observer, Server, admin_service, public_service},
     inbox::{self, Inbox},
     lifecycle::{ReloadSignal, Signals, keep_memory_private, raise_open_file_limit},
     metrics::Metrics,
@@ -142,7 +142,7 @@ pub(super) async fn serve(
     let health = Health::new(pool.clone(), is_prepared, write_timeout, spools, Arc::clone(&is_stopping));
     let bodies = BodyReader::new(&server);
     let endpoints = endpoints(&settings.providers, &metrics);
-    let public = public_router(endpoints, &receiver, health.clone(), &bodies, &server);
+    let public = public_service(endpoints, &receiver, health.clone(), &bodies, &server);
     // from now on the public listener alone holds the inbox, which ends with it
     drop(receiver);
     if let Some((reload_signal, load)) = reload {
@@ -169,7 +169,7 @@ pub(super) async fn serve(
         max_database_connections,
         secrets: Arc::clone(&secrets),
     };
-    let admin = admin_router(health, observer, secrets, &server);
+    let admin = admin_service(health, observer, secrets, &server);
 
     // a database that is there is ready before the first delivery
     if first_attempt.await.is_err() {
