@@ -1,7 +1,7 @@
 //! Permits for the connections of a listener: in all, and per client address.
 //!
-//! Neither tower nor hyper limits connections (tokio-rs/axum#2741); a semaphore alone would let idle or slow strangers keep
-//! everybody out, so a full listener evicts.
+//! hyper has no limit for connections (hyperium/hyper#2640), and one that only counts them (tokio-rs/axum#3489) lets idle
+//! or slow strangers keep everybody out: a full listener evicts.
 //!
 //! Invariants:
 //! - When all permits are taken, the connection of the lowest [`Rank`] is evicted. Where none can be, the new one is

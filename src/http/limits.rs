@@ -30,7 +30,7 @@ pub struct Limits {
     pub(super) exempts_trusted_proxies: bool,
     /// From the first byte of a head to its last.
     pub(super) header_read_timeout: Duration,
-    /// From the end of one request to the end of the head of the next.
+    /// From an answer, or the start, to the first byte of a head.
     pub(super) idle_timeout: Duration,
     /// How long a write may stay blocked.
     pub(super) response_write_timeout: Duration,
@@ -69,7 +69,7 @@ impl Limits {
                 wanted = wanted[0],
                 used = public,
                 admin.used = admin,
-                "the limit for open files is low: the listeners accept fewer connections; raise it (ulimit -n)"
+                "too few files may be open: the listeners accept fewer connections; raise the limit (ulimit -n)"
             );
         }
         Ok([Self::of("public", settings, public), Self::of("admin", settings, admin)])
