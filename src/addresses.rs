@@ -1,6 +1,7 @@
-//! Addresses and networks as they are compared and counted.
+//! Client addresses and networks: comparison, grouping by prefix, rate limits.
 //!
-//! An IPv4 address that is mapped into IPv6 (`::ffff:192.0.2.1`) is that IPv4 address, in networks too.
+//! Invariants:
+//! - An IPv4-mapped IPv6 address (`::ffff:192.0.2.1`) counts as the IPv4 address, in networks too.
 
 mod limiter;
 
@@ -13,11 +14,10 @@ use ipnet::{IpNet, Ipv4Net};
 
 pub use self::limiter::{ClientLimiter, SLOTS};
 
-/// The bits of `::ffff:0:0/96`, before which an IPv4 address is mapped.
-const MAPPED: u8 = 96;
+/// Prefix length of the IPv4-mapped addresses, `::ffff:0:0/96`.
+const MAPPED_PREFIX_LENGTH: u8 = 96;
 
-/// The addresses that belong to one client as a rule, and are counted as one: an IPv4 address, or the 64 bits of IPv6
-/// that every customer of a provider has for nothing. Many of the latter come together: see [`Self::site`].
+/// The addresses that count as one client: an IPv4 address, or a /64 of IPv6, the least that an Internet customer gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClientPrefix {
     address: IpAddr,
@@ -25,7 +25,6 @@ pub struct ClientPrefix {
 }
 
 impl ClientPrefix {
-    /// The prefix that an address is counted under.
     pub fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
             IpAddr::V6(address) => Self::of_bits(address, 64),
@@ -33,7 +32,7 @@ impl ClientPrefix {
         }
     }
 
-    /// The /48 around a /64: what a customer gets who asks for more. An IPv4 address has none.
+    /// The /48 around a /64: what a customer gets on request. `None` for an IPv4 address.
     pub fn site(&self) -> Option<Self> {
         match self.address {
             IpAddr::V6(address) => Some(Self::of_bits(address, 48)),
@@ -41,8 +40,8 @@ impl ClientPrefix {
         }
     }
 
-    /// It, and what is around it.
-    pub fn all(&self) -> impl Iterator<Item = Self> + use<> {
+    /// The prefix itself and its site, if any.
+    pub fn with_site(&self) -> impl Iterator<Item = Self> + use<> {
         std::iter::once(*self).chain(self.site())
     }
 
@@ -61,16 +60,18 @@ impl fmt::Display for ClientPrefix {
     }
 }
 
-/// Whether an address is in one of these networks.
+/// The networks must be canonical: see [`canonical`].
 pub fn is_in(networks: &[IpNet], address: IpAddr) -> bool {
     let address = address.to_canonical();
     networks.iter().any(|network| network.contains(&address))
 }
 
-/// The network as [`is_in`] needs it.
+/// Turns a network of IPv4-mapped addresses into one of IPv4.
 pub fn canonical(network: IpNet) -> IpNet {
     let mapped = match network {
-        IpNet::V6(network) => network.addr().to_ipv4_mapped().zip(network.prefix_len().checked_sub(MAPPED)),
+        IpNet::V6(network) => {
+            network.addr().to_ipv4_mapped().zip(network.prefix_len().checked_sub(MAPPED_PREFIX_LENGTH))
+        }
         IpNet::V4(_) => None,
     };
     mapped.and_then(|(address, length)| Ipv4Net::new(address, length).ok()).map_or(network, IpNet::V4)
@@ -81,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_client_of_ipv6_has_64_bits_of_its_own() {
+    fn a_client_of_ipv6_is_a_64_bit_prefix() {
         let prefix = |address: &str| ClientPrefix::of(address.parse().unwrap());
         assert_eq!(prefix("2001:db8:1:2::1"), prefix("2001:db8:1:2:ffff:ffff:ffff:ffff"));
         assert_ne!(prefix("2001:db8:1:2::1"), prefix("2001:db8:1:3::1"));

@@ -1,4 +1,4 @@
-//! The two listeners: what they serve, and how a connection is taken in and let go.
+//! The public and the admin listener: their routes, the layers around them, and the life of a connection.
 
 mod admin;
 mod body;
@@ -8,21 +8,23 @@ mod connection_state;
 mod error;
 mod header_timer;
 mod health;
+mod layers;
 mod limits;
 mod metrics;
+mod panics;
 mod public;
-mod request_id;
 mod server;
 mod stream;
 mod unrouted;
 
 pub use self::{
-    admin::admin_router,
+    admin::admin_service,
     body::BodyReader,
     connection_limiter::ConnectionLimiter,
     health::Health,
+    layers::HttpService,
     limits::{Limits, TooFewFiles},
     metrics::Observer,
-    public::public_router,
+    public::public_service,
     server::Server,
 };

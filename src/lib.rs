@@ -50,6 +50,8 @@ pub mod payload;
 pub mod providers;
 // Removal of credentials from what is stored.
 pub mod redaction;
+// The id of a request, from its head to its log line.
+pub mod request_id;
 // The secrets in effect, replaced as a whole by a reload.
 pub mod secrets;
 // The common model of all providers.

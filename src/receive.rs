@@ -13,7 +13,6 @@ mod read_limiter;
 
 use std::{net::IpAddr, sync::Arc, time::Instant};
 
-use compact_str::CompactString;
 use http::HeaderMap;
 use ipnet::IpNet;
 use time::OffsetDateTime;
@@ -34,6 +33,7 @@ use crate::{
     inbox::Inbox,
     metrics::{Metrics, ProviderMetrics},
     providers::{Provider, Reply},
+    request_id::RequestId,
     secrets::{CurrentSecrets, Secrets},
     telemetry::{TraceContext, Traces},
     ticket_event::Environment,
@@ -68,8 +68,8 @@ pub struct Received {
 
 /// What is known of a request from its first moment to its last.
 pub struct RequestContext {
-    /// The id under which it is found in the logs.
-    pub id: CompactString,
+    /// As it is logged.
+    pub id: RequestId,
     /// The trace that it belongs to.
     pub trace: Option<TraceContext>,
     /// Where it comes from.

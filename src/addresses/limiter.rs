@@ -1,9 +1,9 @@
 //! A rate limit for each client.
 //!
-//! Of IPv6, a /64 is a client. Whoever has a /48 has 65,536 of these, so each /48 has a limit too, [`SITE`] times as large.
-//!
-//! The memory is bounded whatever the number of clients: they share a table of fixed size. Two that happen to share a slot
-//! are counted as one. Which ones do is different in every process, so nobody can choose a neighbour.
+//! Invariants:
+//! - A /48 of IPv6 holds 65,536 clients (/64), so it has a limit of its own, `SITE_FACTOR` times as large.
+//! - Memory is bounded: the clients share a table of fixed size, and two clients in one slot count as one. The hash is
+//!   seeded for each process, so nobody can choose whose slot to share.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -21,57 +21,55 @@ use governor::{
 
 use super::ClientPrefix;
 
-/// Slots in the table of a limiter; each takes 8 bytes.
+/// Slots of a table, 8 bytes each.
 pub const SLOTS: usize = 8192;
 
-/// So many times the limit of a client is that of a /48 of IPv6.
-pub const SITE: NonZeroU32 = NonZeroU32::new(16).expect("it is not 0");
+/// The limit of a /48 of IPv6 in limits of a client.
+const SITE_FACTOR: NonZeroU32 = NonZeroU32::new(16).expect("16 is not 0");
 
-/// A limit that every client has for itself.
 pub struct ClientLimiter {
     hasher: RandomState,
     clients: RateLimiter<usize, Table, DefaultClock>,
     sites: RateLimiter<usize, Table, DefaultClock>,
 }
 
-/// The state of every slot.
+/// The state of each slot.
 struct Table(Box<[InMemoryState]>);
 
 impl ClientLimiter {
-    /// So many a minute for each client.
     pub fn new(per_minute: NonZeroU32) -> Self {
         let limiter = |per_minute| {
             let table = Table((0..SLOTS).map(|_| InMemoryState::default()).collect());
             RateLimiter::new(Quota::per_minute(per_minute), table, DefaultClock::default())
         };
-        let sites = limiter(per_minute.saturating_mul(SITE));
+        let sites = limiter(per_minute.saturating_mul(SITE_FACTOR));
         Self { hasher: RandomState::new(), clients: limiter(per_minute), sites }
     }
 
-    /// The slot of a client, below [`SLOTS`].
+    /// Below [`SLOTS`].
     pub fn slot(&self, client: IpAddr) -> usize {
         self.slot_of(ClientPrefix::of(client))
     }
 
     fn slot_of(&self, prefix: ClientPrefix) -> usize {
-        usize::try_from(self.hasher.hash_one(prefix) % SLOTS as u64).expect("it is a small number")
+        usize::try_from(self.hasher.hash_one(prefix) % SLOTS as u64).expect("a slot is below SLOTS")
     }
 
-    /// Counts one more of a client.
+    /// Counts one event of a client.
     ///
     /// # Errors
     ///
-    /// It is one too many, of the client or of its /48; the time until there may be another.
+    /// The client or its /48 is over its limit; the time until the next event is allowed.
     pub fn check(&self, client: IpAddr) -> Result<(), Duration> {
         let prefix = ClientPrefix::of(client);
-        // first, so that no /48 fills the slots of all clients
+        // the site first: a /48 over its limit must not fill the slots of other clients
         if let Some(site) = prefix.site() {
-            self.check_one(&self.sites, site)?;
+            self.check_prefix(&self.sites, site)?;
         }
-        self.check_one(&self.clients, prefix)
+        self.check_prefix(&self.clients, prefix)
     }
 
-    fn check_one(
+    fn check_prefix(
         &self,
         limiter: &RateLimiter<usize, Table, DefaultClock>,
         prefix: ClientPrefix,

@@ -1,20 +1,24 @@
-//! The operators' listener: health and metrics for anyone who reaches it, everything else behind the bearer token.
+//! The admin listener: health and metrics without a credential, everything else behind the bearer token.
+//!
+//! It has no other route yet, so the right token is answered 404.
 
 use std::{net::IpAddr, num::NonZeroU32, sync::Arc, time::Duration};
 
 use axum::{
-    Extension, Router,
-    extract::State,
+    Router,
+    extract::{ConnectInfo, Request, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::Response,
 };
 use secrecy::ExposeSecret;
 
 use super::{
-    client_address::Proxies,
+    client_address::TrustedProxies,
     error::{error, retry_after},
     health,
     health::Health,
+    layers,
+    layers::HttpService,
     metrics,
     metrics::Observer,
     server::Peer,
@@ -24,60 +28,66 @@ use crate::{
     config::ServerSettings,
     credentials::Digest,
     metrics::Metrics,
+    request_id::RequestId,
     secrets::CurrentSecrets,
 };
 
-/// Wrong or missing tokens of one client, a minute (see [`ClientLimiter`]); what is beyond is answered 429 and not logged. The right token is
-/// never refused.
-const FAILURES: NonZeroU32 = NonZeroU32::new(10).expect("it is not 0");
+/// For each client (see [`ClientLimiter`]). Failures beyond it are answered 429 and not logged; the right token always
+/// passes.
+const MAX_FAILURES_PER_MINUTE: NonZeroU32 = NonZeroU32::new(10).expect("10 is not 0");
 
-/// Checks the token.
-struct Guard {
+struct TokenGuard {
     secrets: Arc<CurrentSecrets>,
-    proxies: Proxies,
+    proxies: TrustedProxies,
     metrics: Arc<Metrics>,
     failures: ClientLimiter,
 }
 
-/// All routes of the admin listener.
-pub fn admin_router(
+/// The routes of the admin listener within its layers.
+pub fn admin_service(
     health: Health,
     observer: Observer,
     secrets: Arc<CurrentSecrets>,
     settings: &ServerSettings,
-) -> Router {
-    let guard = Guard {
-        secrets,
-        proxies: Proxies::new(settings),
+) -> impl HttpService {
+    let guard = TokenGuard {
+        secrets: Arc::clone(&secrets),
+        proxies: TrustedProxies::new(settings),
         metrics: Arc::clone(&observer.metrics),
-        failures: ClientLimiter::new(FAILURES),
+        failures: ClientLimiter::new(MAX_FAILURES_PER_MINUTE),
     };
     let rest = Router::new().fallback(guarded).with_state(Arc::new(guard));
-    health::routes(health).merge(metrics::routes(observer)).fallback_service(rest)
+    let router = health::routes(health).merge(metrics::routes(observer)).fallback_service(rest);
+    layers::admin(router, secrets)
 }
 
-async fn guarded(State(guard): State<Arc<Guard>>, Extension(peer): Extension<Peer>, headers: HeaderMap) -> Response {
-    if guard.is_right(&headers) {
-        return error(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path", &headers);
+async fn guarded(
+    State(guard): State<Arc<TokenGuard>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    request: Request,
+) -> Response {
+    let (headers, id) = (request.headers(), RequestId::of(request.extensions()));
+    if guard.is_authenticated(headers) {
+        return error(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path", &id);
     }
-    match guard.failed(guard.proxies.client(peer.address.ip(), &headers)) {
+    match guard.count_failure(guard.proxies.client_address(peer.address.ip(), headers)) {
         Ok(()) => {
             let message = "the bearer token of the configuration's [admin] section is needed";
-            let mut response = error(StatusCode::UNAUTHORIZED, "unauthenticated", message, &headers);
+            let mut response = error(StatusCode::UNAUTHORIZED, "unauthenticated", message, &id);
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             response
         }
         Err(wait) => {
             let message = "the bearer token was missing or wrong too often";
-            let mut response = error(StatusCode::TOO_MANY_REQUESTS, "too_many_failures", message, &headers);
+            let mut response = error(StatusCode::TOO_MANY_REQUESTS, "too_many_failures", message, &id);
             response.headers_mut().insert(header::RETRY_AFTER, retry_after(wait));
             response
         }
     }
 }
 
-impl Guard {
-    fn is_right(&self, headers: &HeaderMap) -> bool {
+impl TokenGuard {
+    fn is_authenticated(&self, headers: &HeaderMap) -> bool {
         let presented = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.split_once(' '));
         let presented = presented.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
         let secrets = self.secrets.load();
@@ -85,8 +95,8 @@ impl Guard {
         token.zip(presented).is_some_and(|(token, (_, presented))| token.is(&Digest::of([presented])))
     }
 
-    /// Counts a failure and logs it. `Err` when the client has failed too often; the time until another one is heard.
-    fn failed(&self, client: IpAddr) -> Result<(), Duration> {
+    /// Counts and logs a failed authentication. `Err` when the client has failed too often, with the time to wait.
+    fn count_failure(&self, client: IpAddr) -> Result<(), Duration> {
         self.metrics.admin_authentication_failures.increment(1);
         self.failures.check(client)?;
         tracing::warn!(client.address = %ClientPrefix::of(client), "the admin token was missing or wrong");

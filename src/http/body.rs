@@ -104,12 +104,12 @@ impl BodyReader {
     /// The body as it came over the wire of this connection, which may have to make room meanwhile.
     pub(super) async fn read(&self, body: &mut Body, connection: &ConnectionState) -> Result<CollectedBody, Reply> {
         let start = Instant::now();
-        connection.body_begun(start.into_std());
+        connection.begin_body(start.into_std());
         let collected = self.collect(body, connection, start).await;
         if collected.is_ok() {
-            connection.is_recording();
+            connection.begin_recording();
         } else {
-            connection.is_answering(false);
+            connection.begin_answering(false);
         }
         collected
     }
@@ -186,7 +186,7 @@ pub(super) async fn discard(mut body: Body, connection: &Arc<ConnectionPermit>) 
     if skipped == Ok(true) {
         return true;
     }
-    if connection.linger() {
+    if connection.release_early() {
         tokio::spawn(timeout(LINGER_TIME, async move { drain(&mut body, LINGER_BYTES).await }));
     }
     false

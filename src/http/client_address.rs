@@ -1,17 +1,13 @@
-//! Who is at the other end, also behind load balancers.
+//! The address of a client, also behind load balancers.
 //!
-//! `X-Forwarded-For` and `Forwarded` (RFC 7239) are read from the right, as each proxy appends the address it was called
-//! from: the client is the first address that does not belong to a trusted proxy. What a client wrote itself stands
-//! further left and counts for nothing, however broken it is: nothing to the left of what was needed is looked at.
-//! Without a trusted proxy in front the headers count for nothing at all.
-//!
-//! Only one of the two headers is read, never a mixture: a proxy that writes one of them passes the other on as the
-//! client wrote it. Which one the proxies write can be configured. If it is not, `X-Forwarded-For` is read where there is
-//! one, as nearly all proxies write that, and `Forwarded` else. A proxy that writes `Forwarded` only and does not remove
-//! the other header from what it passes on is the one case in which it must be configured.
-//!
-//! A proxy may say that it does not know (`unknown`) or does not tell (`_hidden`) who called it. Then, and when it says
-//! what is no address, the last address that is known is taken: that of the proxy.
+//! Invariants:
+//! - `X-Forwarded-For` and `Forwarded` (RFC 7239) count only when a trusted proxy sent them, and are read from the right,
+//!   as each proxy appends its peer: the client is the first address that is no trusted proxy. What the client wrote
+//!   itself stands further left and is never parsed.
+//! - Only one of the two headers is read: a proxy that writes one of them passes the other on as the client wrote it.
+//!   Unless it is configured, that is `X-Forwarded-For` where present, else `Forwarded`. It must be configured for a proxy
+//!   that writes `Forwarded` and passes `X-Forwarded-For` on.
+//! - Where a proxy does not name its peer (`unknown`, `_hidden`, no address), the last known address counts: the proxy's.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -25,41 +21,38 @@ use crate::{
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// The proxies in front of the service, and where they say who called them.
 #[derive(Clone)]
-pub(super) struct Proxies {
-    trusted: Arc<[IpNet]>,
+pub(super) struct TrustedProxies {
+    networks: Arc<[IpNet]>,
     header: ForwardedHeader,
 }
 
-impl Proxies {
+impl TrustedProxies {
     pub(super) fn new(settings: &ServerSettings) -> Self {
-        Self { trusted: settings.trusted_proxies.as_slice().into(), header: settings.forwarded_header }
+        Self { networks: settings.trusted_proxies.as_slice().into(), header: settings.forwarded_header }
     }
 
-    /// Whether it is one of them.
-    pub(super) fn contain(&self, peer: IpAddr) -> bool {
-        is_in(&self.trusted, peer)
-    }
-
-    /// The client's address of a request that came from `peer`. IPv4 addresses mapped into IPv6 are IPv4 addresses.
-    pub(super) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+    /// Of a request that came from `peer`. Canonical.
+    pub(super) fn client_address(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let mut client = peer.to_canonical();
-        if !is_in(&self.trusted, client) {
+        if !is_in(&self.networks, client) {
             return client;
         }
-        let is_plain = match self.header {
+        let reads_x_forwarded_for = match self.header {
             ForwardedHeader::Either => headers.contains_key(X_FORWARDED_FOR),
             ForwardedHeader::XForwardedFor => true,
             ForwardedHeader::Forwarded => false,
         };
-        let (name, address) =
-            if is_plain { (X_FORWARDED_FOR, plain as Reading) } else { (FORWARDED, named as Reading) };
-        let hops = headers.get_all(name).iter().rev().flat_map(|value| FromTheRight::new(value.as_bytes(), b','));
-        for hop in hops {
-            let Some(address) = address(hop) else { break };
+        let (name, parse) = if reads_x_forwarded_for {
+            (X_FORWARDED_FOR, parse_address as ParseElement)
+        } else {
+            (FORWARDED, parse_forwarded as ParseElement)
+        };
+        let elements = headers.get_all(name).iter().rev().flat_map(|value| RightToLeft::new(value.as_bytes(), b','));
+        for element in elements {
+            let Some(address) = parse(element) else { break };
             client = address;
-            if !is_in(&self.trusted, client) {
+            if !is_in(&self.networks, client) {
                 break;
             }
         }
@@ -67,34 +60,34 @@ impl Proxies {
     }
 }
 
-/// How the address is read from an element of the header's list.
-type Reading = fn(&[u8]) -> Option<IpAddr>;
+/// Reads the address from an element of the header's list.
+type ParseElement = fn(&[u8]) -> Option<IpAddr>;
 
-/// The parts of a list, the last one first. A separator in a quoted string is none; which quotes belong together is
-/// found from the right, too, so that one which a client left open takes nothing away from what a proxy appended.
-struct FromTheRight<'a> {
+/// The elements of a list, the last one first. A separator in a quoted string does not count. Quotes are paired from the
+/// right, too: one that a client left open must not swallow what a proxy appended.
+struct RightToLeft<'a> {
     rest: Option<&'a [u8]>,
     separator: u8,
 }
 
-impl<'a> FromTheRight<'a> {
+impl<'a> RightToLeft<'a> {
     fn new(list: &'a [u8], separator: u8) -> Self {
         Self { rest: Some(list), separator }
     }
 }
 
-impl<'a> Iterator for FromTheRight<'a> {
+impl<'a> Iterator for RightToLeft<'a> {
     type Item = &'a [u8];
 
     fn next(&mut self) -> Option<&'a [u8]> {
         let rest = self.rest.take()?;
         let mut is_quoted = false;
-        for (at, byte) in rest.iter().enumerate().rev() {
+        for (index, byte) in rest.iter().enumerate().rev() {
             match byte {
-                b'"' if !(is_quoted && is_escaped(&rest[..at])) => is_quoted = !is_quoted,
+                b'"' if !(is_quoted && is_escaped(&rest[..index])) => is_quoted = !is_quoted,
                 byte if *byte == self.separator && !is_quoted => {
-                    self.rest = Some(&rest[..at]);
-                    return Some(&rest[at + 1..]);
+                    self.rest = Some(&rest[..index]);
+                    return Some(&rest[index + 1..]);
                 }
                 _ => {}
             }
@@ -103,33 +96,33 @@ impl<'a> Iterator for FromTheRight<'a> {
     }
 }
 
-/// Whether what follows has a backslash before it that is none's second.
+/// Whether an odd number of backslashes stands before a byte.
 fn is_escaped(before: &[u8]) -> bool {
     before.iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 1
 }
 
 /// The address in an element of `Forwarded`: `for="[2001:db8::7]:4711";proto=https`.
-fn named(element: &[u8]) -> Option<IpAddr> {
-    let mut values = FromTheRight::new(element, b';').filter_map(|pair| {
+fn parse_forwarded(element: &[u8]) -> Option<IpAddr> {
+    let mut values = RightToLeft::new(element, b';').filter_map(|pair| {
         let (name, value) = pair.split_at(pair.iter().position(|byte| *byte == b'=')?);
         name.trim_ascii().eq_ignore_ascii_case(b"for").then(|| value[1..].trim_ascii())
     });
-    // twice is once too often
+    // a repeated `for` is not valid
     let value = values.next().filter(|_| values.next().is_none())?;
-    plain(value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value))
+    parse_address(value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value))
 }
 
 /// An address, with or without a port.
-fn plain(hop: &[u8]) -> Option<IpAddr> {
-    let hop = std::str::from_utf8(hop).ok()?.trim();
-    let address: IpAddr = match hop.strip_prefix('[').map(|hop| hop.split_once(']')) {
+fn parse_address(element: &[u8]) -> Option<IpAddr> {
+    let element = std::str::from_utf8(element).ok()?.trim();
+    let address: IpAddr = match element.strip_prefix('[').map(|rest| rest.split_once(']')) {
         Some(bracketed) => {
             let (address, port) = bracketed?;
             IpAddr::V6(address.parse().ok().filter(|_| port.is_empty() || port.starts_with(':'))?)
         }
-        None => match hop.split_once(':') {
+        None => match element.split_once(':') {
             Some((address, port)) if !port.contains(':') => IpAddr::V4(address.parse().ok()?),
-            _ => hop.parse().ok()?,
+            _ => element.parse().ok()?,
         },
     };
     Some(address.to_canonical())
@@ -147,8 +140,8 @@ mod tests {
         for (name, value) in lines {
             headers.append(*name, HeaderValue::from_bytes(value).unwrap());
         }
-        let proxies = Proxies { trusted: Arc::new(networks), header };
-        proxies.client(peer.parse().unwrap(), &headers).to_string()
+        let proxies = TrustedProxies { networks: Arc::new(networks), header };
+        proxies.client_address(peer.parse().unwrap(), &headers).to_string()
     }
 
     #[test]
@@ -196,7 +189,7 @@ mod tests {
             (&["for=\"6.6.6.6, for=198.51.100.1"], "198.51.100.1"),
             (&["for=\"6.6.6.6, for=\"198.51.100.1\""], "198.51.100.1"),
             (&["for=6.6.6.6;x=\"\\, for=\"[2001:db8::7]:80\""], "2001:db8::7"),
-            // nobody that could be named
+            // no address
             (&["for=6.6.6.6, for=unknown"], "10.0.0.1"),
             (&["for=6.6.6.6, for=_hidden, for=\"10.0.0.2\""], "10.0.0.2"),
             (&["for=6.6.6.6, for=\"_SEVKISEK:80\""], "10.0.0.1"),

@@ -1,12 +1,14 @@
-//! Permits for connections: so many in all, and so many of them for each address.
+//! Permits for the connections of a listener: in all, and per client address.
 //!
-//! When all are taken, one connection makes room: see [`Rank`] for the order. Strangers who open connections and say
-//! nothing, or deliver slowly what they announced, therefore keep nobody out. A trusted proxy's idle connections stay, and
-//! it has as many as there are; what it owes is treated like anybody's, for a proxy that does not wait for bodies passes
-//! its clients' slowness on. Where nobody can go, the newcomer is refused.
+//! hyper has no limit for connections (hyperium/hyper#2640), and one that only counts them (tokio-rs/axum#3489) lets idle
+//! or slow strangers keep everybody out: a full listener evicts.
 //!
-//! A connection whose request is answered and whose body is only discarded has given its permit back. Of these there is a
-//! number of their own.
+//! Invariants:
+//! - When all permits are taken, the connection of the lowest [`Rank`] is evicted. Where none can be, the new one is
+//!   refused.
+//! - Idle connections of a trusted proxy are not evicted, and it has no limit per address. What it owes counts like
+//!   anybody's: a proxy that does not buffer bodies passes its clients' slowness on.
+//! - A connection that is answered and whose body is only discarded holds no permit; their number has a limit of its own.
 
 use std::{
     collections::HashMap,
@@ -23,15 +25,15 @@ use super::{
 };
 use crate::{addresses::ClientPrefix, metrics::ConnectionMetrics, telemetry::RateLimitedWarning};
 
-/// How long a newcomer waits for one that has to make room: it needs a moment to go.
-const ROOM_WAIT: Duration = Duration::from_millis(100);
+/// How long a new connection waits for an evicted one to close.
+const EVICTION_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// All permits of a listener.
+/// The permits of a listener.
 pub struct ConnectionLimiter {
     limits: Limits,
     open: Mutex<Open>,
-    /// One has gone while they were short.
-    gone: Notify,
+    /// Notified when a permit is freed while there were none.
+    permit_freed: Notify,
     metrics: ConnectionMetrics,
     refused: RateLimitedWarning,
     evicted: RateLimitedWarning,
@@ -39,16 +41,16 @@ pub struct ConnectionLimiter {
 
 #[derive(Default)]
 struct Open {
-    /// Proxies that are spared have no prefix.
+    /// With a permit, by number. An exempt proxy has no prefix.
     connections: HashMap<u64, (Option<ClientPrefix>, Arc<ConnectionState>)>,
-    /// Those without a permit.
-    lingering: HashMap<u64, Option<ClientPrefix>>,
-    /// By address, /64 and /48.
-    each: HashMap<ClientPrefix, usize>,
-    last: u64,
+    /// Without a permit: see [`ConnectionPermit::release_early`].
+    discarding: HashMap<u64, Option<ClientPrefix>>,
+    /// Connections by address, /64 and /48; with and without a permit.
+    per_prefix: HashMap<ClientPrefix, usize>,
+    last_number: u64,
 }
 
-/// The permit of a connection, free again when this is dropped.
+/// The permit of a connection, freed on drop.
 pub(super) struct ConnectionPermit {
     limiter: Arc<ConnectionLimiter>,
     number: u64,
@@ -57,9 +59,8 @@ pub(super) struct ConnectionPermit {
 
 /// Why there is no permit.
 enum Refusal {
-    /// There is one as soon as those that make room have gone.
-    Leaving,
-    /// There is none.
+    /// There is one once an evicted connection has closed.
+    AwaitEviction,
     Final(&'static str),
 }
 
@@ -68,66 +69,68 @@ impl ConnectionLimiter {
         Self {
             limits,
             open: Mutex::default(),
-            gone: Notify::new(),
+            permit_freed: Notify::new(),
             metrics,
             refused: RateLimitedWarning::default(),
             evicted: RateLimitedWarning::default(),
         }
     }
 
-    /// How many permits are taken, and how many there are.
-    pub fn read(&self) -> (usize, usize) {
-        (self.open().connections.len(), self.limits.connections)
+    /// Permits in use, and the limit.
+    pub fn usage(&self) -> (usize, usize) {
+        (self.open().connections.len(), self.limits.max_connections)
     }
 
     fn open(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A permit for a connection from this address, or why there is none.
+    /// # Errors
+    ///
+    /// The reason for the client.
     pub(super) async fn acquire(self: &Arc<Self>, peer: IpAddr) -> Result<ConnectionPermit, &'static str> {
-        let mut found = self.find(peer);
-        if matches!(found, Err(Refusal::Leaving)) {
-            let _ = timeout(ROOM_WAIT, async {
-                while matches!(found, Err(Refusal::Leaving)) {
-                    self.gone.notified().await;
-                    found = self.find(peer);
+        let mut permit = self.try_acquire(peer);
+        if matches!(permit, Err(Refusal::AwaitEviction)) {
+            let _ = timeout(EVICTION_TIMEOUT, async {
+                while matches!(permit, Err(Refusal::AwaitEviction)) {
+                    self.permit_freed.notified().await;
+                    permit = self.try_acquire(peer);
                 }
             })
             .await;
         }
-        found.map_err(|refusal| self.refuse(peer, &refusal))
+        permit.map_err(|refusal| self.refuse(peer, &refusal))
     }
 
-    /// Has one connection go where files run short in spite of the limit.
-    pub(super) fn make_room(&self) {
-        let victim = self.open().next_to_go(&self.limits).cloned();
+    /// For when open files run short in spite of the limit.
+    pub(super) fn evict_one(&self) {
+        let victim = self.open().eviction_candidate(&self.limits).cloned();
         if let Some(victim) = victim {
             self.evict(&victim);
         }
     }
 
-    fn find(self: &Arc<Self>, peer: IpAddr) -> Result<ConnectionPermit, Refusal> {
-        let is_spared = self.limits.spares_proxies && self.limits.is_proxy(peer);
-        let prefix = Some(ClientPrefix::of(peer)).filter(|_| !is_spared);
+    fn try_acquire(self: &Arc<Self>, peer: IpAddr) -> Result<ConnectionPermit, Refusal> {
+        let is_exempt = self.limits.exempts_trusted_proxies && self.limits.is_trusted_proxy(peer);
+        let prefix = Some(ClientPrefix::of(peer)).filter(|_| !is_exempt);
         let mut open = self.open();
-        if prefix.is_some_and(|prefix| open.is_over(prefix, &self.limits)) {
+        if prefix.is_some_and(|prefix| open.is_over_limit(prefix, &self.limits)) {
             return Err(Refusal::Final("too many connections from this address"));
         }
-        if open.connections.len() >= self.limits.connections {
-            let victim = open.next_to_go(&self.limits);
-            // those that were asked to go before have not all gone yet
-            if open.connections.len() >= self.limits.connections + self.limits.leaving() {
-                return Err(Refusal::Leaving);
+        if open.connections.len() >= self.limits.max_connections {
+            let victim = open.eviction_candidate(&self.limits);
+            // enough evicted connections are still closing
+            if open.connections.len() >= self.limits.max_connections + self.limits.eviction_overshoot() {
+                return Err(Refusal::AwaitEviction);
             }
             let victim = Arc::clone(victim.ok_or(Refusal::Final("too many connections"))?);
             self.evict(&victim);
         }
-        open.last += 1;
-        let (number, state) = (open.last, Arc::new(ConnectionState::new()));
+        open.last_number += 1;
+        let (number, state) = (open.last_number, Arc::new(ConnectionState::new()));
         open.connections.insert(number, (prefix, Arc::clone(&state)));
-        for prefix in prefix.iter().flat_map(ClientPrefix::all) {
-            *open.each.entry(prefix).or_default() += 1;
+        for prefix in prefix.iter().flat_map(ClientPrefix::with_site) {
+            *open.per_prefix.entry(prefix).or_default() += 1;
         }
         Ok(ConnectionPermit { limiter: Arc::clone(self), number, state })
     }
@@ -135,37 +138,34 @@ impl ConnectionLimiter {
     fn evict(&self, victim: &ConnectionState) {
         victim.evict();
         self.metrics.evicted.increment(1);
-        if let Some(times) = self.evicted.due() {
+        if let Some(count) = self.evicted.due() {
             let listener = self.limits.listener;
-            tracing::warn!(listener, times, "too many connections: the slowest ones, or idle ones, were closed");
+            tracing::warn!(listener, count, "too many connections: slow or idle ones were closed");
         }
     }
 
     fn refuse(&self, peer: IpAddr, refusal: &Refusal) -> &'static str {
-        let why = match refusal {
-            Refusal::Leaving => "too many connections",
-            Refusal::Final(why) => why,
+        let reason = match refusal {
+            Refusal::AwaitEviction => "too many connections",
+            Refusal::Final(reason) => reason,
         };
         self.metrics.refused.increment(1);
-        if let Some(times) = self.refused.due() {
-            let advice = "an address with many clients behind it belongs into server.trusted_proxies";
+        if let Some(count) = self.refused.due() {
+            let advice = "add an address with many clients behind it to server.trusted_proxies";
             let listener = self.limits.listener;
-            tracing::warn!(client.address = %peer, listener, times, why, advice, "connections refused");
+            tracing::warn!(client.address = %peer, listener, count, reason, advice, "connections refused");
         }
-        why
+        reason
     }
 }
 
 impl Open {
-    /// Whether an address, or its network, has all that it may have.
-    fn is_over(&self, prefix: ClientPrefix, limits: &Limits) -> bool {
-        let has = |prefix| self.each.get(&prefix).copied().unwrap_or_default();
-        has(prefix) >= limits.connections_per_address
-            || prefix.site().is_some_and(|site| has(site) >= limits.connections_per_site)
+    fn is_over_limit(&self, prefix: ClientPrefix, limits: &Limits) -> bool {
+        let open = |prefix| self.per_prefix.get(&prefix).copied().unwrap_or_default();
+        open(prefix) >= limits.max_per_address || prefix.site().is_some_and(|site| open(site) >= limits.max_per_site)
     }
 
-    /// The first one to go.
-    fn next_to_go(&self, limits: &Limits) -> Option<&Arc<ConnectionState>> {
+    fn eviction_candidate(&self, limits: &Limits) -> Option<&Arc<ConnectionState>> {
         let now = Instant::now();
         let ranked = self.connections.values().filter_map(|(prefix, state)| {
             let rank: Rank = state.rank(now, limits.min_rate, prefix.is_none())?;
@@ -184,18 +184,18 @@ impl ConnectionPermit {
         &self.state
     }
 
-    /// Gives the permit back while the connection goes on for a moment, to discard what was not read. `false` when there
-    /// are too many of these already.
-    pub(super) fn linger(&self) -> bool {
+    /// Gives the permit back while the connection goes on for a moment to discard an unread body. `false` when too many
+    /// connections do so already.
+    pub(super) fn release_early(&self) -> bool {
         let mut open = self.limiter.open();
-        if open.lingering.len() >= self.limiter.limits.lingering() {
+        if open.discarding.len() >= self.limiter.limits.max_discarding() {
             return false;
         }
         if let Some((prefix, _)) = open.connections.remove(&self.number) {
-            open.lingering.insert(self.number, prefix);
+            open.discarding.insert(self.number, prefix);
         }
         drop(open);
-        self.limiter.gone.notify_one();
+        self.limiter.permit_freed.notify_one();
         true
     }
 }
@@ -203,22 +203,22 @@ impl ConnectionPermit {
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         let mut open = self.limiter.open();
-        let was_short = open.connections.len() >= self.limiter.limits.connections;
+        let was_short = open.connections.len() >= self.limiter.limits.max_connections;
         let prefix = match open.connections.remove(&self.number) {
             Some((prefix, _)) => prefix,
-            None => open.lingering.remove(&self.number).flatten(),
+            None => open.discarding.remove(&self.number).flatten(),
         };
-        for prefix in prefix.iter().flat_map(ClientPrefix::all) {
-            if let Some(connections) = open.each.get_mut(&prefix) {
+        for prefix in prefix.iter().flat_map(ClientPrefix::with_site) {
+            if let Some(connections) = open.per_prefix.get_mut(&prefix) {
                 *connections -= 1;
                 if *connections == 0 {
-                    open.each.remove(&prefix);
+                    open.per_prefix.remove(&prefix);
                 }
             }
         }
         drop(open);
         if was_short {
-            self.limiter.gone.notify_one();
+            self.limiter.permit_freed.notify_one();
         }
     }
 }

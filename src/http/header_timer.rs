@@ -1,14 +1,14 @@
-//! How long a connection may be idle, and how long the head of a request may take.
+//! The idle timeout and the header read timeout of a connection.
 //!
-//! hyper has one time limit for the head, which it counts from the moment at which it begins to wait for it: an idle
-//! connection and one that sends a byte a second are the same to it. They are not to us: an idle one must be kept for
-//! longer than a load balancer keeps it, and a slow one must not. hyper makes a [`Sleep`] whenever it begins to wait, and
-//! asks it each time there is nothing more to read. The one that it gets here, [`HeaderReadDeadline`], has another
-//! deadline once a byte of the head is there, and it is over at once when the connection has to make room. (The beginning
-//! of a head that was read together with the request before it is not seen. Until more comes, that connection counts as
-//! idle, which it could as well be.)
+//! hyper has one timeout for both, from the moment at which it begins to wait for a head (hyperium/hyper#1628 asks for
+//! two, hyperium/hyper#3743 for an idle timeout; neither is in it). An idle connection must outlive a load balancer's idle timeout; a slow head must
+//! not last that long. hyper creates a [`Sleep`] when it begins to wait for a head, polls it whenever there is nothing more
+//! to read, and drops it when the head is complete. The one from here moves its deadline once a byte of the head has
+//! arrived, and fires at once when the connection is evicted.
 //!
-//! A connection that ends because of it ends without an answer. The bodies have their own limits: see [`super::body`].
+//! A connection that times out here is closed without an answer. Not seen is the beginning of a head that was read
+//! together with the previous request: until more arrives, that connection counts as idle. Bodies have their own limits:
+//! see [`super::body`].
 
 use std::{
     pin::Pin,
@@ -23,56 +23,56 @@ use tokio::time;
 
 use super::connection_state::ConnectionState;
 
-/// Gives hyper a [`HeaderReadDeadline`] for each head.
-pub(super) struct HeaderReadTimer {
+/// Its sleeps end after hyper's duration while idle, and after `head_timeout` once a head has begun.
+pub(super) struct IdleThenHeadTimer {
     pub(super) state: Arc<ConnectionState>,
     /// From the first byte of a head to its last.
-    pub(super) timeout: Duration,
+    pub(super) head_timeout: Duration,
 }
 
-impl Timer for HeaderReadTimer {
+impl Timer for IdleThenHeadTimer {
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Sleep>> {
         self.sleep_until(Instant::now() + duration)
     }
 
-    fn sleep_until(&self, idle_until: Instant) -> Pin<Box<dyn Sleep>> {
+    fn sleep_until(&self, idle_deadline: Instant) -> Pin<Box<dyn Sleep>> {
         let state = Arc::clone(&self.state);
-        state.waits_for_head();
+        state.begin_idle();
         let received_before = state.received();
-        let sleep = time::sleep_until(idle_until.into());
-        Box::pin(HeaderReadDeadline { sleep, state, received_before, has_begun: false, timeout: self.timeout })
+        let sleep = time::sleep_until(idle_deadline.into());
+        let head_timeout = self.head_timeout;
+        Box::pin(IdleThenHeadDeadline { sleep, state, received_before, head_has_begun: false, head_timeout })
     }
 }
 
 pin_project! {
-    /// The time in which a connection waits for a head and reads it.
-    struct HeaderReadDeadline {
+    struct IdleThenHeadDeadline {
         #[pin]
         sleep: time::Sleep,
         state: Arc<ConnectionState>,
         received_before: u64,
-        has_begun: bool,
-        timeout: Duration,
+        head_has_begun: bool,
+        head_timeout: Duration,
     }
 
-    impl PinnedDrop for HeaderReadDeadline {
+    impl PinnedDrop for IdleThenHeadDeadline {
         fn drop(this: Pin<&mut Self>) {
-            this.state.head_ended();
+            this.state.end_head();
         }
     }
 }
 
-impl Sleep for HeaderReadDeadline {}
+impl Sleep for IdleThenHeadDeadline {}
 
-impl Future for HeaderReadDeadline {
+impl Future for IdleThenHeadDeadline {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
-        if !*this.has_begun && this.state.received() != *this.received_before {
-            *this.has_begun = true;
-            this.state.head_begun();
-            this.sleep.as_mut().reset(time::Instant::now() + *this.timeout);
+        if !*this.head_has_begun && this.state.received() != *this.received_before {
+            *this.head_has_begun = true;
+            this.state.begin_head();
+            this.sleep.as_mut().reset(time::Instant::now() + *this.head_timeout);
         }
         if this.state.is_evicted() {
             return Poll::Ready(());

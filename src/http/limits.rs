@@ -1,4 +1,4 @@
-//! What the connections of a listener are allowed, within what the system lets the process have.
+//! The limits of a listener and its connections, reduced to what the limit for open files allows.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -6,43 +6,42 @@ use ipnet::IpNet;
 
 use crate::{addresses::is_in, config::ServerSettings};
 
-/// The most connections to the admin listener: for health, Prometheus and operators.
-const ADMIN_CONNECTIONS: usize = 64;
+/// For health checks, Prometheus and operators.
+const MAX_ADMIN_CONNECTIONS: usize = 64;
 
-/// With fewer, a listener is of no use.
-const LEAST_CONNECTIONS: [usize; 2] = [4, 2];
+/// Of the public and the admin listener: with fewer the service refuses to start.
+const MIN_CONNECTIONS: [usize; 2] = [4, 2];
 
-/// So many times the connections of a /64 of IPv6 are allowed to a /48.
-const SITE_CONNECTIONS: usize = 4;
+/// The limit of a /48 of IPv6 in limits of a /64.
+const SITE_FACTOR: usize = 4;
 
-/// What connections are allowed.
+/// The limits of one listener.
 pub struct Limits {
-    /// The name of the listener.
+    /// `public` or `admin`, for logs.
     pub(super) listener: &'static str,
     /// Connections at once.
-    pub(super) connections: usize,
-    /// Those from one address, or one /64 of IPv6.
-    pub(super) connections_per_address: usize,
-    /// Those from one /48 of IPv6.
-    pub(super) connections_per_site: usize,
-    /// Whose connections are many clients'.
-    proxies: Vec<IpNet>,
-    /// Whether their idle connections stay, and they have as many as there are.
-    pub(super) spares_proxies: bool,
+    pub(super) max_connections: usize,
+    /// From one address, or one /64 of IPv6.
+    pub(super) max_per_address: usize,
+    /// From one /48 of IPv6.
+    pub(super) max_per_site: usize,
+    trusted_proxies: Vec<IpNet>,
+    /// Whether a trusted proxy has no limit per address and keeps its idle connections: each is many clients'.
+    pub(super) exempts_trusted_proxies: bool,
     /// From the first byte of a head to its last.
     pub(super) header_read_timeout: Duration,
-    /// From the end of one request to the end of the head of the next.
+    /// From an answer, or the start, to the first byte of a head.
     pub(super) idle_timeout: Duration,
-    /// How long a client may leave an answer where it is.
-    pub(super) write_timeout: Duration,
-    /// Bytes a second that a request must bring not to be the first to go.
+    /// How long a write may stay blocked.
+    pub(super) response_write_timeout: Duration,
+    /// Bytes a second; slower requests are evicted first.
     pub(super) min_rate: u64,
 }
 
-/// So few files may be open that the service cannot work.
+/// The limit for open files is too low.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the limit for open files leaves {available} to connections, and at least {least} are needed: raise it (ulimit -n), \
+    "the limit for open files leaves {available} for connections, and at least {least} are needed: raise it (ulimit -n), \
      or lower database.max_connections"
 )]
 pub struct TooFewFiles {
@@ -51,18 +50,17 @@ pub struct TooFewFiles {
 }
 
 impl Limits {
-    /// Those of the public and of the admin listener, as configured, or as many connections as there may be open files
-    /// for (`None`: any number).
+    /// Of the public and the admin listener. `available` open files are left for connections; `None` is no limit.
     ///
     /// # Errors
     ///
-    /// They are too few for both listeners.
+    /// The files do not suffice for both listeners.
     pub fn within(settings: &ServerSettings, available: Option<u64>) -> Result<[Self; 2], TooFewFiles> {
-        let wanted = [settings.max_connections, ADMIN_CONNECTIONS];
+        let wanted = [settings.max_connections, MAX_ADMIN_CONNECTIONS];
         let available = available.unwrap_or(u64::MAX);
-        let [public, admin] = share(wanted, available);
-        let least: u64 = LEAST_CONNECTIONS.into_iter().map(files).sum();
-        if public < LEAST_CONNECTIONS[0].min(wanted[0]) || admin < LEAST_CONNECTIONS[1] {
+        let [public, admin] = split_open_files(wanted, available);
+        let least: u64 = MIN_CONNECTIONS.into_iter().map(open_files).sum();
+        if public < MIN_CONNECTIONS[0].min(wanted[0]) || admin < MIN_CONNECTIONS[1] {
             return Err(TooFewFiles { available, least });
         }
         if [public, admin] != wanted {
@@ -71,7 +69,7 @@ impl Limits {
                 wanted = wanted[0],
                 used = public,
                 admin.used = admin,
-                "too few files may be open: the listeners take fewer connections; raise the limit (ulimit -n)"
+                "too few files may be open: the listeners accept fewer connections; raise the limit (ulimit -n)"
             );
         }
         Ok([Self::of("public", settings, public), Self::of("admin", settings, admin)])
@@ -83,59 +81,58 @@ impl Limits {
         let per_address = if is_public { settings.max_connections_per_address } else { connections };
         Self {
             listener,
-            connections,
-            connections_per_address: per_address,
-            connections_per_site: per_address.saturating_mul(SITE_CONNECTIONS),
-            proxies: settings.trusted_proxies.clone(),
-            spares_proxies: is_public,
+            max_connections: connections,
+            max_per_address: per_address,
+            max_per_site: per_address.saturating_mul(SITE_FACTOR),
+            trusted_proxies: settings.trusted_proxies.clone(),
+            exempts_trusted_proxies: is_public,
             header_read_timeout: settings.header_read_timeout,
             idle_timeout: settings.idle_timeout,
-            write_timeout: settings.response_write_timeout,
+            response_write_timeout: settings.response_write_timeout,
             min_rate: settings.body_min_rate.get(),
         }
     }
 
-    /// Whether an address is that of a trusted proxy.
-    pub(super) fn is_proxy(&self, peer: IpAddr) -> bool {
-        is_in(&self.proxies, peer)
+    pub(super) fn is_trusted_proxy(&self, peer: IpAddr) -> bool {
+        is_in(&self.trusted_proxies, peer)
     }
 
-    /// Connections beyond the limit while those that make room are about to go.
-    pub(super) fn leaving(&self) -> usize {
-        leaving(self.connections)
+    /// Connections beyond the limit while evicted ones are still closing.
+    pub(super) fn eviction_overshoot(&self) -> usize {
+        eviction_overshoot(self.max_connections)
     }
 
-    /// Connections beyond the limit whose requests are answered and whose bodies are discarded.
-    pub(super) fn lingering(&self) -> usize {
-        lingering(self.connections)
+    /// Connections without a permit whose bodies are being discarded.
+    pub(super) fn max_discarding(&self) -> usize {
+        max_discarding(self.max_connections)
     }
 }
 
-fn leaving(connections: usize) -> usize {
+fn eviction_overshoot(connections: usize) -> usize {
     (connections / 2).clamp(4, 64)
 }
 
-fn lingering(connections: usize) -> usize {
+fn max_discarding(connections: usize) -> usize {
     (connections / 4).clamp(2, 128)
 }
 
-/// The most files that a listener with so many connections has open, itself and one that it refuses included.
-fn files(connections: usize) -> u64 {
-    (connections + leaving(connections) + lingering(connections) + 2) as u64
+/// The most files that a listener opens: connections, its own socket, and one connection that it refuses.
+fn open_files(connections: usize) -> u64 {
+    (connections + eviction_overshoot(connections) + max_discarding(connections) + 2) as u64
 }
 
-/// Both listeners' connections within so many files. The admin listener has its part whatever the other one wants.
-fn share(wanted: [usize; 2], available: u64) -> [usize; 2] {
+/// The connections of both listeners. The admin listener gets its part whatever the public one wants.
+fn split_open_files(wanted: [usize; 2], available: u64) -> [usize; 2] {
     let [public, admin] = wanted;
-    if files(public) + files(admin) <= available {
+    if open_files(public) + open_files(admin) <= available {
         return wanted;
     }
     let most = |wanted: usize, within: u64| {
         let within = usize::try_from(within).unwrap_or(usize::MAX);
-        (0..=wanted.min(within)).rev().find(|connections| files(*connections) <= within as u64).unwrap_or_default()
+        (0..=wanted.min(within)).rev().find(|connections| open_files(*connections) <= within as u64).unwrap_or_default()
     };
-    let admin = most(admin, (available / 4).max(files(LEAST_CONNECTIONS[1])));
-    [most(public, available.saturating_sub(files(admin))), admin]
+    let admin = most(admin, (available / 4).max(open_files(MIN_CONNECTIONS[1])));
+    [most(public, available.saturating_sub(open_files(admin))), admin]
 }
 
 #[cfg(test)]
@@ -143,13 +140,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_listeners_fit_into_the_open_files_that_there_may_be() {
-        assert_eq!(share([2048, 64], u64::MAX), [2048, 64]);
-        assert_eq!(share([2048, 64], files(2048) + files(64)), [2048, 64]);
+    fn both_listeners_fit_into_the_limit_for_open_files() {
+        assert_eq!(split_open_files([2048, 64], u64::MAX), [2048, 64]);
+        assert_eq!(split_open_files([2048, 64], open_files(2048) + open_files(64)), [2048, 64]);
         for available in 24..3000 {
-            let [public, admin] = share([2048, 64], available);
-            assert!(files(public) + files(admin) <= available, "{available}: {public} {admin}");
-            assert!(public >= LEAST_CONNECTIONS[0] && admin >= LEAST_CONNECTIONS[1], "{available}: {public} {admin}");
+            let [public, admin] = split_open_files([2048, 64], available);
+            assert!(open_files(public) + open_files(admin) <= available, "{available}: {public} {admin}");
+            assert!(public >= MIN_CONNECTIONS[0] && admin >= MIN_CONNECTIONS[1], "{available}: {public} {admin}");
         }
         let settings = ServerSettings::default();
         assert!(Limits::within(&settings, Some(24)).is_ok());

@@ -61,7 +61,7 @@ impl Observer {
         Snapshot {
             routed: self.secrets.load().routed(),
             body_memory: self.bodies.memory(),
-            connections: self.connections.read(),
+            connections: self.connections.usage(),
             environments,
             is_database_up,
             database_idle: idle + self.writers.idle(),

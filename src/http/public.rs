@@ -1,106 +1,85 @@
 //! The public listener: the providers' webhooks and health, nothing else.
 
-use std::{convert::Infallible, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use axum::{
-    Extension, Router,
-    extract::{Request, State},
-    http::{
-        HeaderValue, Method, Uri, header,
-        request::Parts,
-        uri::{self, PathAndQuery},
-    },
+    Router,
+    extract::{ConnectInfo, Request, State},
+    http::{HeaderValue, Method, header, request::Parts},
     response::{IntoResponse, Response},
     routing::any,
 };
 use hyper::body::Body as _;
-use tower::{Service, ServiceExt, service_fn};
 
 use super::{
     body::{BodyReader, discard},
-    client_address::Proxies,
+    client_address::TrustedProxies,
     error::retry_after,
     health,
     health::Health,
-    request_id,
+    layers,
+    layers::HttpService,
     server::Peer,
     unrouted::Unrouted,
 };
 use crate::{
-    config::{ServerSettings, plain_path},
+    config::ServerSettings,
     providers::{Provider, Reply},
     receive::{self, Endpoint, Received, Receiver, RequestContext},
+    request_id::RequestId,
     telemetry::TraceContext,
     ticket_event::Environment,
 };
 
-/// When to try again what could not be made durable, in seconds.
+/// Seconds, for what could not be made durable.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("30");
 
 struct Webhook {
     endpoint: Endpoint,
     receiver: Arc<Receiver>,
     bodies: BodyReader,
-    /// Where it leads while the provider has no account.
+    /// Answers while the provider has no account.
     unrouted: Arc<Unrouted>,
 }
 
-/// All routes of the public listener; each endpoint with its path.
-pub fn public_router(
+/// The routes of the public listener within its layers; each endpoint with its path.
+pub fn public_service(
     endpoints: Vec<(String, Endpoint)>,
     receiver: &Arc<Receiver>,
     health: Health,
     bodies: &BodyReader,
     settings: &ServerSettings,
-) -> Router {
-    let secrets = Arc::clone(&receiver.secrets);
-    let unrouted = Unrouted::new(secrets, Proxies::new(settings), Arc::clone(&receiver.metrics));
-    let unrouted = Arc::new(unrouted);
+) -> impl HttpService {
+    let (secrets, proxies) = (Arc::clone(&receiver.secrets), TrustedProxies::new(settings));
+    let unrouted = Arc::new(Unrouted::new(secrets, proxies, Arc::clone(&receiver.metrics)));
     let mut routes = health::routes(health).merge(Router::new().fallback(not_found).with_state(Arc::clone(&unrouted)));
-    for (path, endpoint) in endpoints {
+    for (path, endpoint) in endpoints.clone() {
         let (receiver, bodies, unrouted) = (Arc::clone(receiver), bodies.clone(), Arc::clone(&unrouted));
         let webhook = Webhook { endpoint, receiver, bodies, unrouted };
         routes = routes.route(&path, any(deliver).with_state(Arc::new(webhook)));
     }
-    // only what leads nowhere is looked at again
-    routes.clone().fallback_service(service_fn(move |request| plainly_routed(routes.clone(), request)))
+    layers::public(routes, endpoints, Arc::clone(&receiver.secrets))
 }
 
-/// Routes a request as if its path had no slash at its end and none twice: a URL that people type has them often.
-async fn plainly_routed(mut routes: Router, mut request: Request) -> Result<Response, Infallible> {
-    if let Some(uri) = plain_uri(request.uri()) {
-        *request.uri_mut() = uri;
-    }
-    ServiceExt::<Request>::ready(&mut routes).await?.call(request).await
-}
-
-/// `None` when it is plain already.
-fn plain_uri(uri: &Uri) -> Option<Uri> {
-    let path = plain_path(uri.path());
-    if path == uri.path() {
-        return None;
-    }
-    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
-    let mut parts = uri::Parts::default();
-    parts.path_and_query = Some(PathAndQuery::try_from(format!("{path}{query}")).ok()?);
-    Uri::from_parts(parts).ok()
-}
-
-async fn deliver(State(webhook): State<Arc<Webhook>>, Extension(peer): Extension<Peer>, request: Request) -> Response {
+async fn deliver(
+    State(webhook): State<Arc<Webhook>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    request: Request,
+) -> Response {
     let start = Instant::now();
     let Webhook { endpoint, receiver, bodies, unrouted } = &*webhook;
+    let id = RequestId::of(request.extensions());
     if !receiver.has_accounts(endpoint.provider) {
-        return unrouted.answer(peer.address, request.method(), request.uri(), request.headers());
+        return unrouted.answer(&peer, id, request.method(), request.uri(), request.headers());
     }
-    // all that is not named here goes now: any part of a head would keep the whole buffer it came in
+    // the rest of the head is dropped here: any part of it would keep hyper's read buffer
     let (Parts { method, headers, .. }, mut body) = request.into_parts();
-    let is_waiting = headers.contains_key(header::EXPECT);
+    let expects_continue = headers.contains_key(header::EXPECT);
     let Received { reply, environment } = if method == Method::POST {
-        let is_from_proxy = unrouted.proxies.contain(peer.address.ip());
         let context = RequestContext {
-            id: request_id::logged(&headers, is_from_proxy, &receiver.secrets).into(),
+            id: id.redacted(peer.is_trusted_proxy, &receiver.secrets),
             trace: TraceContext::of(&headers, |text| receiver.secrets.load().redactor.knows(text)),
-            client: unrouted.proxies.client(peer.address.ip(), &headers),
+            client: unrouted.proxies.client_address(peer.address.ip(), &headers),
             start,
         };
         let read = bodies.read(&mut body, peer.connection.state());
@@ -108,22 +87,23 @@ async fn deliver(State(webhook): State<Arc<Webhook>>, Extension(peer): Extension
     } else {
         Received { reply: Reply::MethodNotAllowed, environment: None }
     };
-    let has_delivered = reply == Reply::Accepted && environment == Some(Environment::Live);
-    peer.connection.state().is_answering(has_delivered);
-    let mut answer = answer(endpoint.provider, &reply);
-    // who waits to be asked for the body has not begun to send it
-    if !body.is_end_stream() && !is_waiting && !discard(body, &peer.connection).await {
+    let delivered_live = reply == Reply::Accepted && environment == Some(Environment::Live);
+    peer.connection.state().begin_answering(delivered_live);
+    let mut answer = encode(endpoint.provider, &reply);
+    // a client that waits for `100 Continue` has not begun its body
+    if !body.is_end_stream() && !expects_continue && !discard(body, &peer.connection).await {
         answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     answer
 }
 
-fn answer(provider: &dyn Provider, reply: &Reply) -> Response {
-    let answer = provider.encode(reply);
-    let mut response = (answer.status, answer.body).into_response();
+/// The reply in the provider's format, with the headers that HTTP has for it.
+pub(super) fn encode(provider: &dyn Provider, reply: &Reply) -> Response {
+    let encoded = provider.encode(reply);
+    let mut response = (encoded.status, encoded.body).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.extend(answer.header);
+    headers.extend(encoded.header);
     match reply {
         Reply::MethodNotAllowed => drop(headers.insert(header::ALLOW, HeaderValue::from_static("POST"))),
         Reply::UnsupportedEncoding => {
@@ -138,8 +118,8 @@ fn answer(provider: &dyn Provider, reply: &Reply) -> Response {
 
 async fn not_found(
     State(unrouted): State<Arc<Unrouted>>,
-    Extension(peer): Extension<Peer>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
     request: Request,
 ) -> Response {
-    unrouted.answer(peer.address, request.method(), request.uri(), request.headers())
+    unrouted.answer(&peer, RequestId::of(request.extensions()), request.method(), request.uri(), request.headers())
 }

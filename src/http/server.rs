@@ -1,12 +1,14 @@
-//! A listener: binds first, so that its address is known; serves until it is told to stop; then finishes what is in
-//! flight.
+//! A listener: binds, serves until `stop`, then finishes the requests in flight.
 //!
-//! It speaks HTTP/1.1 and nothing else: a load balancer in front speaks HTTP/2 to the world, and with neither TLS nor
-//! HTTP/2 here there is nothing of them to attack. Who begins with HTTP/2 is hung up on. What is no HTTP at all is
-//! answered by hyper with 400, a head that is too large with 431; these two have neither a body nor a request id.
+//! Plain HTTP/1.1 only: a load balancer in front speaks TLS and HTTP/2 to the world, so there is nothing of them to attack
+//! here. The preface of HTTP/2 ends a connection. hyper itself answers 400 to what is no HTTP and 431 to a head that is too
+//! large: these have neither a body nor a request id.
+//!
+//! The accept loop is not `axum::serve`: a permit is acquired before a task is spawned and may evict another connection
+//! (hyperium/hyper#2640, tokio-rs/axum#3489), and hyper needs a timer of ours for idle connections and slow heads
+//! (tokio-rs/axum#2741).
 
 use std::{
-    convert::Infallible,
     future::{Future, poll_fn},
     io,
     net::SocketAddr,
@@ -15,49 +17,49 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, body::Body, http::Request};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::{rt::TokioIo, server::graceful::GracefulShutdown};
+use axum::{body::Body, extract::ConnectInfo, http::Request};
+use hyper::{body::Incoming, server::conn::http1};
+use hyper_util::{rt::TokioIo, server::graceful::GracefulShutdown, service::TowerToHyperService};
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt;
+use tower::ServiceBuilder;
 
 use super::{
     connection_limiter::{ConnectionLimiter, ConnectionPermit},
-    header_timer::HeaderReadTimer,
+    header_timer::IdleThenHeadTimer,
+    layers::HttpService,
     limits::Limits,
-    request_id,
     stream::TimeoutStream,
 };
-use crate::{clock, metrics::ConnectionMetrics, telemetry::RateLimitedWarning};
+use crate::{clock, metrics::ConnectionMetrics, request_id::RequestId, telemetry::RateLimitedWarning};
 
-/// The largest head of a request, in bytes; the most headers are hyper's 100.
-const HEAD_LIMIT: usize = 16 * 1024;
+/// Of a request's head, with at most 100 headers, hyper's limit.
+const MAX_HEAD_BYTES: usize = 16 * 1024;
 
-/// What one connection reads ahead at most, in bytes: with 400 KiB, hyper's own limit, many connections could have the
-/// memory of a whole machine.
-const READ_LIMIT: usize = 32 * 1024;
+/// The read buffer of a connection: with hyper's default of 400 KiB (hyperium/hyper#1748) 2,048 connections take 800 MiB.
+const MAX_READ_BUFFER_BYTES: usize = 32 * 1024;
 
-/// After this a failing `accept` is tried again: it fails while there are too many open files.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// `accept` fails while too many files are open.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// A bound listener.
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
-    connections: Arc<ConnectionLimiter>,
+    limiter: Arc<ConnectionLimiter>,
 }
 
-/// The other end of a request's connection.
+/// The `ConnectInfo` of every request.
 #[derive(Clone)]
 pub(super) struct Peer {
     pub(super) address: SocketAddr,
+    pub(super) is_trusted_proxy: bool,
     pub(super) connection: Arc<ConnectionPermit>,
 }
 
 impl Server {
-    /// Binds; port 0 takes a free one.
+    /// Port 0 binds a free one.
     ///
     /// # Errors
     ///
@@ -65,37 +67,36 @@ impl Server {
     pub async fn bind(address: SocketAddr, limits: Limits, metrics: ConnectionMetrics) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
-        Ok(Self { listener, address, connections: Arc::new(ConnectionLimiter::new(limits, metrics)) })
+        Ok(Self { listener, address, limiter: Arc::new(ConnectionLimiter::new(limits, metrics)) })
     }
 
-    /// The permits for its connections.
+    /// For metrics.
     pub fn connections(&self) -> &Arc<ConnectionLimiter> {
-        &self.connections
+        &self.limiter
     }
 
-    /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Serves until `stop`, then closes the listener and waits for the requests in flight. Every request has an id.
-    pub async fn serve(self, router: Router, stop: CancellationToken) -> anyhow::Result<()> {
+    /// Returns once the requests in flight at `stop` are answered.
+    pub async fn serve(self, service: impl HttpService, stop: CancellationToken) -> anyhow::Result<()> {
         let (graceful, accept_failed) = (GracefulShutdown::new(), RateLimitedWarning::default());
-        let connections = self.connections;
+        let limiter = self.limiter;
         while let Some(accepted) = stop.run_until_cancelled(self.listener.accept()).await {
             match accepted {
                 Ok((stream, _)) if !clock::is_usable() => refuse(&stream, "the clock of this machine is wrong"),
-                Ok((stream, peer)) => match connections.acquire(peer.ip()).await {
-                    Ok(permit) => serve_connection(stream, peer, permit, router.clone(), &graceful),
-                    Err(why) => refuse(&stream, why),
+                Ok((stream, peer)) => match limiter.acquire(peer.ip()).await {
+                    Ok(permit) => serve_connection(stream, peer, permit, service.clone(), &graceful),
+                    Err(reason) => refuse(&stream, reason),
                 },
                 Err(error) => {
                     if accept_failed.due().is_some() {
                         tracing::warn!(%error, "a connection could not be accepted");
                     }
-                    // as a rule too many files are open
-                    connections.make_room();
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    // most often too many files are open
+                    limiter.evict_one();
+                    tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
                 }
             }
         }
@@ -105,16 +106,17 @@ impl Server {
     }
 }
 
-/// One connection too many is told so and closed.
-fn refuse(stream: &TcpStream, why: &str) {
-    let id = clock::new_id();
-    let body = json!({"error": {"code": "overloaded", "message": why, "request_id": id}}).to_string();
+/// Answers 503 before any request; dropping the stream closes it.
+fn refuse(stream: &TcpStream, reason: &str) {
+    let id = RequestId::generate();
+    let id = id.as_str();
+    let body = json!({"error": {"code": "overloaded", "message": reason, "request_id": id}}).to_string();
     let answer = format!(
         "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\nx-request-id: {id}\r\n\
          content-length: {}\r\nconnection: close\r\n\r\n{body}",
         body.len()
     );
-    // a new connection has room for it; and if not, closing says enough
+    // the send buffer of a new connection is empty; if this fails, closing is answer enough
     let _ = stream.try_write(answer.as_bytes());
 }
 
@@ -122,36 +124,34 @@ fn serve_connection(
     stream: TcpStream,
     peer: SocketAddr,
     permit: ConnectionPermit,
-    router: Router,
+    service_of_listener: impl HttpService,
     graceful: &GracefulShutdown,
 ) {
-    // answers are small: waiting to fill a packet only delays them
+    // answers are small: Nagle's algorithm only delays them
     let _ = stream.set_nodelay(true);
     let state = Arc::clone(permit.state());
     let permit = Arc::new(permit);
     let limits = permit.limits();
-    let is_proxy = limits.is_proxy(peer.ip());
+    let is_trusted_proxy = limits.is_trusted_proxy(peer.ip());
     let mut http = http1::Builder::new();
-    http.timer(HeaderReadTimer { state: Arc::clone(&state), timeout: limits.header_read_timeout });
-    // a client that has said all it has to say may close its side and still wait for the answer
-    http.header_read_timeout(limits.idle_timeout).max_buf_size(READ_LIMIT).max_header_size(HEAD_LIMIT).half_close(true);
-    let stream = TimeoutStream::new(stream, Arc::clone(&state), limits.write_timeout);
-    let service = service_fn(move |request: Request<Incoming>| {
+    http.timer(IdleThenHeadTimer { state: Arc::clone(&state), head_timeout: limits.header_read_timeout });
+    // the idle timeout: the timer shortens it once a head begins
+    http.header_read_timeout(limits.idle_timeout);
+    http.max_buf_size(MAX_READ_BUFFER_BYTES).max_header_size(MAX_HEAD_BYTES);
+    // a client may close its side after its request and still wait for the answer
+    http.half_close(true);
+    let stream = TimeoutStream::new(stream, Arc::clone(&state), limits.response_write_timeout);
+    let info = ConnectInfo(Peer { address: peer, is_trusted_proxy, connection: permit });
+    let service = ServiceBuilder::new().map_request(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
-        request.extensions_mut().insert(Peer { address: peer, connection: Arc::clone(&permit) });
-        let id = request_id::assign(request.headers_mut(), is_proxy);
-        let answer = router.clone().oneshot(request);
-        // not a layer: each that is added to a router costs every request an allocation or two
-        async move {
-            let mut answer = answer.await?;
-            request_id::put(answer.headers_mut(), id);
-            Ok::<_, Infallible>(answer)
-        }
+        request.extensions_mut().insert(info.clone());
+        request
     });
+    let service = TowerToHyperService::new(service.service(service_of_listener));
     let mut connection = Box::pin(graceful.watch(http.serve_connection(TokioIo::new(stream), service)));
-    // hyper writes the date whenever it is polled, and panics where HTTP has no word for it
+    // hyper formats the date on every poll, and panics outside the years that HTTP can express
     let connection = poll_fn(move |context| {
-        state.wake_by(context.waker());
+        state.set_waker(context.waker());
         match clock::is_usable() {
             true => connection.as_mut().poll(context),
             false => Poll::Ready(Ok(())),

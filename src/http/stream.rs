@@ -1,4 +1,6 @@
-//! The bytes of a connection: counted as they come in, and with a time limit for those that go out.
+//! A connection's byte stream: counts what it reads, and limits how long a write may stay blocked.
+//!
+//! hyper has no write timeout (hyperium/hyper#1628), so a client that does not take its answer would keep its connection.
 
 use std::{
     io,
@@ -16,34 +18,38 @@ use tokio::{
 
 use super::connection_state::ConnectionState;
 
-/// A stream with a write timeout.
 pub(super) struct TimeoutStream {
     stream: TcpStream,
     state: Arc<ConnectionState>,
-    /// How long a client may take to take an answer that does not go out at once.
     write_timeout: Duration,
-    stuck: Option<Pin<Box<time::Sleep>>>,
+    /// Set while a write is blocked.
+    write_deadline: Option<Pin<Box<time::Sleep>>>,
 }
 
 impl TimeoutStream {
     pub(super) fn new(stream: TcpStream, state: Arc<ConnectionState>, write_timeout: Duration) -> Self {
-        Self { stream, state, write_timeout, stuck: None }
+        Self { stream, state, write_timeout, write_deadline: None }
     }
 
-    /// Gives a write up that has waited for too long since everything had gone out, or has to make room.
-    fn unless_stuck(&mut self, context: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    /// Fails a blocked write once the timeout has passed since it first blocked, or when the connection is evicted. Only a
+    /// flush resets the timeout: a client that takes a byte at a time does not.
+    fn with_deadline(
+        &mut self,
+        context: &mut Context<'_>,
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
         if written.is_ready() {
             return written;
         }
         let (state, timeout) = (&self.state, self.write_timeout);
-        let stuck = self.stuck.get_or_insert_with(|| {
-            state.is_stuck(true);
+        let deadline = self.write_deadline.get_or_insert_with(|| {
+            state.set_write_blocked(true);
             Box::pin(time::sleep(timeout))
         });
         if state.is_evicted() {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
-        stuck.as_mut().poll(context).map(|()| Err(io::ErrorKind::TimedOut.into()))
+        deadline.as_mut().poll(context).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
@@ -52,7 +58,7 @@ impl AsyncRead for TimeoutStream {
         let this = self.get_mut();
         let before = into.filled().len();
         let result = Pin::new(&mut this.stream).poll_read(context, into);
-        this.state.has_received(into.filled().len() - before);
+        this.state.add_received(into.filled().len() - before);
         result
     }
 }
@@ -61,7 +67,7 @@ impl AsyncWrite for TimeoutStream {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = Pin::new(&mut this.stream).poll_write(context, bytes);
-        this.unless_stuck(context, written)
+        this.with_deadline(context, written)
     }
 
     fn poll_write_vectored(
@@ -71,18 +77,18 @@ impl AsyncWrite for TimeoutStream {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = Pin::new(&mut this.stream).poll_write_vectored(context, slices);
-        this.unless_stuck(context, written)
+        this.with_deadline(context, written)
     }
 
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
     }
 
-    /// hyper asks for this once it has nothing left to write.
+    /// hyper flushes once it has nothing left to write.
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.stuck.take().is_some() {
-            this.state.is_stuck(false);
+        if this.write_deadline.take().is_some() {
+            this.state.set_write_blocked(false);
         }
         Pin::new(&mut this.stream).poll_flush(context)
     }

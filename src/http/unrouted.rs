@@ -1,9 +1,9 @@
-//! Requests to a path at which there is nothing.
+//! Requests to a path without a route.
 //!
-//! A `POST` to one may be a delivery that is lost because somebody typed a wrong URL: it is counted, and there is a line
-//! about it, once a minute for each client, for strangers ask for all kinds of paths.
+//! A `POST` may be a delivery that is lost to a wrong URL: it is counted and logged at `warn`. Strangers try all kinds of
+//! paths, so that line is limited: once a minute for each client, and [`MAX_LINES_PER_MINUTE`] for all of them.
 
-use std::{net::SocketAddr, num::NonZeroU32, sync::Arc};
+use std::{num::NonZeroU32, sync::Arc};
 
 use axum::{
     http::{HeaderMap, Method, StatusCode, Uri},
@@ -11,43 +11,54 @@ use axum::{
 };
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 
-use super::{client_address::Proxies, error::error, request_id};
-use crate::{addresses::ClientLimiter, metrics::Metrics, redaction::REDACTED, secrets::CurrentSecrets};
+use super::{client_address::TrustedProxies, error::error, server::Peer};
+use crate::{
+    addresses::ClientLimiter,
+    metrics::Metrics,
+    redaction::REDACTED,
+    request_id::{self, RequestId},
+    secrets::CurrentSecrets,
+};
 
-/// Lines in the log about all clients together, a minute.
-const LINES: NonZeroU32 = NonZeroU32::new(600).expect("it is not 0");
+const MAX_LINES_PER_MINUTE: NonZeroU32 = NonZeroU32::new(600).expect("600 is not 0");
 
-/// Answers, counts and logs them.
 pub(super) struct Unrouted {
     pub(super) secrets: Arc<CurrentSecrets>,
-    pub(super) proxies: Proxies,
+    pub(super) proxies: TrustedProxies,
     metrics: Arc<Metrics>,
-    lines: ClientLimiter,
+    client_lines: ClientLimiter,
     all_lines: DefaultDirectRateLimiter,
 }
 
 impl Unrouted {
-    pub(super) fn new(secrets: Arc<CurrentSecrets>, proxies: Proxies, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(secrets: Arc<CurrentSecrets>, proxies: TrustedProxies, metrics: Arc<Metrics>) -> Self {
         Self {
             secrets,
             proxies,
             metrics,
-            lines: ClientLimiter::new(NonZeroU32::MIN),
-            all_lines: RateLimiter::direct(Quota::per_minute(LINES)),
+            client_lines: ClientLimiter::new(NonZeroU32::MIN),
+            all_lines: RateLimiter::direct(Quota::per_minute(MAX_LINES_PER_MINUTE)),
         }
     }
 
-    pub(super) fn answer(&self, peer: SocketAddr, method: &Method, uri: &Uri, headers: &HeaderMap) -> Response {
-        let client = self.proxies.client(peer.ip(), headers);
-        let redactor = &self.secrets.load().redactor;
-        let path = Some(uri.path()).filter(|path| request_id::is_plain(path, b"/") && !redactor.knows(path));
-        let id = request_id::logged(headers, self.proxies.contain(peer.ip()), &self.secrets);
+    pub(super) fn answer(
+        &self,
+        peer: &Peer,
+        id: RequestId,
+        method: &Method,
+        uri: &Uri,
+        headers: &HeaderMap,
+    ) -> Response {
+        let client = self.proxies.client_address(peer.address.ip(), headers);
+        let path = loggable_path(uri, &self.secrets);
+        let answer = error(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path", &id);
+        let id = id.redacted(peer.is_trusted_proxy, &self.secrets);
         macro_rules! line {
             ($level:ident, $message:literal) => {
                 tracing::$level!(
-                    path = path.unwrap_or(REDACTED),
+                    path,
                     method = method.as_str(),
-                    request.id = id,
+                    request.id = id.as_str(),
                     client.address = %client,
                     $message
                 )
@@ -56,11 +67,17 @@ impl Unrouted {
         if method == Method::POST {
             self.metrics.unrouted.increment(1);
         }
-        if method == Method::POST && self.lines.check(client).is_ok() && self.all_lines.check().is_ok() {
+        if method == Method::POST && self.client_lines.check(client).is_ok() && self.all_lines.check().is_ok() {
             line!(warn, "nothing at this path: a provider may have a wrong URL");
         } else {
             line!(debug, "nothing at this path");
         }
-        error(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path", headers)
+        answer
     }
+}
+
+/// Redacted when it is not log-safe or holds a secret: a credential may be part of a mistyped URL.
+pub(super) fn loggable_path<'a>(uri: &'a Uri, secrets: &CurrentSecrets) -> &'a str {
+    let path = Some(uri.path()).filter(|path| request_id::is_log_safe(path, b"/"));
+    path.filter(|path| !secrets.load().redactor.knows(path)).unwrap_or(REDACTED)
 }

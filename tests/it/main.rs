@@ -27,6 +27,7 @@ mod metrics;
 mod migrations;
 mod odd_inputs;
 mod outage;
+mod panics;
 mod privileges;
 mod properties;
 mod reload;

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     clock::{self, ReceiptClock},
     config::{DatabaseSettings, MIN_CONNECTIONS, ProviderSettings, ServerSettings, Settings, SpoolSettings},
-    http::{BodyReader, Health, Limits, Observer, Server, admin_router, public_router},
+    http::{BodyReader, Health, Limits, Observer, Server, admin_service, public_service},
     inbox::{self, Inbox},
     lifecycle::{ReloadSignal, Stage, Tasks, raise_open_file_limit},
     metrics::Metrics,
@@ -128,8 +128,8 @@ impl Service {
             max_database_connections,
             secrets: Arc::clone(&secrets),
         };
-        let public_routes = public_router(endpoints, &receiver, health.clone(), &bodies, &server);
-        let admin_routes = admin_router(health, observer, secrets, &server);
+        let public_routes = public_service(endpoints, &receiver, health.clone(), &bodies, &server);
+        let admin_routes = admin_service(health, observer, secrets, &server);
         let stop = tasks.soft_token(Stage::Intake);
         let start = Start {
             first_attempt,

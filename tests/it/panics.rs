@@ -1,0 +1,245 @@
+//! A panic of the service's own: answered in the provider's words, counted, logged, and nobody else's concern.
+//!
+//! The service runs in this process, as no delivery that makes the real binary panic is known.
+
+use std::{
+    io::{self, Write},
+    net::SocketAddr,
+    sync::{Arc, Mutex, atomic::AtomicBool},
+};
+
+use http::HeaderMap;
+use serde_json::{Value, json};
+use ticket_webhooks::{
+    clock::ReceiptClock,
+    config::{self, Settings},
+    credentials::{AuthenticationFailure, Presented},
+    http::{BodyReader, Health, Limits, Server, public_service},
+    inbox::{self, Inbox},
+    metrics::{Metrics, Snapshot},
+    payload::Payload,
+    providers::{Credential, EncodedReply, NormalizeError, Provider, Reply, Sample},
+    receive::{Endpoint, FailureLimiter, ReadLimiter, Receiver},
+    secrets::{CurrentSecrets, Secrets},
+    store::Writer,
+    telemetry::Traces,
+    ticket_event::Booking,
+};
+use time::Date;
+use tokio::task::{JoinSet, spawn_blocking};
+use tokio_util::sync::CancellationToken;
+
+use crate::support::{Database, PROVIDERS, Wire, settings};
+
+/// The booking that the service cannot stand.
+const FATAL: &str = "FATAL";
+
+/// A provider that panics when it normalizes a delivery for the booking [`FATAL`].
+struct Panicking(&'static dyn Provider);
+
+impl Provider for Panicking {
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    fn credentials(&self) -> &'static [Credential] {
+        self.0.credentials()
+    }
+
+    fn presented_in_header<'a>(&self, headers: &'a HeaderMap) -> Result<Presented<'a>, AuthenticationFailure> {
+        self.0.presented_in_header(headers)
+    }
+
+    fn normalize(&self, payload: &Payload, received_on: Date) -> Result<Booking, NormalizeError> {
+        let booking = self.0.normalize(payload, received_on)?;
+        assert_ne!(booking.booking_ref, FATAL, "on purpose");
+        Ok(booking)
+    }
+
+    fn encode(&self, reply: &Reply) -> EncodedReply {
+        self.0.encode(reply)
+    }
+
+    fn sample(&self, credentials: &[&str], booking_ref: &str) -> Sample {
+        self.0.sample(credentials, booking_ref)
+    }
+
+    fn containers(&self) -> &'static [&'static str] {
+        self.0.containers()
+    }
+}
+
+/// The public listener over a database, in this process.
+struct InProcess {
+    address: SocketAddr,
+    metrics: Arc<Metrics>,
+    stop: CancellationToken,
+    tasks: JoinSet<anyhow::Result<()>>,
+}
+
+impl InProcess {
+    async fn start(database: &Database) -> Self {
+        let variables = settings(&database.url()).into_iter().map(|(name, value)| (name.into(), value.into()));
+        let mut settings: Settings = config::load(None, variables).unwrap();
+        for provider in &mut settings.providers {
+            provider.provider = Box::leak(Box::new(Panicking(provider.provider)));
+        }
+        let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
+        let (metrics, clock) = (Arc::new(Metrics::new().unwrap()), Arc::new(ReceiptClock::after(None)));
+        let secrets = Arc::new(CurrentSecrets::from_pointee(Secrets::new(&settings.providers, None, None)));
+        let is_prepared = Arc::new(AtomicBool::new(true));
+        let write_timeout = settings.database.write_timeout;
+        let inbox = Inbox::start(
+            inbox::Settings { max_batch: 1, write_timeout, clock: Arc::clone(&clock) },
+            |allowance| Writer::new(database.pool.clone(), false, Arc::new([])).within(allowance),
+            None,
+            Arc::clone(&metrics),
+            Arc::clone(&is_prepared),
+            stop.clone(),
+            &mut tasks,
+        );
+        let receiver = Arc::new(Receiver {
+            inbox,
+            secrets,
+            failure_limiter: FailureLimiter::new(settings.server.authentication_failures_per_minute),
+            read_limiter: ReadLimiter::default(),
+            clock,
+            body_limit_bytes: settings.server.body_limit_bytes,
+            metrics: Arc::clone(&metrics),
+            traces: Arc::new(Traces::start()),
+        });
+        let is_stopping = Arc::default();
+        let health = Health::new(database.pool.clone(), is_prepared, write_timeout, None, is_stopping);
+        let endpoints = settings.providers.iter().map(|settings| {
+            let metrics = metrics.provider(settings.provider);
+            (settings.path.clone(), Endpoint { provider: settings.provider, allowed_networks: Vec::new(), metrics })
+        });
+        let bodies = BodyReader::new(&settings.server);
+        let service = public_service(endpoints.collect(), &receiver, health, &bodies, &settings.server);
+        let [limits, _] = Limits::within(&settings.server, None).unwrap();
+        let server = Server::bind(settings.server.public_address, limits, metrics.public_connections.clone());
+        let server = server.await.unwrap();
+        let address = server.address();
+        tasks.spawn(server.serve(service, stop.clone()));
+        Self { address, metrics, stop, tasks }
+    }
+
+    /// The page of metrics, less what is only looked at.
+    fn metrics(&self) -> String {
+        self.metrics.render(&Snapshot {
+            routed: Vec::new(),
+            body_memory: (0, 0),
+            connections: (0, 0),
+            environments: Vec::new(),
+            is_database_up: true,
+            database_idle: 0,
+            database_used: 0,
+            database_limit: 0,
+            is_ready: true,
+        })
+    }
+
+    async fn stop(self) {
+        self.stop.cancel();
+        for result in self.tasks.join_all().await {
+            result.unwrap();
+        }
+    }
+}
+
+/// What is logged on this thread, on which the listener runs.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_panic_is_answered_as_not_durable_and_the_connection_goes_on() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let database = Database::new().await;
+    let service = InProcess::start(&database).await;
+    for provider in &PROVIDERS {
+        // read in its place, and on another thread
+        for padding in [0, 40_000] {
+            let mut wire = Wire::try_from([127, 0, 0, 1], &service.address.to_string()).await.unwrap();
+            let request = move |booking: &str| {
+                let mut delivery = (provider.delivery)("main", booking);
+                delivery["padding"] = "x".repeat(padding).into();
+                let (body, path) = (delivery.to_string(), provider.path);
+                let authorization = (provider.authorization)("main").unwrap_or_default();
+                format!(
+                    "POST {path}/ HTTP/1.1\r\nhost: test\r\nx-request-id: a-strangers\r\ncontent-length: {}\r\n\
+                     authorization: {authorization}\r\n\r\n{body}",
+                    body.len()
+                )
+            };
+            let answers = spawn_blocking(move || {
+                let bookings = [FATAL.to_owned(), format!("after-{padding}"), FATAL.to_owned()];
+                bookings.map(|booking| {
+                    wire.send(request(&booking).as_bytes());
+                    wire.answer()
+                })
+            });
+            let [(head, body), recorded, again] = answers.await.unwrap();
+            let status = if provider.name == "ticket_status_update" { 422 } else { 503 };
+            for expected in
+                [&format!("http/1.1 {status} "), "retry-after: 30\r\n", "content-type: application/json\r\n"]
+            {
+                assert!(head.contains(expected), "{head}");
+                assert!(again.0.contains(expected), "{again:?}");
+            }
+            let body: Value = serde_json::from_str(&body).unwrap();
+            let words = match provider.name {
+                "ticket_status_update" => json!({"code": 422, "message": ["Something went wrong..."]}),
+                "booking_callback" => {
+                    let message = &body["Error"]["ErrorMessage"];
+                    json!({"Error": {"ErrorCode": 503, "ErrorMessage": message}})
+                }
+                _ => json!({"status": 503, "msg": body["msg"]}),
+            };
+            assert_eq!(body, words);
+            assert!(!body.to_string().contains("on purpose"));
+            assert!(recorded.0.starts_with("http/1.1 200 "), "{recorded:?}");
+            let id = head.split("x-request-id: ").nth(1).and_then(|rest| rest.split("\r\n").next()).unwrap();
+            assert_ne!(id, "a-strangers");
+            let log = log.text();
+            let line =
+                log.lines().find(|line| line.contains("ERROR") && line.contains(id)).unwrap_or_else(|| panic!("{log}"));
+            assert!(line.contains(provider.name) && line.contains("not_durable"), "{line}");
+        }
+    }
+    let page = service.metrics();
+    for provider in &PROVIDERS {
+        let series = |environment, outcome| {
+            format!(
+                "ticket_webhooks_deliveries_total{{provider=\"{}\",environment=\"{environment}\",outcome=\"{outcome}\"}}",
+                provider.name
+            )
+        };
+        for expected in
+            [format!("{} 4\n", series("none", "not_durable")), format!("{} 2\n", series("live", "recorded"))]
+        {
+            assert!(page.contains(&expected), "no {expected} in {page}");
+        }
+    }
+    assert_eq!(database.events().await.len(), 6);
+    assert!(!log.text().contains("on purpose"));
+    service.stop().await;
+}
