@@ -20,9 +20,7 @@ pub use self::{
     admin::admin_router,
     body::BodyReader,
     connection_limiter::ConnectionLimiter,
-    health::Health,
     limits::{Limits, TooFewFiles},
-    metrics::Observer,
     public::public_router,
     server::Server,
 };

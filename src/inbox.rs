@@ -180,7 +180,7 @@ impl Shared {
             Delivery::Unprocessed(unprocessed)
                 if unprocessed.reason.is_error() && !self.allowance.admits(unprocessed, Keeper::Spool) =>
             {
-                self.metrics.not_kept(delivery);
+                self.metrics.count_not_kept(delivery);
                 Outcome::NotKept
             }
             _ => Outcome::Spooled,

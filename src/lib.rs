@@ -46,6 +46,8 @@ pub mod json;
 pub mod payload;
 /// What each provider sends, means and wants to hear.
 pub mod providers;
+/// Whether a live delivery can be made durable now.
+pub mod readiness;
 /// Taking credentials out of what is kept.
 pub mod redaction;
 /// Who may deliver and what is redacted at this moment.

@@ -16,7 +16,7 @@ use sqlx::{PgPool, Row};
 
 pub use self::{
     allowance::{Allowance, BYTES_A_MINUTE, DELIVERIES_A_MINUTE, Keeper},
-    connections::Connections,
+    connections::WriterConnections,
     error::StoreError,
     migrations::{MigrationError, Pending, migrate, prepare},
     writer::Writer,

@@ -6,7 +6,6 @@ use std::{
     net::SocketAddr,
     process::ExitCode,
     sync::{Arc, atomic::AtomicBool, atomic::Ordering},
-    time::Duration,
 };
 
 use anyhow::{Context, anyhow, bail};
@@ -23,20 +22,18 @@ use super::LIKE_DATA;
 use crate::{
     clock::{self, ReceiptClock},
     config::{ConfigError, MIN_CONNECTIONS, ProviderSettings, Settings, SpoolSettings, UnknownBooking},
-    http::{BodyReader, Health, Limits, Observer, Server, admin_router, public_router},
+    http::{BodyReader, Limits, Server, admin_router, public_router},
     inbox::{self, Inbox},
     lifecycle::{ReloadSignal, Signals, keep_memory_private, raise_open_file_limit},
-    metrics::Metrics,
+    metrics::{Metrics, QueueSource, Scrape, Sources},
+    readiness::Readiness,
     receive::{Endpoint, FailureLimiter, ReadLimiter, Receiver},
     secrets::{CurrentSecrets, Secrets},
     spool::Spools,
-    store::{self, Connections, Writer},
+    store::{self, Writer, WriterConnections},
     telemetry::Traces,
     ticket_event::Environment,
 };
-
-/// Under full load there are a few ten thousand measurements in it.
-const TIDY_PAUSE: Duration = Duration::from_millis(100);
 
 /// Open files beside connections: standard streams, the runtime's own, the spool, `/proc`, name look-ups.
 const OTHER_FILES: u64 = 24;
@@ -106,9 +103,8 @@ pub(super) async fn serve(
             Ok(())
         }
     });
-    let metrics = Arc::new(Metrics::new()?);
-    tasks.spawn(tidy(Arc::clone(&metrics), stop.clone()));
-    let writers = Connections::default();
+    let metrics = Arc::new(Metrics::default());
+    let writers = WriterConnections::default();
     let known_bookings_only: Arc<[&'static str]> = known_bookings_only(&settings.providers).into();
     let inbox = Inbox::start(
         inbox::Settings { max_batch: settings.inbox.max_batch, write_timeout, clock: Arc::clone(&clock) },
@@ -123,7 +119,14 @@ pub(super) async fn serve(
         stop.clone(),
         &mut tasks,
     );
-    let queues = [Environment::Live, Environment::Test].map(|environment| (environment, inbox.level(environment)));
+    let queues = [Environment::Live, Environment::Test].map(|environment| {
+        let (deliveries, memory) = (inbox.level(environment), inbox.level(environment));
+        QueueSource {
+            environment,
+            deliveries: Box::new(move || deliveries.deliveries()),
+            memory: Box::new(move || memory.bytes()),
+        }
+    });
     let traces = Arc::new(Traces::start());
     warn_of_secrets_like_data(&settings);
     let secrets = Secrets::new(&settings.providers, settings.admin.token.clone(), None);
@@ -139,10 +142,11 @@ pub(super) async fn serve(
         traces: Arc::clone(&traces),
     });
     let is_stopping = Arc::new(AtomicBool::new(false));
-    let health = Health::new(pool.clone(), is_prepared, write_timeout, spools, Arc::clone(&is_stopping));
+    let live_spool = spools.as_ref().map(|spools| spools.live.clone());
+    let readiness = Readiness::new(pool.clone(), is_prepared, write_timeout, live_spool, Arc::clone(&is_stopping));
     let bodies = BodyReader::new(&server);
     let endpoints = endpoints(&settings.providers, &metrics);
-    let public = public_router(endpoints, &receiver, health.clone(), &bodies, &server);
+    let public = public_router(endpoints, &receiver, readiness.clone(), &bodies, &server);
     // from now on the public listener alone holds the inbox, which ends with it
     drop(receiver);
     if let Some((reload_signal, load)) = reload {
@@ -159,17 +163,20 @@ pub(super) async fn serve(
     let public_server = bind("server.public_address", server.public_address, public_limits, of_public).await?;
     let admin_server = bind("server.admin_address", server.admin_address, admin_limits, of_admin).await?;
     let public_address = public_server.address();
-    let observer = Observer {
+    let connections = Arc::clone(public_server.connections());
+    let scrape = Scrape::new(Sources {
         metrics,
-        health: health.clone(),
+        readiness: readiness.clone(),
+        secrets: Arc::clone(&secrets),
+        spools,
         queues,
-        bodies,
-        connections: Arc::clone(public_server.connections()),
+        body_memory: Box::new(move || bodies.memory()),
+        connections: Box::new(move || connections.read()),
+        pool: pool.clone(),
         writers,
         max_database_connections,
-        secrets: Arc::clone(&secrets),
-    };
-    let admin = admin_router(health, observer, secrets, &server);
+    });
+    let admin = admin_router(readiness, scrape, secrets, &server);
 
     // a database that is there is ready before the first delivery
     if first_attempt.await.is_err() {
@@ -182,7 +189,7 @@ pub(super) async fn serve(
 
     tokio::select! {
         signal = signals.next() => {
-            tracing::info!(signal, drain_delay_ms = server.drain_delay.as_millis(), "stopping");
+            tracing::info!(signal, drain_delay_ms = server.drain_delay.as_millis() as u64, "stopping");
         }
         ended = tasks.join_next() => return Err(end_of(ended)),
     }
@@ -223,14 +230,6 @@ async fn open_spools(settings: &SpoolSettings) -> anyhow::Result<Option<Spools>>
     let spools = spawn_blocking(move || Spools::open(&directory, max_bytes)).await??;
     tracing::info!(records = spools.records(), "the spool is open");
     Ok(Some(spools))
-}
-
-/// Keeps small what waits to be counted.
-async fn tidy(metrics: Arc<Metrics>, stop: CancellationToken) -> anyhow::Result<()> {
-    while stop.run_until_cancelled(sleep(TIDY_PAUSE)).await.is_some() {
-        metrics.tidy();
-    }
-    Ok(())
 }
 
 fn warn_of_secrets_like_data(settings: &Settings) {

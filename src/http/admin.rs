@@ -13,17 +13,15 @@ use secrecy::ExposeSecret;
 use super::{
     client_address::Proxies,
     error::{error, retry_after},
-    health,
-    health::Health,
-    metrics,
-    metrics::Observer,
+    health, metrics,
     server::Peer,
 };
 use crate::{
     addresses::{ClientLimiter, ClientPrefix},
     config::ServerSettings,
     credentials::Digest,
-    metrics::Metrics,
+    metrics::{Metrics, Scrape},
+    readiness::Readiness,
     secrets::CurrentSecrets,
 };
 
@@ -41,19 +39,19 @@ struct Guard {
 
 /// All routes of the admin listener.
 pub fn admin_router(
-    health: Health,
-    observer: Observer,
+    readiness: Readiness,
+    scrape: Scrape,
     secrets: Arc<CurrentSecrets>,
     settings: &ServerSettings,
 ) -> Router {
     let guard = Guard {
         secrets,
         proxies: Proxies::new(settings),
-        metrics: Arc::clone(&observer.metrics),
+        metrics: Arc::clone(scrape.metrics()),
         failures: ClientLimiter::new(FAILURES),
     };
     let rest = Router::new().fallback(guarded).with_state(Arc::new(guard));
-    health::routes(health).merge(metrics::routes(observer)).fallback_service(rest)
+    health::routes(readiness).merge(metrics::routes(Arc::new(scrape))).fallback_service(rest)
 }
 
 async fn guarded(State(guard): State<Arc<Guard>>, Extension(peer): Extension<Peer>, headers: HeaderMap) -> Response {
@@ -87,7 +85,7 @@ impl Guard {
 
     /// Counts a failure and logs it. `Err` when the client has failed too often; the time until another one is heard.
     fn failed(&self, client: IpAddr) -> Result<(), Duration> {
-        self.metrics.admin_authentication_failures.increment(1);
+        self.metrics.admin_authentication_failures.inc();
         self.failures.check(client)?;
         tracing::warn!(client.address = %ClientPrefix::of(client), "the admin token was missing or wrong");
         Ok(())

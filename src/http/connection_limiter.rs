@@ -134,7 +134,7 @@ impl ConnectionLimiter {
 
     fn evict(&self, victim: &ConnectionState) {
         victim.evict();
-        self.metrics.evicted.increment(1);
+        self.metrics.evicted.inc();
         if let Some(times) = self.evicted.due() {
             let listener = self.limits.listener;
             tracing::warn!(listener, times, "too many connections: the slowest ones, or idle ones, were closed");
@@ -146,7 +146,7 @@ impl ConnectionLimiter {
             Refusal::Leaving => "too many connections",
             Refusal::Final(why) => why,
         };
-        self.metrics.refused.increment(1);
+        self.metrics.refused.inc();
         if let Some(times) = self.refused.due() {
             let advice = "an address with many clients behind it belongs into server.trusted_proxies";
             let listener = self.limits.listener;

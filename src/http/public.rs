@@ -20,15 +20,14 @@ use super::{
     body::{BodyReader, discard},
     client_address::Proxies,
     error::retry_after,
-    health,
-    health::Health,
-    request_id,
+    health, request_id,
     server::Peer,
     unrouted::Unrouted,
 };
 use crate::{
     config::{ServerSettings, plain_path},
     providers::{Provider, Reply},
+    readiness::Readiness,
     receive::{self, Endpoint, Received, Receiver, RequestContext},
     telemetry::TraceContext,
     ticket_event::Environment,
@@ -49,14 +48,15 @@ struct Webhook {
 pub fn public_router(
     endpoints: Vec<(String, Endpoint)>,
     receiver: &Arc<Receiver>,
-    health: Health,
+    readiness: Readiness,
     bodies: &BodyReader,
     settings: &ServerSettings,
 ) -> Router {
     let secrets = Arc::clone(&receiver.secrets);
     let unrouted = Unrouted::new(secrets, Proxies::new(settings), Arc::clone(&receiver.metrics));
     let unrouted = Arc::new(unrouted);
-    let mut routes = health::routes(health).merge(Router::new().fallback(not_found).with_state(Arc::clone(&unrouted)));
+    let mut routes =
+        health::routes(readiness).merge(Router::new().fallback(not_found).with_state(Arc::clone(&unrouted)));
     for (path, endpoint) in endpoints {
         let (receiver, bodies, unrouted) = (Arc::clone(receiver), bodies.clone(), Arc::clone(&unrouted));
         let webhook = Webhook { endpoint, receiver, bodies, unrouted };

@@ -38,17 +38,17 @@ impl Committer {
         let metrics = Arc::clone(&self.shared.metrics);
         while let Some(Batch { deliveries, bookings, .. }) = self.batches.next(self.max_batch).await {
             let began = Instant::now();
-            metrics.batch_size.record(deliveries.len() as f64);
+            metrics.batch_size.observe(deliveries.len() as f64);
             let (deliveries, answers): (Vec<_>, Vec<_>) = deliveries
                 .into_iter()
                 .map(|Waiting { delivery, since, outcome, memory, .. }| {
-                    metrics.phases.wait.record(began - since);
+                    metrics.phases.queue.observe((began - since).as_secs_f64());
                     (delivery, (outcome, memory))
                 })
                 .unzip();
             let outcomes = self.make_durable(deliveries).await;
             self.batches.written(&bookings);
-            metrics.phases.commit.record(began.elapsed());
+            metrics.phases.write.observe(began.elapsed().as_secs_f64());
             // without any, dropping the answers tells the callers
             for ((answer, _), outcome) in answers.into_iter().zip(outcomes.into_iter().flatten()) {
                 // a caller that went away needs no answer
@@ -72,7 +72,7 @@ impl Committer {
         let _turn = self.lane.turn.lock().await;
         match spool.append(&kept).await {
             Ok(()) => {
-                self.shared.metrics.spooled.increment(kept.len() as u64);
+                self.shared.metrics.spooled.inc_by(kept.len() as u64);
                 Some(outcomes)
             }
             Err(error) => {
@@ -88,7 +88,7 @@ impl Committer {
         }
         let why = match timeout(self.shared.settings.write_timeout, self.writer.write(deliveries, false)).await {
             Ok(Ok(outcomes)) => {
-                self.shared.metrics.written(deliveries, &outcomes);
+                self.shared.metrics.count_stored(deliveries, &outcomes);
                 return Some(outcomes);
             }
             Ok(Err(error)) => error.to_string(),

@@ -93,13 +93,13 @@ impl Drainer {
             return Ok(0);
         };
         match timeout(self.shared.settings.write_timeout * times, self.writer.write(&batch.deliveries, true)).await {
-            Ok(Ok(outcomes)) => self.shared.metrics.written(&batch.deliveries, &outcomes),
+            Ok(Ok(outcomes)) => self.shared.metrics.count_stored(&batch.deliveries, &outcomes),
             Ok(Err(error)) => return Err(error.to_string()),
             Err(_) => return Err("the write timed out".to_owned()),
         }
         let written = batch.deliveries.len();
         spool.remove(batch).await.map_err(|error| error.to_string())?;
-        self.shared.metrics.drained.increment(written as u64);
+        self.shared.metrics.drained.inc_by(written as u64);
         Ok(written)
     }
 }

@@ -9,7 +9,7 @@ use sqlx::PgPool;
 
 use super::{
     Allowance, Keeper, StoreError,
-    connections::{Connections, Counted},
+    connections::{Counted, WriterConnections},
     record::record,
     session::Session,
     unprocessed::keep,
@@ -22,7 +22,7 @@ pub struct Writer {
     transaction_pooler: bool,
     known_bookings_only: Arc<[&'static str]>,
     allowance: Arc<Allowance>,
-    connections: Connections,
+    connections: WriterConnections,
     session: Option<(Session, Counted)>,
 }
 
@@ -30,7 +30,7 @@ impl Writer {
     /// A writer that connects when it is first used, the way that the pool connects at that time. `transaction_pooler`
     /// says what is at the other end; `known_bookings_only` names the providers with `unknown_booking = "reject"`.
     pub fn new(pool: PgPool, transaction_pooler: bool, known_bookings_only: Arc<[&'static str]>) -> Self {
-        let (allowance, connections) = (Arc::default(), Connections::default());
+        let (allowance, connections) = (Arc::default(), WriterConnections::default());
         Self { pool, transaction_pooler, known_bookings_only, allowance, connections, session: None }
     }
 
@@ -40,7 +40,7 @@ impl Writer {
     }
 
     /// Has its connection counted there.
-    pub fn counted_in(self, connections: &Connections) -> Self {
+    pub fn counted_in(self, connections: &WriterConnections) -> Self {
         Self { connections: connections.clone(), ..self }
     }
 
@@ -62,12 +62,12 @@ impl Writer {
     /// Writes over the connection there is, else over a new one. After an error, or when it is dropped on the way, the
     /// connection is given up: nobody knows what is still to come from it.
     async fn try_write(&mut self, deliveries: &[Delivery], spooled: bool) -> Result<Vec<Outcome>, StoreError> {
-        let _used = self.connections.use_one();
+        let _used = self.connections.count_used();
         let (mut session, counted) = match self.session.take() {
             Some(session) => session,
             None => {
                 let session = Session::open(&self.pool.connect_options(), self.transaction_pooler).await?;
-                (session, self.connections.open_one())
+                (session, self.connections.count_open())
             }
         };
         let outcomes = match self.write_batch(&mut session, deliveries, spooled).await {

@@ -94,7 +94,7 @@ async fn every_alert_fires_when_it_is_caused_and_every_panel_shows_something() {
     server.gone().await;
     prometheus.fires("TicketWebhooksNotReady").await;
     assert_eq!(deliver(&without_spool, callbacks, "refused").await, 503);
-    prometheus.fires("TicketWebhooksDeliveriesRefused").await;
+    prometheus.fires("TicketWebhooksDeliveriesNotDurable").await;
     // until it is full
     let mut number = 0;
     while deliver(&with_spool, updates, &format!("spooled-{number}")).await == 200 {
@@ -108,7 +108,7 @@ async fn every_alert_fires_when_it_is_caused_and_every_panel_shows_something() {
     std::fs::write(spool.path().join("other"), "something else").unwrap();
     std::fs::rename(spool.path().join("other"), &file).unwrap();
     deliver(&with_spool, updates, "noticed").await;
-    prometheus.fires("TicketWebhooksSpoolFileGone").await;
+    prometheus.fires("TicketWebhooksSpoolFileReplaced").await;
     prometheus.fires("TicketWebhooksSpoolFileSetAside").await;
     // found when it is opened or drained
     let mut bytes = std::fs::read(&file).unwrap();

@@ -102,7 +102,7 @@ async fn a_delivery_continues_the_callers_trace_and_shows_no_more_than_the_log()
         "POST booking_callback",
         "authenticate",
         "normalize",
-        "make durable",
+        "queue and write",
         "booking.reference",
         "B1",
         "recorded",
