@@ -21,10 +21,8 @@ pub use self::{
     admin::admin_service,
     body::BodyReader,
     connection_limiter::ConnectionLimiter,
-    health::Health,
     layers::HttpService,
     limits::{Limits, TooFewFiles},
-    metrics::Observer,
     public::public_service,
     server::Server,
 };

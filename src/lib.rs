@@ -48,6 +48,8 @@ pub mod json;
 pub mod payload;
 // One module per provider: credentials, normalization, replies.
 pub mod providers;
+// Whether a live delivery can be made durable now.
+pub mod readiness;
 // Removal of credentials from what is stored.
 pub mod redaction;
 // The id of a request, from its head to its log line.

@@ -158,8 +158,9 @@ impl Receiver {
         }?;
 
         let Admitted { authenticated, normalized, .. } = admitted;
-        phases.authenticate.record((authenticated - body_arrived) + (headers_verified - context.start));
-        phases.normalize.record(normalized - authenticated);
+        let authenticating = (authenticated - body_arrived) + (headers_verified - context.start);
+        phases.authenticate.observe(authenticating.as_secs_f64());
+        phases.normalize.observe((normalized - authenticated).as_secs_f64());
         endpoint.metrics.authenticated(authenticated);
         Ok(admitted)
     }
@@ -177,8 +178,8 @@ impl Receiver {
         async move {
             let outcome = outcome.await;
             let end = Instant::now();
-            endpoint.metrics.delivered(Some(line.environment()), &outcome);
-            self.metrics.phases.whole.record(end - context.start);
+            endpoint.metrics.count_outcome(Some(line.environment()), &outcome);
+            self.metrics.phases.total.observe((end - context.start).as_secs_f64());
             line.write(endpoint.provider, context, &outcome, end, &self.traces);
             match outcome {
                 Outcome::NotDurable => Reply::Unavailable,
@@ -193,9 +194,9 @@ impl Receiver {
     fn reject(&self, endpoint: &Endpoint, context: &RequestContext, rejected: Rejected) -> Reply {
         let Rejected { reply, failure } = rejected;
         let outcome = Outcome::from(&reply);
-        endpoint.metrics.delivered(None, &outcome);
+        endpoint.metrics.count_outcome(None, &outcome);
         let too_many = failure.and_then(|_| {
-            endpoint.metrics.authentication_failed();
+            endpoint.metrics.count_authentication_failure();
             self.failure_limiter.count(context.client)
         });
         let reply = too_many.map_or(reply, Reply::TooManyFailures);

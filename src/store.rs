@@ -22,7 +22,7 @@ mod writer;
 use sqlx::{PgPool, Row};
 
 pub use self::{
-    connections::Connections,
+    connections::WriterConnections,
     error::StoreError,
     migrations::{MigrationError, Pending, migrate, wait_for_schema},
     quota::{Destination, MAX_BODIES_PER_MINUTE, MAX_BYTES_PER_MINUTE, UnprocessedQuota},

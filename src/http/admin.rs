@@ -15,19 +15,17 @@ use secrecy::ExposeSecret;
 use super::{
     client_address::TrustedProxies,
     error::{error, retry_after},
-    health,
-    health::Health,
-    layers,
+    health, layers,
     layers::HttpService,
     metrics,
-    metrics::Observer,
     server::Peer,
 };
 use crate::{
     addresses::{ClientLimiter, ClientPrefix},
     config::ServerSettings,
     credentials::Digest,
-    metrics::Metrics,
+    metrics::{Metrics, Scrape},
+    readiness::Readiness,
     request_id::RequestId,
     secrets::CurrentSecrets,
 };
@@ -45,19 +43,19 @@ struct TokenGuard {
 
 /// The routes of the admin listener within its layers.
 pub fn admin_service(
-    health: Health,
-    observer: Observer,
+    readiness: Readiness,
+    scrape: Scrape,
     secrets: Arc<CurrentSecrets>,
     settings: &ServerSettings,
 ) -> impl HttpService {
     let guard = TokenGuard {
         secrets: Arc::clone(&secrets),
         proxies: TrustedProxies::new(settings),
-        metrics: Arc::clone(&observer.metrics),
+        metrics: Arc::clone(scrape.metrics()),
         failures: ClientLimiter::new(MAX_FAILURES_PER_MINUTE),
     };
     let rest = Router::new().fallback(guarded).with_state(Arc::new(guard));
-    let router = health::routes(health).merge(metrics::routes(observer)).fallback_service(rest);
+    let router = health::routes(readiness).merge(metrics::routes(Arc::new(scrape))).fallback_service(rest);
     layers::admin(router, secrets)
 }
 
@@ -97,7 +95,7 @@ impl TokenGuard {
 
     /// Counts and logs a failed authentication. `Err` when the client has failed too often, with the time to wait.
     fn count_failure(&self, client: IpAddr) -> Result<(), Duration> {
-        self.metrics.admin_authentication_failures.increment(1);
+        self.metrics.admin_authentication_failures.inc();
         self.failures.check(client)?;
         tracing::warn!(client.address = %ClientPrefix::of(client), "the admin token was missing or wrong");
         Ok(())

@@ -137,7 +137,7 @@ impl ConnectionLimiter {
 
     fn evict(&self, victim: &ConnectionState) {
         victim.evict();
-        self.metrics.evicted.increment(1);
+        self.metrics.evicted.inc();
         if let Some(count) = self.evicted.due() {
             let listener = self.limits.listener;
             tracing::warn!(listener, count, "too many connections: slow or idle ones were closed");
@@ -149,7 +149,7 @@ impl ConnectionLimiter {
             Refusal::AwaitEviction => "too many connections",
             Refusal::Final(reason) => reason,
         };
-        self.metrics.refused.increment(1);
+        self.metrics.refused.inc();
         if let Some(count) = self.refused.due() {
             let advice = "add an address with many clients behind it to server.trusted_proxies";
             let listener = self.limits.listener;

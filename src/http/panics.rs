@@ -86,7 +86,7 @@ impl ResponseForPanic for PanicHandler {
         let outcome = Outcome::NotDurable;
         let answer = match endpoint {
             Some(endpoint) => {
-                endpoint.metrics.delivered(None, &outcome);
+                endpoint.metrics.count_outcome(None, &outcome);
                 encode(endpoint.provider, &Reply::Unavailable)
             }
             None => error(StatusCode::INTERNAL_SERVER_ERROR, "internal", "an error of the service's own", &self.id),

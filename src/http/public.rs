@@ -15,9 +15,7 @@ use super::{
     body::{BodyReader, discard},
     client_address::TrustedProxies,
     error::retry_after,
-    health,
-    health::Health,
-    layers,
+    health, layers,
     layers::HttpService,
     server::Peer,
     unrouted::Unrouted,
@@ -25,6 +23,7 @@ use super::{
 use crate::{
     config::ServerSettings,
     providers::{Provider, Reply},
+    readiness::Readiness,
     receive::{self, Endpoint, Received, Receiver, RequestContext},
     request_id::RequestId,
     telemetry::TraceContext,
@@ -46,13 +45,14 @@ struct Webhook {
 pub fn public_service(
     endpoints: Vec<(String, Endpoint)>,
     receiver: &Arc<Receiver>,
-    health: Health,
+    readiness: Readiness,
     bodies: &BodyReader,
     settings: &ServerSettings,
 ) -> impl HttpService {
     let (secrets, proxies) = (Arc::clone(&receiver.secrets), TrustedProxies::new(settings));
     let unrouted = Arc::new(Unrouted::new(secrets, proxies, Arc::clone(&receiver.metrics)));
-    let mut routes = health::routes(health).merge(Router::new().fallback(not_found).with_state(Arc::clone(&unrouted)));
+    let mut routes =
+        health::routes(readiness).merge(Router::new().fallback(not_found).with_state(Arc::clone(&unrouted)));
     for (path, endpoint) in endpoints.clone() {
         let (receiver, bodies, unrouted) = (Arc::clone(receiver), bodies.clone(), Arc::clone(&unrouted));
         let webhook = Webhook { endpoint, receiver, bodies, unrouted };

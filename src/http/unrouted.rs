@@ -65,7 +65,7 @@ impl Unrouted {
             };
         }
         if method == Method::POST {
-            self.metrics.unrouted.increment(1);
+            self.metrics.unrouted.inc();
         }
         if method == Method::POST && self.client_lines.check(client).is_ok() && self.all_lines.check().is_ok() {
             line!(warn, "nothing at this path: a provider may have a wrong URL");

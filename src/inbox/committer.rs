@@ -39,12 +39,12 @@ impl Committer {
     async fn commit(&mut self, Batch { deliveries, bookings, .. }: Batch) {
         let metrics = Arc::clone(&self.context.metrics);
         let began = Instant::now();
-        metrics.batch_size.record(deliveries.len() as f64);
+        metrics.batch_size.observe(deliveries.len() as f64);
         // the memory permits are held until the outcomes are sent
         let (deliveries, callers): (Vec<_>, Vec<_>) = deliveries
             .into_iter()
             .map(|QueuedDelivery { delivery, since, outcome, memory, .. }| {
-                metrics.phases.wait.record(began - since);
+                metrics.phases.queue.observe((began - since).as_secs_f64());
                 (delivery, (outcome, memory))
             })
             .unzip();
@@ -56,7 +56,7 @@ impl Committer {
             }
         };
         self.batches.release(&bookings);
-        metrics.phases.commit.record(began.elapsed());
+        metrics.phases.write.observe(began.elapsed().as_secs_f64());
         for ((caller, _), outcome) in callers.into_iter().zip(outcomes) {
             // the caller may be gone
             let _ = caller.send(outcome);
@@ -88,7 +88,7 @@ impl Committer {
         let to_append: Vec<_> = to_append.map(|(delivery, _)| delivery).collect();
         let _fifo = fair_spool.lock.lock().await;
         fair_spool.spool.append(&to_append).await?;
-        self.context.metrics.spooled.increment(to_append.len() as u64);
+        self.context.metrics.spooled.inc_by(to_append.len() as u64);
         Ok(outcomes)
     }
 
@@ -99,7 +99,7 @@ impl Committer {
                 if unprocessed.reason.is_error()
                     && !self.context.quota.try_consume(unprocessed, Destination::Spool) =>
             {
-                self.context.metrics.not_kept(delivery);
+                self.context.metrics.count_not_kept(delivery);
                 Outcome::NotKept
             }
             _ => Outcome::Spooled,

@@ -69,7 +69,7 @@ impl Context {
         self.check_schema()?;
         let written = timeout(limit, writer.write(deliveries, from_spool)).await;
         let outcomes = written.map_err(|_| WriteError::TimedOut)??;
-        self.metrics.written(deliveries, &outcomes);
+        self.metrics.count_stored(deliveries, &outcomes);
         Ok(outcomes)
     }
 }

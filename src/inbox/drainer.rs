@@ -97,7 +97,7 @@ impl Drainer {
         self.context.write(&mut self.writer, &batch.deliveries, true, write_timeout).await?;
         let moved = batch.deliveries.len();
         spool.remove(batch).await?;
-        self.context.metrics.drained.increment(moved as u64);
+        self.context.metrics.drained.inc_by(moved as u64);
         Ok(moved)
     }
 }

@@ -116,8 +116,8 @@ fn write(
         Outcome::Duplicate { event_id, revision } => Some((*event_id, *revision)),
         _ => None,
     };
-    let phases =
-        line.map(|line| [("authenticate", line.authenticated), ("normalize", line.normalized), ("make durable", end)]);
+    let phases = line
+        .map(|line| [("authenticate", line.authenticated), ("normalize", line.normalized), ("queue and write", end)]);
     let trace_id = traces.export(&Trace {
         parent: context.trace,
         provider: provider.name(),

@@ -1,49 +1,41 @@
-//! How many connections the writers have, for the metrics.
+//! How many connections the writers have, for the metrics: they are not the pool's.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::sync::Arc;
 
-/// The count. Clones are the same count.
+/// Clones count together.
 #[derive(Clone, Default)]
-pub struct Connections {
-    open: Arc<AtomicUsize>,
-    used: Arc<AtomicUsize>,
+pub struct WriterConnections(Arc<Tokens>);
+
+/// A number is the references to its token, less this one.
+#[derive(Default)]
+struct Tokens {
+    open: Counted,
+    used: Counted,
 }
 
-/// Something that counts until it is dropped.
-pub(super) struct Counted(Arc<AtomicUsize>);
+/// Counts as one until it is dropped.
+pub(super) type Counted = Arc<()>;
 
-impl Connections {
-    /// Those that are open and do nothing.
+impl WriterConnections {
+    /// Connections that are open and not in use.
     pub fn idle(&self) -> usize {
-        self.open.load(Ordering::Relaxed).saturating_sub(self.used())
+        count(&self.0.open).saturating_sub(self.used())
     }
 
-    /// Those that do something, be it to connect.
+    /// Connections in use, those being opened included.
     pub fn used(&self) -> usize {
-        self.used.load(Ordering::Relaxed)
+        count(&self.0.used)
     }
 
-    pub(super) fn open_one(&self) -> Counted {
-        Counted::new(&self.open)
+    pub(super) fn count_open(&self) -> Counted {
+        Arc::clone(&self.0.open)
     }
 
-    pub(super) fn use_one(&self) -> Counted {
-        Counted::new(&self.used)
+    pub(super) fn count_used(&self) -> Counted {
+        Arc::clone(&self.0.used)
     }
 }
 
-impl Counted {
-    fn new(count: &Arc<AtomicUsize>) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(count))
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
+fn count(token: &Counted) -> usize {
+    Arc::strong_count(token) - 1
 }

@@ -13,7 +13,7 @@ use sqlx::PgPool;
 
 use super::{
     Destination, StoreError, UnprocessedQuota,
-    connections::{Connections, Counted},
+    connections::{Counted, WriterConnections},
     record::record,
     session::Session,
     unprocessed::store_unprocessed,
@@ -28,7 +28,7 @@ pub struct Writer {
     transaction_pooler: bool,
     providers_rejecting_unknown: Arc<[&'static str]>,
     quota: Arc<UnprocessedQuota>,
-    connections: Connections,
+    connections: WriterConnections,
     session: Option<(Session, Counted)>,
 }
 
@@ -36,12 +36,12 @@ impl Writer {
     /// Connects at the first write, with the options that the pool has then. `transaction_pooler`: through a pooler in
     /// transaction mode; `providers_rejecting_unknown`: those with `unknown_booking = "reject"`.
     pub fn new(pool: PgPool, transaction_pooler: bool, providers_rejecting_unknown: Arc<[&'static str]>) -> Self {
-        let (quota, connections) = (Arc::default(), Connections::default());
+        let (quota, connections) = (Arc::default(), WriterConnections::default());
         Self { pool, transaction_pooler, providers_rejecting_unknown, quota, connections, session: None }
     }
 
     /// Counts its connection there.
-    pub fn counted_in(self, connections: &Connections) -> Self {
+    pub fn counted_in(self, connections: &WriterConnections) -> Self {
         Self { connections: connections.clone(), ..self }
     }
 
@@ -78,12 +78,12 @@ impl Writer {
     }
 
     async fn try_write(&mut self, deliveries: &[Delivery], from_spool: bool) -> Result<Vec<Outcome>, StoreError> {
-        let _used = self.connections.use_one();
+        let _used = self.connections.count_used();
         let (mut session, counted) = match self.session.take() {
             Some(session) => session,
             None => {
                 let session = Session::open(&self.pool.connect_options(), self.transaction_pooler).await?;
-                (session, self.connections.open_one())
+                (session, self.connections.count_open())
             }
         };
         let outcomes = match self.write_batch(&mut session, deliveries, from_spool).await {

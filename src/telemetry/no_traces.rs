@@ -1,21 +1,17 @@
-//! In the place of `traces`, where the feature `opentelemetry` is off.
+//! `traces` without the feature `opentelemetry`: nothing is exported.
 
 use super::Trace;
 
-/// Nowhere to go.
 pub struct Traces;
 
 impl Traces {
-    /// Does nothing.
     pub fn start() -> Self {
         Self
     }
 
-    /// Does nothing.
     pub fn export(&self, _: &Trace<'_>) -> Option<u128> {
         None
     }
 
-    /// Does nothing.
     pub fn stop(&self) {}
 }

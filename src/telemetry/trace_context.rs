@@ -1,29 +1,30 @@
-//! W3C Trace Context: the trace that a request belongs to, as its caller says.
+//! W3C Trace Context: parses the header `traceparent`.
 //!
-//! `traceparent` is read to the letter of <https://www.w3.org/TR/trace-context/>; one that is anything else counts for
-//! nothing. `tracestate` is not read, for nothing here adds to it and nothing is called.
+//! A header that is not exactly as <https://www.w3.org/TR/trace-context/> defines it is ignored. `tracestate` is not read:
+//! this service calls nobody to whom it would have to be passed on.
+//!
+//! The propagator of `opentelemetry_sdk` exists only with the feature `opentelemetry`, and the log shows the caller's
+//! `trace.id` without it too. That one also accepts shorter ids, and the first of repeated headers.
 
 use http::HeaderMap;
 
 const NAME: &str = "traceparent";
 
-/// `00-`, the trace, `-`, the caller's span, `-`, the flags.
+/// Of version 00: `00-TRACE_ID-SPAN_ID-FLAGS`.
 const LENGTH: usize = 55;
 
-/// A trace, and where in it the caller is.
+/// The trace of a request, and the caller's span in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TraceContext {
-    /// The id of the whole trace.
     pub trace_id: u128,
-    /// The id of the caller's part of it.
     pub span_id: u64,
-    /// Whether the caller keeps its part.
+    /// Whether the caller records its span.
     pub is_sampled: bool,
 }
 
 impl TraceContext {
-    /// The trace of a request, unless the header is missing, repeated or malformed, or `is_secret`: a credential may
-    /// stand anywhere.
+    /// `None` when the header is missing, repeated or malformed, or `is_secret`: a client may put a credential into any
+    /// header.
     pub fn of(headers: &HeaderMap, is_secret: impl FnOnce(&str) -> bool) -> Option<Self> {
         let mut values = headers.get_all(NAME).iter();
         let (value, None) = (values.next()?, values.next()) else { return None };
@@ -40,7 +41,7 @@ impl TraceContext {
             digits.bytes().all(is_hex).then(|| u128::from_str_radix(digits, 16).ok())?
         };
         let (version, trace_id, span_id, flags) = (hex(2)?, hex(32)?, hex(16)?, hex(2)?);
-        // a later version may have more to say
+        // a later version may append fields
         let is_version = if version == 0 { rest.is_empty() } else { rest.is_empty() || rest.starts_with('-') };
         if version == 0xff || !is_version || trace_id == 0 || span_id == 0 {
             return None;

@@ -1,8 +1,10 @@
 //! Traces over OTLP (HTTP, protobuf), when the standard `OTEL_*` variables ask for them.
 //!
-//! A delivery is one span with its phases below it, made when it is over: nothing of it is on the way of the delivery but
-//! handing a finished span to a bounded queue, which a thread of its own empties. What does not fit there, or is not
-//! taken by the collector, is left out; the log says so, and no delivery waits for it.
+//! A delivery is one span with a child for each phase, made once the delivery has its outcome and put into a bounded
+//! queue, which a thread of the SDK exports.
+//!
+//! Invariant: no delivery waits for the collector. Spans that do not fit into the queue, or that the collector does not
+//! accept, are dropped with a warning.
 
 use std::{
     env,
@@ -31,14 +33,14 @@ use crate::{clock, delivery::Outcome};
 /// The only outcome that is this service's fault.
 const NOT_DURABLE: &str = Outcome::NotDurable.as_str();
 
-/// How long a collector may take at the end of the service.
-const LAST_WAIT: Duration = Duration::from_secs(2);
+/// The most that the last export may delay the end of the process.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Where traces go, if anywhere.
+/// `None`: nothing is exported.
 pub struct Traces(Option<(SdkTracerProvider, SdkTracer)>);
 
 impl Traces {
-    /// As the variables say. What is wrong with them is logged, and then there are no traces.
+    /// A wrong variable is logged, and nothing is exported.
     pub fn start() -> Self {
         if !is_wanted() {
             return Self(None);
@@ -61,7 +63,7 @@ impl Traces {
         Self(Some((provider, tracer)))
     }
 
-    /// Exports a delivery that is over, and returns the id of its trace.
+    /// Returns the id of the delivery's trace; `None` when nothing is exported.
     pub fn export(&self, trace: &Trace<'_>) -> Option<u128> {
         let (_, tracer) = self.0.as_ref()?;
         let (now, instant) = (clock::system_time(), Instant::now());
@@ -92,17 +94,17 @@ impl Traces {
         Some(id)
     }
 
-    /// Exports what waits. Blocks.
+    /// Exports what is still queued. Blocks for up to [`SHUTDOWN_TIMEOUT`].
     pub fn stop(&self) {
         if let Some((provider, _)) = &self.0
-            && let Err(error) = provider.shutdown_with_timeout(LAST_WAIT)
+            && let Err(error) = provider.shutdown_with_timeout(SHUTDOWN_TIMEOUT)
         {
             tracing::warn!(%error, "the last traces were not exported");
         }
     }
 }
 
-/// The same things as in the log line: nothing of what was sent but the reference of the booking.
+/// Those of the log line. Of the payload only the booking's reference is shown.
 fn attributes(trace: &Trace<'_>) -> Vec<KeyValue> {
     let mut attributes = vec![
         KeyValue::new("http.request.method", "POST"),
@@ -140,7 +142,7 @@ fn variable(name: &str) -> Option<String> {
     env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// A variable of the traces, or the one for everything.
+/// The variable for traces, else the one for all signals.
 fn otlp_variable(name: &str) -> Option<String> {
     let of_traces = variable(&format!("OTEL_EXPORTER_OTLP_TRACES_{name}"));
     of_traces.or_else(|| variable(&format!("OTEL_EXPORTER_OTLP_{name}")))
@@ -173,7 +175,8 @@ fn exporter() -> Result<SpanExporter, ExporterBuildError> {
     SpanExporter::builder().with_http().with_http_client(Client(config.build().new_agent())).build()
 }
 
-/// The client that the service has anyway. It blocks, which the exporter's own thread may.
+/// Blocks, which is fine on the exporter's own thread. Brings no second HTTP client into the binary: `send-sample` uses
+/// `ureq` too.
 #[derive(Debug)]
 struct Client(ureq::Agent);
 

@@ -1,7 +1,7 @@
-//! The alerts and the dashboard beside a real Prometheus: whatever there is an alert for is caused, and the alert fires.
+//! The alerts and the dashboard with a real Prometheus: each alert is caused, and fires.
 //! `make alerts-test` runs it; Prometheus comes from the system's packages.
 //!
-//! The rules are those of ops/alerts.yml with their windows and timeout shortened to seconds. Two services write to one
+//! The rules are those of ops/alerts.yml with their times shortened to seconds. Two services write to one
 //! Postgres, of which one has no spool.
 
 mod prometheus;
@@ -15,10 +15,10 @@ use tempfile::TempDir;
 use self::prometheus::Prometheus;
 use crate::support::{Command, Provider, Server, Service, Wire, provider, settings};
 
-/// Some dozens of deliveries.
+/// Room for some dozens of deliveries.
 const SPOOL_BYTES: &str = "40000";
 
-/// More than is slow, and less than a scrape may take, which asks Postgres too.
+/// Longer than TicketWebhooksSlow allows, shorter than the timeout of a scrape, which asks Postgres too.
 const WRITE_TIMEOUT_MS: &str = "700";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -37,7 +37,7 @@ async fn every_alert_fires_when_it_is_caused_and_every_panel_shows_something() {
     prometheus.evaluates(3).await;
     assert_eq!(prometheus.firing().await, BTreeSet::new(), "all is well");
 
-    // nobody delivers
+    // without any delivery
     prometheus.fires("TicketWebhooksProviderSilent").await;
 
     for _ in 0..8 {
@@ -65,7 +65,7 @@ async fn every_alert_fires_when_it_is_caused_and_every_panel_shows_something() {
     assert_eq!(with_spool.post(callbacks, delivery.to_string()).await.status, 422);
     prometheus.fires("TicketWebhooksUnprocessedGrowing").await;
 
-    // different ones, of more than 16 MiB
+    // different bodies, more than 16 MiB of them
     for _ in 0..90 {
         delivery["Status"] = format!("{}{}", uuid::Uuid::now_v7(), "?".repeat(200_000)).into();
         assert_eq!(with_spool.post(callbacks, delivery.to_string()).await.status, 422);
@@ -74,7 +74,7 @@ async fn every_alert_fires_when_it_is_caused_and_every_panel_shows_something() {
 
     let mut delivery = (callbacks.delivery)("main", "first");
     delivery["Status"] = "Failed".into();
-    // what the dashboard counts as odd
+    // counted as a warning, which a panel shows
     delivery["Passengers"][0]["Title"] = Value::Null;
     assert_eq!(with_spool.post(callbacks, delivery.to_string()).await.status, 200);
     prometheus.fires("TicketWebhooksConflicts").await;
@@ -94,8 +94,8 @@ async fn every_alert_fires_when_it_is_caused_and_every_panel_shows_something() {
     server.gone().await;
     prometheus.fires("TicketWebhooksNotReady").await;
     assert_eq!(deliver(&without_spool, callbacks, "refused").await, 503);
-    prometheus.fires("TicketWebhooksDeliveriesRefused").await;
-    // until it is full
+    prometheus.fires("TicketWebhooksDeliveriesNotDurable").await;
+    // until the spool is full
     let mut number = 0;
     while deliver(&with_spool, updates, &format!("spooled-{number}")).await == 200 {
         number += 1;
@@ -103,14 +103,14 @@ async fn every_alert_fires_when_it_is_caused_and_every_panel_shows_something() {
     assert!(number > 10, "the spool takes some: {number}");
     prometheus.fires("TicketWebhooksSpoolInUse").await;
     prometheus.fires("TicketWebhooksSpoolHalfFull").await;
-    // put in its place, and set aside
+    // replaced by another file, which is then set aside
     let file = spool.path().join("deliveries.redb");
     std::fs::write(spool.path().join("other"), "something else").unwrap();
     std::fs::rename(spool.path().join("other"), &file).unwrap();
     deliver(&with_spool, updates, "noticed").await;
-    prometheus.fires("TicketWebhooksSpoolFileGone").await;
+    prometheus.fires("TicketWebhooksSpoolFileReplaced").await;
     prometheus.fires("TicketWebhooksSpoolFileSetAside").await;
-    // found when it is opened or drained
+    // damage is found when the file is opened or drained
     let mut bytes = std::fs::read(&file).unwrap();
     let copies: Vec<_> = memchr::memmem::find_iter(&bytes, b"spooled-5").collect();
     copies.into_iter().for_each(|at| bytes[at] ^= 1);
@@ -145,7 +145,7 @@ async fn start(server: &Server, variables: &[(&str, &str)]) -> Service {
     tokio::task::spawn_blocking(move || Service::over(command.start())).await.unwrap()
 }
 
-/// The status of the answer.
+/// Returns the status of the reply.
 async fn deliver(service: &Service, provider: &Provider, booking: &str) -> u16 {
     service.post(provider, (provider.delivery)("main", booking).to_string()).await.status
 }

@@ -1,4 +1,4 @@
-//! What is logged: one line about every delivery, in which everything stands that one looks for at night.
+//! The log: one line for every delivery, with everything needed to find its cause.
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -8,7 +8,7 @@ use crate::support::{Command, Database, PROVIDERS, Service, Wire, provider, sett
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
-/// The lines with this message.
+/// Lines with this message.
 fn lines(log: &str, message: &str) -> Vec<Value> {
     let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     lines.filter(|line| line["message"] == message).collect()
@@ -19,7 +19,7 @@ fn keys(line: &Value) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn one_line_says_everything_about_a_delivery() {
+async fn one_line_carries_everything_about_a_delivery() {
     let database = Database::new().await;
     let service = Service::start(&database, &[("TICKET_WEBHOOKS__SERVER__TRUSTED_PROXIES", "127.0.0.0/8")]).await;
     for provider in &PROVIDERS {
@@ -69,7 +69,7 @@ async fn one_line_says_everything_about_a_delivery() {
 }
 
 #[tokio::test]
-async fn a_delivery_that_is_not_recorded_says_why_and_where_it_came_from() {
+async fn the_line_of_a_delivery_that_is_not_recorded_has_its_cause_and_its_source() {
     let database = Database::new().await;
     let service = Service::start(&database, &[("TICKET_WEBHOOKS__SERVER__TRUSTED_PROXIES", "127.0.0.0/8")]).await;
     let provider = provider("booking_callback");
@@ -100,7 +100,7 @@ async fn a_delivery_that_is_not_recorded_says_why_and_where_it_came_from() {
 }
 
 #[tokio::test]
-async fn a_trace_that_is_none_is_not_continued() {
+async fn a_malformed_traceparent_is_ignored() {
     let database = Database::new().await;
     let service = Service::start(&database, &[]).await;
     let provider = provider("order_ticketed");
@@ -172,7 +172,7 @@ async fn the_format_can_be_chosen_and_is_json_where_there_is_no_terminal() {
 }
 
 #[tokio::test]
-async fn the_line_of_what_was_refused_says_why() {
+async fn the_line_of_an_error_has_its_reason_and_detail() {
     let database = Database::new().await;
     let service = Service::start(&database, &[("TICKET_WEBHOOKS__SERVER__TRUSTED_PROXIES", "127.0.0.0/8")]).await;
     let (status_update, callback) = (provider("ticket_status_update"), provider("booking_callback"));
@@ -225,7 +225,7 @@ async fn the_line_of_what_was_refused_says_why() {
 }
 
 #[tokio::test]
-async fn a_post_to_nowhere_is_counted_and_leaves_a_line_a_minute_for_each_address() {
+async fn an_unrouted_post_is_counted_and_logged_once_a_minute_for_each_address() {
     let database = Database::new().await;
     let service = Service::start(&database, &[("TICKET_WEBHOOKS__SERVER__TRUSTED_PROXIES", "127.0.0.0/8")]).await;
     let send = async |method: &str, path: &str, client: &str| {

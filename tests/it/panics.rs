@@ -14,20 +14,21 @@ use ticket_webhooks::{
     clock::ReceiptClock,
     config::{self, Settings},
     credentials::{AuthenticationFailure, Presented},
-    http::{BodyReader, Health, Limits, Server, public_service},
+    http::{BodyReader, Limits, Server, public_service},
     inbox::{self, Inbox},
-    metrics::{Metrics, Snapshot},
+    lifecycle::{Stage, Tasks},
+    metrics::{Metrics, QueueSource, Scrape, Sources},
     payload::Payload,
     providers::{Credential, EncodedReply, NormalizeError, Provider, Reply, Sample},
+    readiness::Readiness,
     receive::{Endpoint, FailureLimiter, ReadLimiter, Receiver},
     secrets::{CurrentSecrets, Secrets},
-    store::Writer,
+    store::{Writer, WriterConnections},
     telemetry::Traces,
-    ticket_event::Booking,
+    ticket_event::{Booking, Environment},
 };
 use time::Date;
-use tokio::task::{JoinSet, spawn_blocking};
-use tokio_util::sync::CancellationToken;
+use tokio::task::spawn_blocking;
 
 use crate::support::{Database, PROVIDERS, Wire, settings};
 
@@ -72,9 +73,9 @@ impl Provider for Panicking {
 /// The public listener over a database, in this process.
 struct InProcess {
     address: SocketAddr,
-    metrics: Arc<Metrics>,
-    stop: CancellationToken,
-    tasks: JoinSet<anyhow::Result<()>>,
+    scrape: Scrape,
+    inbox: Inbox,
+    tasks: Tasks,
 }
 
 impl InProcess {
@@ -84,23 +85,25 @@ impl InProcess {
         for provider in &mut settings.providers {
             provider.provider = Box::leak(Box::new(Panicking(provider.provider)));
         }
-        let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
-        let (metrics, clock) = (Arc::new(Metrics::new().unwrap()), Arc::new(ReceiptClock::after(None)));
+        let mut tasks = Tasks::default();
+        let (metrics, clock) = (Arc::new(Metrics::default()), Arc::new(ReceiptClock::after(None)));
         let secrets = Arc::new(CurrentSecrets::from_pointee(Secrets::new(&settings.providers, None, None)));
-        let is_prepared = Arc::new(AtomicBool::new(true));
+        let schema_ready = Arc::new(AtomicBool::new(true));
         let write_timeout = settings.database.write_timeout;
         let inbox = Inbox::start(
-            inbox::Settings { max_batch: 1, write_timeout, clock: Arc::clone(&clock) },
-            |allowance| Writer::new(database.pool.clone(), false, Arc::new([])).within(allowance),
-            None,
-            Arc::clone(&metrics),
-            Arc::clone(&is_prepared),
-            stop.clone(),
+            inbox::Settings { max_batch: 1, write_timeout },
+            inbox::Parts {
+                clock: Arc::clone(&clock),
+                writer: Writer::new(database.pool.clone(), false, Arc::new([])),
+                spools: None,
+                metrics: Arc::clone(&metrics),
+                schema_ready: Arc::clone(&schema_ready),
+            },
             &mut tasks,
         );
         let receiver = Arc::new(Receiver {
-            inbox,
-            secrets,
+            inbox: inbox.clone(),
+            secrets: Arc::clone(&secrets),
             failure_limiter: FailureLimiter::new(settings.server.authentication_failures_per_minute),
             read_limiter: ReadLimiter::default(),
             clock,
@@ -109,41 +112,40 @@ impl InProcess {
             traces: Arc::new(Traces::start()),
         });
         let is_stopping = Arc::default();
-        let health = Health::new(database.pool.clone(), is_prepared, write_timeout, None, is_stopping);
+        let readiness = Readiness::new(database.pool.clone(), schema_ready, write_timeout, None, is_stopping);
         let endpoints = settings.providers.iter().map(|settings| {
             let metrics = metrics.provider(settings.provider);
             (settings.path.clone(), Endpoint { provider: settings.provider, allowed_networks: Vec::new(), metrics })
         });
         let bodies = BodyReader::new(&settings.server);
-        let service = public_service(endpoints.collect(), &receiver, health, &bodies, &settings.server);
+        let service = public_service(endpoints.collect(), &receiver, readiness.clone(), &bodies, &settings.server);
         let [limits, _] = Limits::within(&settings.server, None).unwrap();
         let server = Server::bind(settings.server.public_address, limits, metrics.public_connections.clone());
         let server = server.await.unwrap();
         let address = server.address();
-        tasks.spawn(server.serve(service, stop.clone()));
-        Self { address, metrics, stop, tasks }
+        let stop = tasks.soft_token(Stage::Intake);
+        tasks.spawn("public listener", Stage::Intake, server.serve(service, stop));
+        let nothing = || -> Box<dyn Fn() -> (usize, usize) + Send + Sync> { Box::new(|| (0, 0)) };
+        let queues = [Environment::Live, Environment::Test];
+        let scrape = Scrape::new(Sources {
+            metrics,
+            readiness,
+            secrets,
+            spools: None,
+            queues: queues.map(|environment| QueueSource { environment, deliveries: nothing(), memory: nothing() }),
+            body_memory: nothing(),
+            connections: nothing(),
+            pool: database.pool.clone(),
+            writers: WriterConnections::default(),
+            max_database_connections: 4,
+        });
+        Self { address, scrape, inbox, tasks }
     }
 
-    /// The page of metrics, less what is only looked at.
-    fn metrics(&self) -> String {
-        self.metrics.render(&Snapshot {
-            routed: Vec::new(),
-            body_memory: (0, 0),
-            connections: (0, 0),
-            environments: Vec::new(),
-            is_database_up: true,
-            database_idle: 0,
-            database_used: 0,
-            database_limit: 0,
-            is_ready: true,
-        })
-    }
-
-    async fn stop(self) {
-        self.stop.cancel();
-        for result in self.tasks.join_all().await {
-            result.unwrap();
-        }
+    async fn stop(mut self) {
+        self.tasks.stop(Stage::Intake).await.unwrap();
+        self.inbox.close();
+        self.tasks.stop(Stage::Commit).await.unwrap();
     }
 }
 
@@ -225,7 +227,7 @@ async fn a_panic_is_answered_as_not_durable_and_the_connection_goes_on() {
             assert!(line.contains(provider.name) && line.contains("not_durable"), "{line}");
         }
     }
-    let page = service.metrics();
+    let page = service.scrape.page().await;
     for provider in &PROVIDERS {
         let series = |environment, outcome| {
             format!(

@@ -206,18 +206,18 @@ async fn a_provider_gets_its_first_account_and_loses_its_last() {
     let silence = async || {
         let metrics = reqwest::get(format!("{}/metrics", service.admin)).await.unwrap().text().await.unwrap();
         let named = "ticket_webhooks_last_delivery_age_seconds{provider=\"order_ticketed\"} ";
-        metrics.lines().find_map(|line| line.strip_prefix(named)).map(str::to_owned)
+        metrics.lines().find_map(|line| line.strip_prefix(named)).map(|seconds| seconds.parse::<f64>().unwrap())
     };
     assert_eq!(silence().await, None, "it cannot be silent");
     assert_eq!(statuses().await, [404; 4]);
     configured.write(&["main"], "");
     configured::reload(&service, "\"accounts.added\":\"ticket").await;
     assert_eq!(statuses().await, [200, 200, 200, 405]);
-    assert!(silence().await.is_some_and(|seconds| seconds != "0"));
+    assert!(silence().await.is_some_and(|seconds| seconds > 0.0));
     configured.write(&[], "");
     configured::reload(&service, "\"accounts.removed\":\"ticket").await;
     assert_eq!(statuses().await, [404; 4]);
-    assert_eq!(silence().await.as_deref(), Some("0"), "it no longer is");
+    assert_eq!(silence().await, Some(0.0), "it no longer is");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Traces over OTLP: what a collector is told, and that nobody waits for one.
+//! Traces over OTLP: what is exported, and that nobody waits for the collector.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -15,10 +15,10 @@ use crate::support::{Database, Service, provider};
 const TRACE: u128 = 0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736;
 const CALLER: u64 = 0x00f0_67aa_0ba9_02b7;
 
-/// What a collector was sent: the head of the request, and its body.
+/// A request to the collector: head and body.
 type Sent = (String, Vec<u8>);
 
-/// A collector, and what it is sent.
+/// Starts a collector; returns its URL and its requests.
 fn collector() -> (String, Receiver<Sent>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -54,11 +54,11 @@ fn read(reader: &mut BufReader<TcpStream>) -> Option<Sent> {
     Some((head, body))
 }
 
-fn holds(body: &[u8], part: &[u8]) -> bool {
+fn contains(body: &[u8], part: &[u8]) -> bool {
     body.windows(part.len()).any(|window| window == part)
 }
 
-/// Delivers once, with this flag of the caller's trace if it has one, and returns the trace of the log line.
+/// Delivers once. `flags`: those of the caller's `traceparent`; none is sent without.
 async fn deliver(service: &Service, flags: Option<&str>) {
     let provider = provider("booking_callback");
     let mut request = service.request("POST", provider.path).body((provider.delivery)("main", "B1").to_string());
@@ -74,7 +74,7 @@ fn trace_id(log: &str) -> Option<String> {
     line.get("trace.id").map(|id| id.as_str().unwrap().to_owned())
 }
 
-/// All that a collector is sent about one delivery, and the log.
+/// The requests to the collector about one delivery, and the log.
 async fn exported(flags: Option<&str>, variables: &[(&str, &str)]) -> (Vec<Sent>, String) {
     let (url, sent) = collector();
     let database = Database::new().await;
@@ -83,7 +83,7 @@ async fn exported(flags: Option<&str>, variables: &[(&str, &str)]) -> (Vec<Sent>
     all.extend(variables);
     let service = Service::start(&database, &all).await;
     deliver(&service, flags).await;
-    // the last traces are exported at the end
+    // stopping exports the last spans
     let log = service.stop().await;
     (sent.try_iter().collect(), log)
 }
@@ -96,13 +96,13 @@ async fn a_delivery_continues_the_callers_trace_and_shows_no_more_than_the_log()
     let [(head, body)] = sent.as_slice() else { panic!("{} requests", sent.len()) };
     assert!(head.starts_with("POST /v1/traces ") && head.to_lowercase().contains("application/x-protobuf"), "{head}");
     assert!(head.contains("collector-key-1") && !log.contains("collector-key-1"));
-    assert!(holds(body, &TRACE.to_be_bytes()) && holds(body, &CALLER.to_be_bytes()));
+    assert!(contains(body, &TRACE.to_be_bytes()) && contains(body, &CALLER.to_be_bytes()));
     for part in [
         "ticket-webhooks",
         "POST booking_callback",
         "authenticate",
         "normalize",
-        "make durable",
+        "queue and write",
         "booking.reference",
         "B1",
         "recorded",
@@ -110,24 +110,24 @@ async fn a_delivery_continues_the_callers_trace_and_shows_no_more_than_the_log()
         "the-request",
         "127.0.0.1",
     ] {
-        assert!(holds(body, part.as_bytes()), "no {part}");
+        assert!(contains(body, part.as_bytes()), "no {part}");
     }
     for private in ["Mehta", "Arjun", "2412345678", "K4T9QZ", "agency-api", "wörd-41", "10001"] {
-        assert!(!holds(body, private.as_bytes()), "{private}");
+        assert!(!contains(body, private.as_bytes()), "{private}");
     }
 }
 
 #[tokio::test]
-async fn a_delivery_without_a_trace_begins_one_which_the_log_names() {
+async fn a_delivery_without_a_trace_starts_one_and_logs_its_id() {
     let (sent, log) = exported(None, &[("OTEL_SERVICE_NAME", "another-name")]).await;
     let id = trace_id(&log).unwrap();
     assert_eq!(id.len(), 32);
-    assert!(holds(&sent[0].1, &u128::from_str_radix(&id, 16).unwrap().to_be_bytes()));
-    assert!(holds(&sent[0].1, b"another-name"));
+    assert!(contains(&sent[0].1, &u128::from_str_radix(&id, 16).unwrap().to_be_bytes()));
+    assert!(contains(&sent[0].1, b"another-name"));
 }
 
 #[tokio::test]
-async fn what_nobody_asked_for_is_not_exported() {
+async fn nothing_is_exported_unless_the_variables_ask_for_it() {
     for (flags, variables) in [
         (Some("00"), &[][..]),
         (Some("01"), &[("OTEL_SDK_DISABLED", "true")]),
@@ -145,7 +145,7 @@ async fn what_nobody_asked_for_is_not_exported() {
 
 #[tokio::test]
 async fn no_delivery_and_no_stop_waits_for_a_collector() {
-    // one that is not there, one that takes the connection and says nothing, one that is no address
+    // nothing listens; accepts and never answers; no URL
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let silent_url = format!("http://{}", silent.local_addr().unwrap());
     for url in ["http://127.0.0.1:1", &silent_url, "nonsense://"] {

@@ -1,14 +1,10 @@
 //! The wiring plan: the only place where the parts of the service are made and connected.
 
-use std::{
-    sync::{Arc, atomic::AtomicBool},
-    time::Duration,
-};
+use std::sync::{Arc, atomic::AtomicBool};
 
 use anyhow::{Context, bail};
 use sqlx::{PgPool, postgres::PgPoolOptions};
-use tokio::{sync::oneshot, task::spawn_blocking, time::sleep};
-use tokio_util::sync::CancellationToken;
+use tokio::{sync::oneshot, task::spawn_blocking};
 
 use super::{
     Load, providers_rejecting_unknown,
@@ -19,20 +15,18 @@ use super::{
 use crate::{
     clock::{self, ReceiptClock},
     config::{DatabaseSettings, MIN_CONNECTIONS, ProviderSettings, ServerSettings, Settings, SpoolSettings},
-    http::{BodyReader, Health, Limits, Observer, Server, admin_service, public_service},
+    http::{BodyReader, Limits, Server, admin_service, public_service},
     inbox::{self, Inbox},
     lifecycle::{ReloadSignal, Stage, Tasks, raise_open_file_limit},
-    metrics::Metrics,
+    metrics::{Metrics, QueueSource, Scrape, Sources},
+    readiness::Readiness,
     receive::{Endpoint, FailureLimiter, ReadLimiter, Receiver},
     secrets::{CurrentSecrets, Secrets},
     spool::Spools,
-    store::{self, Connections, Writer},
+    store::{self, Writer, WriterConnections},
     telemetry::Traces,
     ticket_event::Environment,
 };
-
-/// Histogram upkeep interval: bounds the buffered samples.
-const UPKEEP_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Open files beside connections: standard streams, the runtime's own, the spool, `/proc`, name look-ups.
 const OTHER_FILES: u64 = 24;
@@ -62,8 +56,7 @@ impl Service {
         }
 
         let mut tasks = Tasks::default();
-        let metrics = Arc::new(Metrics::new()?);
-        tasks.spawn("metrics upkeep", Stage::Intake, upkeep(Arc::clone(&metrics), tasks.soft_token(Stage::Intake)));
+        let metrics = Arc::new(Metrics::default());
         let traces = Arc::new(Traces::start());
         warn_of_weak_secrets(&settings);
         let secrets = Secrets::new(&settings.providers, settings.admin.token.clone(), None);
@@ -72,7 +65,7 @@ impl Service {
         let spools = open_spools(&settings.spool).await?;
         let clock = Arc::new(ReceiptClock::after(spools.as_ref().and_then(Spools::newest_at_open)));
         let Database { pool, schema_ready, first_attempt } = database(&settings.database, migrate, &mut tasks)?;
-        let writers = Connections::default();
+        let writers = WriterConnections::default();
         let writer = Writer::new(
             pool.clone(),
             settings.database.transaction_pooler,
@@ -101,7 +94,8 @@ impl Service {
             traces: Arc::clone(&traces),
         });
         let is_stopping = Arc::new(AtomicBool::new(false));
-        let health = Health::new(pool.clone(), schema_ready, write_timeout, spools, Arc::clone(&is_stopping));
+        let live_spool = spools.as_ref().map(|spools| spools.live.clone());
+        let readiness = Readiness::new(pool.clone(), schema_ready, write_timeout, live_spool, Arc::clone(&is_stopping));
         let bodies = BodyReader::new(&server);
         let endpoints = endpoints(&settings.providers, &metrics);
         if let Some((reload_signal, load)) = reload {
@@ -118,18 +112,21 @@ impl Service {
         let (of_public, of_admin) = (metrics.public_connections.clone(), metrics.admin_connections.clone());
         let public = bind("server.public_address", server.public_address, public_limits, of_public).await?;
         let admin = bind("server.admin_address", server.admin_address, admin_limits, of_admin).await?;
-        let observer = Observer {
+        let public_routes = public_service(endpoints, &receiver, readiness.clone(), &bodies, &server);
+        let connections = Arc::clone(public.connections());
+        let scrape = Scrape::new(Sources {
             metrics,
-            health: health.clone(),
-            queues: [Environment::Live, Environment::Test].map(|environment| (environment, inbox.depth(environment))),
-            bodies: bodies.clone(),
-            connections: Arc::clone(public.connections()),
+            readiness: readiness.clone(),
+            secrets: Arc::clone(&secrets),
+            spools,
+            queues: [Environment::Live, Environment::Test].map(|environment| queue_source(&inbox, environment)),
+            body_memory: Box::new(move || bodies.memory()),
+            connections: Box::new(move || connections.usage()),
+            pool: pool.clone(),
             writers,
             max_database_connections,
-            secrets: Arc::clone(&secrets),
-        };
-        let public_routes = public_service(endpoints, &receiver, health.clone(), &bodies, &server);
-        let admin_routes = admin_service(health, observer, secrets, &server);
+        });
+        let admin_routes = admin_service(readiness, scrape, secrets, &server);
         let stop = tasks.soft_token(Stage::Intake);
         let start = Start {
             first_attempt,
@@ -193,11 +190,13 @@ async fn open_spools(settings: &SpoolSettings) -> anyhow::Result<Option<Spools>>
     Ok(Some(spools))
 }
 
-async fn upkeep(metrics: Arc<Metrics>, stop: CancellationToken) -> anyhow::Result<()> {
-    while stop.run_until_cancelled(sleep(UPKEEP_INTERVAL)).await.is_some() {
-        metrics.tidy();
+fn queue_source(inbox: &Inbox, environment: Environment) -> QueueSource {
+    let (deliveries, memory) = (inbox.depth(environment), inbox.depth(environment));
+    QueueSource {
+        environment,
+        deliveries: Box::new(move || deliveries.deliveries()),
+        memory: Box::new(move || memory.bytes()),
     }
-    Ok(())
 }
 
 /// Of every provider with its path: one without an account may get one by a reload.

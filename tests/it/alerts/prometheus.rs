@@ -1,4 +1,4 @@
-//! A Prometheus of the test's own, with the rules and the queries of ops/.
+//! A Prometheus that the test starts, with the rules and queries of ops/.
 
 use std::{
     cell::RefCell,
@@ -16,11 +16,10 @@ use tokio::time::sleep;
 
 use crate::support::Service;
 
-/// For what takes seconds.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// In the rules of ops/ and in those of the test.
-const SHORTER: &[(&str, &str)] = &[
+/// Times in the rules of ops/, and what replaces them in the test.
+const SHORTENED: &[(&str, &str)] = &[
     ("for: 1m", "for: 1s"),
     ("for: 2m", "for: 1s"),
     ("for: 5m", "for: 1s"),
@@ -43,10 +42,10 @@ fn file(path: &str) -> String {
 }
 
 impl Prometheus {
-    /// Scrapes every second and evaluates twice as often.
+    /// Scrapes every second, evaluates the rules every half second.
     pub async fn start(services: &[&Service]) -> Self {
         let mut rules = file("ops/alerts.yml");
-        for (long, short) in SHORTER {
+        for (long, short) in SHORTENED {
             assert!(rules.contains(long), "{long} is no longer in ops/alerts.yml");
             rules = rules.replace(long, short);
         }
@@ -61,7 +60,7 @@ impl Prometheus {
         let directory = TempDir::new().unwrap();
         fs::write(directory.path().join("alerts.yml"), rules).unwrap();
         fs::write(directory.path().join("prometheus.yml"), configuration).unwrap();
-        // free a moment ago
+        // a port that is free now
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let process = Command::new("prometheus")
             .current_dir(directory.path())
@@ -89,13 +88,13 @@ impl Prometheus {
         self.get("query", &[("query", query)]).await["result"].as_array().unwrap().clone()
     }
 
-    /// Waits until that many replicas are scraped.
+    /// Waits until so many replicas are scraped.
     pub async fn scrapes(&self, replicas: usize) {
         let all_up = async || self.query("up == 1").await.len() == replicas;
         wait_for("all replicas to be scraped", all_up).await;
     }
 
-    /// Waits until the rules were evaluated so many times more.
+    /// Waits for so many more evaluations of the rules.
     pub async fn evaluates(&self, times: usize) {
         let mut last = Value::Null;
         for _ in 0..=times {
@@ -105,13 +104,13 @@ impl Prometheus {
         }
     }
 
-    /// The alerts that fire now.
+    /// Names of the alerts that fire now.
     pub async fn firing(&self) -> BTreeSet<String> {
         let firing = self.query(r#"ALERTS{alertstate="firing"}"#).await;
         firing.iter().map(|alert| alert["metric"]["alertname"].as_str().unwrap().to_owned()).collect()
     }
 
-    /// Waits until an alert fires, and looks whether it says what to do.
+    /// Waits until an alert fires and checks that it has a runbook.
     pub async fn fires(&self, name: &str) {
         wait_for(name, async || self.firing().await.contains(name)).await;
         let alerts = self.get("alerts", &[]).await;
@@ -122,19 +121,19 @@ impl Prometheus {
         self.fired.borrow_mut().insert(name.to_owned());
     }
 
-    /// All that were seen to fire.
+    /// Names of the alerts that have fired.
     pub fn fired(&self) -> BTreeSet<String> {
         self.fired.borrow().clone()
     }
 
-    /// All alerts that there are.
+    /// Names of all alerts.
     pub async fn rules(&self) -> BTreeSet<String> {
         let groups = self.get("rules", &[]).await;
         let rules = groups["groups"].as_array().unwrap().iter().flat_map(|group| group["rules"].as_array().unwrap());
         rules.map(|rule| rule["name"].as_str().unwrap().to_owned()).collect()
     }
 
-    /// Every query of the dashboard has an answer.
+    /// Runs every query of the dashboard; each must return a number.
     pub async fn every_panel_shows_something(&self) {
         let dashboard: Value = serde_json::from_str(&file("ops/grafana-dashboard.json")).unwrap();
         let here = |query: &Value| query.as_str().unwrap().replace("$instance", ".*").replace("$__rate_interval", "5m");
@@ -165,7 +164,7 @@ impl Drop for Prometheus {
 async fn wait_for(what: &str, is_so: impl AsyncFn() -> bool) {
     let deadline = Instant::now() + TIMEOUT;
     while !is_so().await {
-        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        assert!(Instant::now() < deadline, "timed out waiting for {what}");
         sleep(Duration::from_millis(100)).await;
     }
 }

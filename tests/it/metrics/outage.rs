@@ -1,9 +1,9 @@
-//! Postgres away, as Prometheus sees it.
+//! The metrics while Postgres is unavailable.
 
 use tempfile::TempDir;
 use tokio::task::spawn_blocking;
 
-use super::{post, says, scrape::Scrape};
+use super::{delivery, post, scrape::Scrape};
 use crate::support::{Command, Server, Service, settings};
 
 async fn start(server: &Server, variables: &[(&str, &str)]) -> Service {
@@ -27,7 +27,7 @@ async fn an_outage_shows_in_database_and_spool_and_so_does_its_end() {
         ("TICKET_WEBHOOKS__SPOOL__MAX_BYTES", "1000000"),
     ];
     let service = start(&server, &spool).await;
-    assert_eq!(post(&service, says("main", "Success", "B1")).await, 200);
+    assert_eq!(post(&service, delivery("main", "Success", "B1")).await, 200);
     let before = Scrape::of(&service).await;
     let empty = |scrape: &Scrape| {
         ["spool_records", "spool_bytes", "spool_oldest_age_seconds"].iter().all(|name| value(scrape, name) == 0.0)
@@ -35,21 +35,21 @@ async fn an_outage_shows_in_database_and_spool_and_so_does_its_end() {
     assert!(empty(&before));
     assert_eq!((value(&before, "spool_enabled"), value(&before, "spool_limit_bytes")), (1.0, 1_000_000.0));
 
-    // nobody delivers
+    // without any delivery
     server.signal("QUIT");
     server.gone().await;
     let away = Scrape::until(&service, |scrape| value(scrape, "database_up") == 0.0).await;
     assert_eq!((value(&away, "ready"), value(&away, "spool_records")), (1.0, 0.0));
 
-    assert_eq!(post(&service, says("main", "Failed", "B1")).await, 200);
-    assert_eq!(post(&service, says("main", "No such status", "B1")).await, 422);
+    assert_eq!(post(&service, delivery("main", "Failed", "B1")).await, 200);
+    assert_eq!(post(&service, delivery("main", "No such status", "B1")).await, 422);
     let away = Scrape::until(&service, |scrape| value(scrape, "spool_oldest_age_seconds") > 0.2).await;
     assert_eq!((value(&away, "spool_records"), value(&away, "spool_spooled_total")), (2.0, 2.0));
     assert!(value(&away, "spool_bytes") > 500.0);
     let spooled = [("environment", "live"), ("outcome", "spooled")];
     assert_eq!(away.get("ticket_webhooks_deliveries_total", &spooled), 2.0);
     let written = ["conflicts_total", "unprocessed_total", "spool_drained_total"];
-    assert_eq!(written.map(|name| value(&away, name)), [0.0; 3], "it is not decided yet");
+    assert_eq!(written.map(|name| value(&away, name)), [0.0; 3], "they are counted when the spool is drained");
 
     server.start_again().await;
     let back = Scrape::until(&service, |scrape| value(scrape, "spool_drained_total") == 2.0 && empty(scrape)).await;
@@ -63,7 +63,7 @@ async fn without_a_spool_a_frozen_database_shows_as_not_ready_and_not_durable() 
     let server = Server::start(true).await;
     let service = start(&server, &[]).await;
     server.signal_all("STOP");
-    assert_eq!(post(&service, says("main", "Success", "B1")).await, 503);
+    assert_eq!(post(&service, delivery("main", "Success", "B1")).await, 503);
     let away = Scrape::of(&service).await;
     assert_eq!((value(&away, "ready"), value(&away, "database_up")), (0.0, 0.0));
     let not_durable = [("environment", "live"), ("outcome", "not_durable")];

@@ -1,10 +1,9 @@
-//! A scrape as Prometheus reads it.
+//! Parses what Prometheus scrapes.
 
 use std::collections::BTreeMap;
 
 use crate::support::Service;
 
-/// What was scraped.
 #[derive(Debug)]
 pub struct Scrape {
     pub help: BTreeMap<String, String>,
@@ -27,7 +26,7 @@ impl Scrape {
         Self::read(&response.text().await.unwrap())
     }
 
-    /// Scrapes until this is so.
+    /// Scrapes until the condition holds.
     pub async fn until(service: &Service, condition: impl Fn(&Self) -> bool) -> Self {
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
         loop {
@@ -35,7 +34,7 @@ impl Scrape {
             if condition(&scrape) {
                 return scrape;
             }
-            assert!(std::time::Instant::now() < deadline, "it does not come to it: {scrape:#?}");
+            assert!(std::time::Instant::now() < deadline, "the condition never held: {scrape:#?}");
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
     }
@@ -53,13 +52,13 @@ impl Scrape {
         scrape
     }
 
-    /// The sum of all series of this name with these labels, which must be there.
+    /// The sum of all series with this name and these labels. There must be one.
     pub fn get(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
-        let is_meant = |series: &&Series| {
+        let matches = |series: &&Series| {
             series.name == name
                 && labels.iter().all(|(key, value)| series.labels.get(*key).is_some_and(|found| found == value))
         };
-        let mut found = self.series.iter().filter(is_meant).peekable();
+        let mut found = self.series.iter().filter(matches).peekable();
         assert!(found.peek().is_some(), "no {name} with {labels:?}");
         found.map(|series| series.value).sum()
     }

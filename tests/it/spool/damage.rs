@@ -223,7 +223,7 @@ async fn a_flipped_bit_costs_a_service_one_delivery_at_most_and_is_told() {
         ("files_set_aside_total", 1.0),
         ("records_damaged_total", 1.0),
         ("files_aside", 1.0),
-        ("files_gone_total", 0.0),
+        ("files_replaced_total", 0.0),
     ] {
         assert_eq!(scrape.get(&format!("ticket_webhooks_spool_{name}"), &[("environment", "live")]), value, "{name}");
     }

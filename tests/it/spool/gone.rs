@@ -24,7 +24,7 @@ async fn survives(parent: &TempDir, strike: impl Fn(&std::path::Path)) -> Servic
     }
     strike(&spool);
     assert_eq!(post(&service, "C0").await.status, 200);
-    assert_eq!(metric(&service, "files_gone_total").await, 1.0);
+    assert_eq!(metric(&service, "files_replaced_total").await, 1.0);
     assert!(service.process.output().contains("deleted or replaced"));
     service.process.signal("KILL");
     tokio::task::spawn_blocking(move || service.process.wait()).await.unwrap();

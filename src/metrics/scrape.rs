@@ -1,0 +1,262 @@
+//! The page that Prometheus scrapes: the counters, and values that are read from their sources when it is made.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use sqlx::PgPool;
+use tokio::time::timeout;
+
+use super::{
+    Metrics, process,
+    registry::{FloatGauges, Labels, Registry},
+};
+use crate::{
+    clock,
+    readiness::{MAX_CHECK_TIME, Readiness},
+    secrets::CurrentSecrets,
+    spool::{Spool, Spools},
+    store::WriterConnections,
+    ticket_event::Environment,
+};
+
+/// Reads how much of something is used, and its limit.
+pub type ReadUsage = Box<dyn Fn() -> (usize, usize) + Send + Sync>;
+
+/// Where the values of a page come from.
+pub struct Sources {
+    pub metrics: Arc<Metrics>,
+    pub readiness: Readiness,
+    pub secrets: Arc<CurrentSecrets>,
+    pub spools: Option<Spools>,
+    pub queues: [QueueSource; 2],
+    /// In bytes.
+    pub body_memory: ReadUsage,
+    /// Of the public listener.
+    pub connections: ReadUsage,
+    pub pool: PgPool,
+    pub writers: WriterConnections,
+    pub max_database_connections: u32,
+}
+
+/// The queue of an environment.
+pub struct QueueSource {
+    pub environment: Environment,
+    pub deliveries: ReadUsage,
+    /// In bytes.
+    pub memory: ReadUsage,
+}
+
+/// Makes the page.
+pub struct Scrape {
+    sources: Sources,
+    /// In seconds since 1970.
+    started: f64,
+    /// Keeps its value while a spool cannot be read.
+    spool_oldest_age: FloatGauges,
+}
+
+impl Scrape {
+    pub fn new(sources: Sources) -> Self {
+        let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Self { sources, started: started.as_secs_f64(), spool_oldest_age: FloatGauges::default() }
+    }
+
+    pub(crate) fn metrics(&self) -> &Arc<Metrics> {
+        &self.sources.metrics
+    }
+
+    pub async fn page(&self) -> String {
+        let mut registry = Registry::default();
+        // before readiness uses one itself
+        self.add_database_connections(&mut registry);
+        self.add_readiness(&mut registry).await;
+        self.add_queues(&mut registry);
+        self.add_limits(&mut registry);
+        self.add_spools(&mut registry).await;
+        self.add_last_delivery(&mut registry);
+        self.add_build(&mut registry);
+        process::register(&mut registry);
+        let mut page = String::new();
+        self.sources.metrics.registry.encode(&mut page);
+        registry.encode(&mut page);
+        page
+    }
+
+    fn add_database_connections(&self, registry: &mut Registry) {
+        let Sources { pool, writers, max_database_connections, .. } = &self.sources;
+        let pool_idle = pool.num_idle();
+        let pool_used = (pool.size() as usize).saturating_sub(pool_idle);
+        registry.gauges(
+            "ticket_webhooks_database_connections",
+            "Connections to Postgres by state: idle or used.",
+            [("idle", pool_idle + writers.idle()), ("used", pool_used + writers.used())]
+                .map(|(state, connections)| ([("state", state)], connections as u64)),
+        );
+        registry.gauge(
+            "ticket_webhooks_database_connections_limit",
+            "Connections to Postgres that may be open (database.max_connections).",
+            *max_database_connections,
+        );
+    }
+
+    async fn add_readiness(&self, registry: &mut Registry) {
+        let readiness = &self.sources.readiness;
+        registry.gauge(
+            "ticket_webhooks_ready",
+            "Whether a delivery can be made durable now, as /readyz says: 1 or 0.",
+            u64::from(readiness.check().await.is_ok()),
+        );
+        registry.gauge(
+            "ticket_webhooks_database_up",
+            "Whether Postgres took writes at this scrape: 1 or 0.",
+            u64::from(readiness.check_database().await.is_ok()),
+        );
+    }
+
+    fn add_queues(&self, registry: &mut Registry) {
+        let queues = &self.sources.queues;
+        let deliveries = queues.each_ref().map(|queue| (labels(queue.environment), (queue.deliveries)()));
+        let memory = queues.each_ref().map(|queue| (labels(queue.environment), (queue.memory)()));
+        registry.gauges(
+            "ticket_webhooks_queue_deliveries",
+            "Deliveries waiting for a batch.",
+            deliveries.map(|(labels, (used, _))| (labels, used as u64)),
+        );
+        registry.gauges(
+            "ticket_webhooks_queue_capacity",
+            "Deliveries that may wait for a batch; those beyond it have the outcome not_durable.",
+            deliveries.map(|(labels, (_, limit))| (labels, limit as u64)),
+        );
+        registry.gauges(
+            "ticket_webhooks_queue_memory_bytes",
+            "Memory of deliveries that wait for a batch or are being written, in bytes.",
+            memory.map(|(labels, (used, _))| (labels, used as u64)),
+        );
+        registry.gauges(
+            "ticket_webhooks_queue_memory_limit_bytes",
+            "Memory that such deliveries may take, in bytes; those beyond it have the outcome not_durable.",
+            memory.map(|(labels, (_, limit))| (labels, limit as u64)),
+        );
+    }
+
+    fn add_limits(&self, registry: &mut Registry) {
+        let (used, limit) = (self.sources.body_memory)();
+        registry.gauge(
+            "ticket_webhooks_body_memory_bytes",
+            "Memory counted for request bodies, beyond the first 16 KiB of each, in bytes.",
+            used as u64,
+        );
+        registry.gauge(
+            "ticket_webhooks_body_memory_limit_bytes",
+            "Memory that request bodies may take, in bytes (server.body_memory_bytes).",
+            limit as u64,
+        );
+        let (used, limit) = (self.sources.connections)();
+        registry.gauge("ticket_webhooks_connections", "Open connections to the public listener.", used as u64);
+        registry.gauge(
+            "ticket_webhooks_connections_limit",
+            "Connections that the public listener accepts at once: server.max_connections, or what the limit for open \
+             files allows.",
+            limit as u64,
+        );
+    }
+
+    async fn add_spools(&self, registry: &mut Registry) {
+        let spools = self.sources.spools.as_ref();
+        registry.gauge(
+            "ticket_webhooks_spool_enabled",
+            "Whether there is a spool (spool.directory): 1 or 0.",
+            u64::from(spools.is_some()),
+        );
+        let read = |read: fn(&Spool) -> u64| {
+            ENVIRONMENTS
+                .map(|environment| (labels(environment), spools.map_or(0, |spools| read(spools.of(environment)))))
+        };
+        registry.gauges("ticket_webhooks_spool_records", "Deliveries in the spool.", read(Spool::records));
+        registry.gauges("ticket_webhooks_spool_bytes", "Bytes of deliveries in the spool.", read(Spool::bytes));
+        registry.gauges(
+            "ticket_webhooks_spool_limit_bytes",
+            "Bytes of deliveries that the spool may hold (spool.max_bytes); 0 without a spool.",
+            read(Spool::max_bytes),
+        );
+        registry.counts(
+            "ticket_webhooks_spool_files_set_aside_total",
+            "Spool files that were found damaged and set aside since the start; their undamaged records were kept.",
+            read(Spool::files_set_aside),
+        );
+        registry.gauges(
+            "ticket_webhooks_spool_files_aside",
+            "Files set aside, whenever that was, that are still in the spool's directory.",
+            read(Spool::files_aside),
+        );
+        registry.counts(
+            "ticket_webhooks_spool_files_replaced_total",
+            "How often the spool's file was deleted or replaced while the service ran; its records were kept.",
+            read(Spool::files_replaced),
+        );
+        registry.counts(
+            "ticket_webhooks_spool_records_damaged_total",
+            "Acknowledged deliveries that were damaged in the spool and are lost from it.",
+            read(Spool::records_damaged),
+        );
+        for environment in ENVIRONMENTS {
+            let age = match spools {
+                Some(spools) => oldest_age(spools.of(environment)).await,
+                None => Some(Duration::ZERO),
+            };
+            let gauge = self.spool_oldest_age.get_or_create_owned(&labels(environment));
+            if let Some(age) = age {
+                gauge.set(age.as_secs_f64());
+            }
+        }
+        registry.add(
+            "ticket_webhooks_spool_oldest_age_seconds",
+            "Time since the oldest delivery in the spool was received, in seconds; 0 when it is empty.",
+            self.spool_oldest_age.clone(),
+        );
+    }
+
+    fn add_last_delivery(&self, registry: &mut Registry) {
+        let (ages, routed) = (FloatGauges::default(), self.sources.secrets.load().routed());
+        for (provider, metrics) in &self.sources.metrics.providers {
+            if let Some(age) = metrics.last_delivery_age(routed.contains(provider)) {
+                ages.get_or_create(&[("provider", provider)]).set(age);
+            }
+        }
+        registry.add(
+            "ticket_webhooks_last_delivery_age_seconds",
+            "Time since the last authenticated delivery, in seconds; since the start when there was none yet.",
+            ages,
+        );
+    }
+
+    fn add_build(&self, registry: &mut Registry) {
+        let version = [("version", env!("CARGO_PKG_VERSION"))];
+        registry.gauges("ticket_webhooks_build_info", "1; the version is a label.", [(version, 1)]);
+        registry.gauge(
+            "ticket_webhooks_start_time_seconds",
+            "When the service started, in seconds since 1970.",
+            self.started,
+        );
+    }
+}
+
+const ENVIRONMENTS: [Environment; 2] = [Environment::Live, Environment::Test];
+
+fn labels(environment: Environment) -> Labels<1> {
+    [("environment", environment.as_str())]
+}
+
+/// `None` when the spool cannot be read within [`MAX_CHECK_TIME`].
+async fn oldest_age(spool: &Spool) -> Option<Duration> {
+    if spool.is_empty() {
+        return Some(Duration::ZERO);
+    }
+    let received_at = timeout(MAX_CHECK_TIME, spool.oldest()).await.ok()?.ok()?;
+    Some(
+        received_at
+            .map_or(Duration::ZERO, |received_at| Duration::try_from(clock::now() - received_at).unwrap_or_default()),
+    )
+}

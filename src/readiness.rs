@@ -1,0 +1,106 @@
+//! Whether a live delivery can be made durable now: what `/readyz` answers and `/metrics` shows.
+//!
+//! Invariants:
+//!
+//! - Test accounts do not count: their spool may be full.
+//! - While the live spool takes deliveries the service is ready, and Postgres is not asked.
+//! - Postgres is asked at most every [`CACHE_TIME`], however many ask for readiness.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use sqlx::PgPool;
+use thiserror::Error;
+use tokio::{sync::Mutex, time::timeout};
+
+use crate::{spool::Spool, store::takes_writes};
+
+/// How long the result of asking Postgres is cached, for all that ask together.
+const CACHE_TIME: Duration = Duration::from_millis(250);
+
+/// The most that a check may take: a load balancer gives up after a few seconds, Prometheus after ten.
+pub const MAX_CHECK_TIME: Duration = Duration::from_secs(3);
+
+/// Why no live delivery can be made durable.
+#[derive(Clone, Copy, Debug, Error)]
+pub enum NotReady {
+    #[error("stopping")]
+    Stopping,
+    #[error("the spool is full, or its disk fails")]
+    SpoolUnusable,
+    #[error("the database has not answered yet, or its migrations are pending")]
+    SchemaNotReady,
+    #[error("the database is read-only")]
+    DatabaseReadOnly,
+    #[error("the database does not answer")]
+    DatabaseUnreachable,
+}
+
+/// Clones share the cache.
+#[derive(Clone)]
+pub struct Readiness {
+    database: Arc<Database>,
+    live_spool: Option<Spool>,
+    is_stopping: Arc<AtomicBool>,
+}
+
+struct Database {
+    pool: PgPool,
+    is_schema_ready: Arc<AtomicBool>,
+    timeout: Duration,
+    /// When Postgres was asked last, and the result. Held while asking, so that others wait for the same answer.
+    cache: Mutex<Option<(Instant, Result<(), NotReady>)>>,
+}
+
+impl Readiness {
+    /// `database_timeout` applies up to [`MAX_CHECK_TIME`].
+    pub fn new(
+        pool: PgPool,
+        is_schema_ready: Arc<AtomicBool>,
+        database_timeout: Duration,
+        live_spool: Option<Spool>,
+        is_stopping: Arc<AtomicBool>,
+    ) -> Self {
+        let timeout = database_timeout.min(MAX_CHECK_TIME);
+        let database = Arc::new(Database { pool, is_schema_ready, timeout, cache: Mutex::new(None) });
+        Self { database, live_spool, is_stopping }
+    }
+
+    pub async fn check(&self) -> Result<(), NotReady> {
+        if self.is_stopping.load(Ordering::Relaxed) {
+            return Err(NotReady::Stopping);
+        }
+        match &self.live_spool {
+            Some(spool) if spool.has_room().await => Ok(()),
+            // while it holds deliveries new ones go behind them, even when Postgres takes writes
+            Some(spool) if !spool.is_empty() => Err(NotReady::SpoolUnusable),
+            _ => self.check_database().await,
+        }
+    }
+
+    /// Whether Postgres takes writes.
+    pub async fn check_database(&self) -> Result<(), NotReady> {
+        let Database { pool, is_schema_ready, timeout: limit, cache } = &*self.database;
+        if !is_schema_ready.load(Ordering::Acquire) {
+            return Err(NotReady::SchemaNotReady);
+        }
+        let mut cache = cache.lock().await;
+        if let Some((asked, result)) = *cache
+            && asked.elapsed() < CACHE_TIME
+        {
+            return result;
+        }
+        let result = match timeout(*limit, takes_writes(pool)).await {
+            Ok(Ok(true)) => Ok(()),
+            Ok(Ok(false)) => Err(NotReady::DatabaseReadOnly),
+            Ok(Err(_)) | Err(_) => Err(NotReady::DatabaseUnreachable),
+        };
+        *cache = Some((Instant::now(), result));
+        result
+    }
+}
