@@ -5,10 +5,7 @@ use std::fs;
 use tempfile::TempDir;
 
 use super::{NOWHERE, bookings, post, start, wait};
-use crate::{
-    metrics::Scrape,
-    support::{Answer, Database, Service},
-};
+use crate::support::{Answer, Database, Scrape, Service};
 
 /// That of live deliveries.
 async fn metric(service: &Service, name: &str) -> f64 {

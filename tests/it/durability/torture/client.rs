@@ -10,11 +10,10 @@ use std::{
 use tokio::{sync::watch, time::sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    chance::Chance,
+use super::{ledger::Sent, load::Counts};
+use crate::support::{
+    Chance,
     connection::{Connection, Outcome, body},
-    ledger::Sent,
-    load::Counts,
 };
 
 /// Revisions of one booking.

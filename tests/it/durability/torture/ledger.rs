@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, fmt};
 
-use super::connection::Outcome;
+use crate::support::connection::Outcome;
 
 /// Findings that are shown; the rest is counted.
 const SHOWN: usize = 20;

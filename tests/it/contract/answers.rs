@@ -1,10 +1,10 @@
 //! What every provider is answered, cell by cell of the contract's table, and what becomes of the delivery.
 
-mod bodies;
 mod durability;
 mod methods;
-mod paths;
-mod words;
+
+mod unprocessed;
+pub mod words;
 
 use serde_json::{Value, json};
 

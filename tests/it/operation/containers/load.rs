@@ -18,10 +18,7 @@ use serde_json::Value;
 use tokio::{runtime::Runtime, task::JoinSet, time::sleep};
 
 use super::ledger::{Outcome, Sent};
-use crate::{
-    support::provider,
-    torture::{chance::Chance, connection::Connection},
-};
+use crate::support::{Chance, connection::Connection, provider};
 
 const CLIENTS: u32 = 96;
 

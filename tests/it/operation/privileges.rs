@@ -8,7 +8,7 @@ use crate::support::{Command, PROVIDERS, Server, Service, provider, settings};
 
 /// The statements of the README.
 fn statements() -> Vec<String> {
-    let readme = include_str!("../../README.md");
+    let readme = include_str!("../../../README.md");
     let blocks = readme.split("```sql\n").skip(1).map(|rest| rest.split("```").next().unwrap());
     let block = blocks.into_iter().find(|block| block.contains("ticket_service")).unwrap();
     let statements = block.lines().map(|line| line.split("--").next().unwrap()).collect::<Vec<_>>().join(" ");

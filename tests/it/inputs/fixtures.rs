@@ -82,6 +82,6 @@ fn every_snapshot_has_its_fixture() {
         .map(|(name, file)| format!("{name}__{}.snap", file.file_stem().unwrap().to_str().unwrap()))
         .collect();
     let snapshots =
-        files("it/snapshots").into_iter().map(|file| file.file_name().unwrap().to_str().unwrap().to_owned());
+        files("it/inputs/snapshots").into_iter().map(|file| file.file_name().unwrap().to_str().unwrap().to_owned());
     assert_eq!(snapshots.filter(|name| name.ends_with(".snap")).collect::<BTreeSet<_>>(), expected);
 }

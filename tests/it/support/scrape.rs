@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::support::Service;
+use super::Service;
 
 /// What was scraped.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use flate2::{Compression, write::GzEncoder};
 
-use super::words::{assert_kept, assert_refused, assert_success, post, post_as};
+use crate::contract::answers::words::{assert_kept, assert_refused, assert_success, post, post_as};
 use crate::support::{Answer, Database, PROVIDERS, Provider, Service, Wire};
 
 const LIMIT: usize = 256 * 1024;

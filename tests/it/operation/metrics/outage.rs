@@ -3,8 +3,8 @@
 use tempfile::TempDir;
 use tokio::task::spawn_blocking;
 
-use super::{post, says, scrape::Scrape};
-use crate::support::{Command, Server, Service, settings};
+use super::{post, says};
+use crate::support::{Command, Scrape, Server, Service, settings};
 
 async fn start(server: &Server, variables: &[(&str, &str)]) -> Service {
     let mut settings = settings(server.url());

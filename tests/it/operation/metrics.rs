@@ -1,17 +1,15 @@
 //! What Prometheus sees: every metric is there from the start, and moves when it should.
 
 mod outage;
-mod scrape;
 
 use std::collections::BTreeSet;
 
 use serde_json::json;
 use tokio::task::spawn_blocking;
 
-pub use self::scrape::Scrape;
-use crate::support::{Command, Database, PROVIDERS, Service, Wire, provider, settings};
+use crate::support::{Command, Database, PROVIDERS, Scrape, Series, Service, Wire, provider, settings};
 
-const README: &str = include_str!("../../README.md");
+const README: &str = include_str!("../../../README.md");
 
 const DELIVERIES: &str = "ticket_webhooks_deliveries_total";
 
@@ -319,7 +317,7 @@ async fn no_label_comes_from_what_was_sent() {
     service.post(provider("order_ticketed"), other_type.to_string()).await;
     let after = Scrape::of(&service).await;
     let labels = |scrape: &Scrape| {
-        let named = |series: &scrape::Series| format!("{} {:?}", series.name, series.labels);
+        let named = |series: &Series| format!("{} {:?}", series.name, series.labels);
         scrape.series.iter().map(named).collect::<BTreeSet<_>>()
     };
     let (before, after) = (labels(&before), labels(&after));

@@ -1,6 +1,6 @@
 //! The paths of the public listener: what leads to a provider, and what leads nowhere.
 
-use super::words::{assert_success, post};
+use crate::contract::answers::words::{assert_success, post};
 use crate::support::{Answer, Database, PROVIDERS, Provider, Service, provider};
 
 /// A delivery to this path, and its status.

@@ -1,7 +1,7 @@
 //! The corpora of the fuzz targets, asked what the targets ask (`fuzz/checks`), without a nightly toolchain.
 
 // it is the library of another crate
-#[path = "../../fuzz/checks/lib.rs"]
+#[path = "../../../fuzz/checks/lib.rs"]
 mod checks;
 
 use std::{fs, path::Path};

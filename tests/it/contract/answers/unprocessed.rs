@@ -5,10 +5,7 @@ use tempfile::TempDir;
 use ticket_webhooks::store::{BYTES_A_MINUTE, DELIVERIES_A_MINUTE};
 use tokio::task::JoinSet;
 
-use crate::{
-    metrics::Scrape,
-    support::{Command, Database, PROVIDERS, Service, provider, settings},
-};
+use crate::support::{Command, Database, PROVIDERS, Scrape, Service, provider, settings};
 
 /// A delivery of an account that is answered with 422: the number of a booking that has no status.
 fn invalid(account: &str, n: usize) -> Value {

@@ -16,7 +16,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{NOWHERE, bookings, post, start, wait};
-use crate::{metrics::Scrape, support::Database};
+use crate::support::{Database, Scrape};
 
 const MAX_BYTES: u64 = 64 * 1024 * 1024;
 

@@ -4,9 +4,8 @@
 //! compared with what the clients know. `TORTURE_ROUNDS` says how many rounds, `TORTURE_SEED` repeats a run's choices
 //! (not its timing), `make torture` runs a hundred.
 
-pub mod chance;
 mod client;
-pub mod connection;
+
 mod faults;
 mod ledger;
 mod load;
@@ -15,12 +14,12 @@ mod world;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use self::{
-    chance::Chance,
     faults::{FAULTS, Fault, Struck},
     ledger::{Findings, Sent, compare},
     load::Load,
     world::World,
 };
+use crate::support::Chance;
 
 /// What the clients know of one round, and what the table says to that.
 struct Round {

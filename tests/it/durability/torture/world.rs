@@ -13,10 +13,10 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::{sync::watch, task::spawn_blocking, time::sleep};
 
-use super::{chance::Chance, ledger::Recorded};
+use super::ledger::Recorded;
 use crate::{
-    clock,
-    support::{Command, Server, Service, provider, settings},
+    durability::clock,
+    support::{Chance, Command, Server, Service, provider, settings},
 };
 
 /// How long the spool may take to drain.

@@ -9,10 +9,10 @@ use sqlx::{Connection as _, Executor, PgPool};
 use tokio::time::sleep;
 
 use super::{
-    chance::Chance,
     load::Load,
     world::{BATCHES, World, fill},
 };
+use crate::support::Chance;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {

@@ -7,10 +7,7 @@ use sqlx::Executor;
 use tempfile::TempDir;
 use tokio::task::{JoinSet, spawn_blocking};
 
-use crate::{
-    metrics::Scrape,
-    support::{Command, Database, Service, provider, settings},
-};
+use crate::support::{Command, Database, Scrape, Service, provider, settings};
 
 const NOWHERE: &str = "postgres://nobody@127.0.0.1:1/nothing";
 

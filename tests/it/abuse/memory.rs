@@ -7,10 +7,7 @@ use serde_json::{Value, json};
 use sqlx::Executor;
 use tokio::task::JoinSet;
 
-use crate::{
-    metrics::Scrape,
-    support::{Database, Service, provider},
-};
+use crate::support::{Database, Scrape, Service, provider};
 
 /// At once, of each environment.
 const CONNECTIONS: usize = 32;

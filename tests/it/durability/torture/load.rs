@@ -12,7 +12,8 @@ use std::{
 use tokio::{sync::watch, task::JoinSet, time::sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::{chance::Chance, client::Client, connection::Outcome, ledger::Sent};
+use super::{client::Client, ledger::Sent};
+use crate::support::{Chance, connection::Outcome};
 
 const CLIENTS: u32 = 32;
 

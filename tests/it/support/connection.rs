@@ -8,7 +8,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::support::{Provider, provider};
+use super::{Provider, provider};
 
 /// A service that takes longer hangs.
 const TIMEOUT: Duration = Duration::from_secs(30);
