@@ -2,7 +2,6 @@
 
 mod durability;
 mod methods;
-
 mod unprocessed;
 pub mod words;
 
@@ -28,7 +27,7 @@ fn without_ticket(provider: &Provider, booking: &str) -> Value {
 }
 
 #[tokio::test]
-async fn what_is_recorded_and_a_duplicate_of_it_get_the_same_success() {
+async fn a_redelivery_is_answered_as_a_success_and_counted() {
     let database = Database::new().await;
     let service = Service::start(&database, &[]).await;
     for provider in &PROVIDERS {
@@ -40,6 +39,9 @@ async fn what_is_recorded_and_a_duplicate_of_it_get_the_same_success() {
     let events = database.events().await;
     let seen: Vec<_> = events.iter().map(|event| json!([event["provider"], event["delivery_count"]])).collect();
     assert_eq!(seen, PROVIDERS.map(|provider| json!([provider.name, 2])));
+    for event in events {
+        assert!(event["last_received_at"].as_str() > event["received_at"].as_str());
+    }
     assert_kept(&database, &[]).await;
 }
 

@@ -24,21 +24,40 @@ async fn revisions(database: &Database) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn a_redelivery_is_answered_as_a_success_and_counted() {
+async fn a_revision_replaces_what_was_known_and_is_not_merged_with_it() {
     let database = Database::new().await;
     let service = Service::start(&database, &[]).await;
-    for provider in &PROVIDERS {
-        let body = (provider.delivery)("main", "B1").to_string();
-        let first = service.post(provider, body.clone()).await;
-        let second = service.post(provider, body).await;
-        assert_eq!((first.status, first.body), (200, second.body), "{}", provider.name);
+    let provider = provider("booking_callback");
+    let passenger = |name: &str| json!([{"Title": "Mr", "FirstName": name, "LastName": "Mehta", "TicketNumber": name}]);
+    for (name, locator) in [("Arjun", json!("7HX2LM")), ("Rahul", json!(null))] {
+        let mut delivery = (provider.delivery)("main", "B1");
+        delivery["Passengers"] = passenger(name);
+        delivery["GdsPNR"] = locator;
+        assert_eq!(service.post(provider, delivery.to_string()).await.status, 200);
     }
-    let events = database.events().await;
-    assert_eq!(events.len(), 3);
-    for event in events {
-        assert_eq!(event["delivery_count"], 2);
-        assert!(event["last_received_at"].as_str() > event["received_at"].as_str());
+    let columns = database.rows("select gds_pnr, ticket_numbers as tickets from ticket_events order by revision").await;
+    assert_eq!(
+        columns,
+        [json!({"gds_pnr": "7HX2LM", "tickets": ["ARJUN"]}), json!({"gds_pnr": null, "tickets": ["RAHUL"]})]
+    );
+    let passengers = database.events().await.pop().unwrap()["passengers"].as_array().unwrap().len();
+    assert_eq!(passengers, 1);
+}
+
+#[tokio::test]
+async fn a_failure_sent_again_is_seen_once_and_a_changed_one_follows_a_failure() {
+    let database = Database::new().await;
+    let service = Service::start(&database, &[]).await;
+    let provider = provider("booking_callback");
+    for remark in ["no seats", "no seats", "no fare"] {
+        let mut delivery = (provider.delivery)("main", "B1");
+        delivery["Status"] = json!("Failed");
+        delivery["Remark"] = json!(remark);
+        assert_eq!(service.post(provider, delivery.to_string()).await.status, 200);
     }
+    let seen: Vec<_> =
+        revisions(&database).await.into_iter().map(|row| json!([row["previous_status"], row["deliveries"]])).collect();
+    assert_eq!(seen, [json!([null, 2]), json!(["failed", 1])]);
 }
 
 #[tokio::test]

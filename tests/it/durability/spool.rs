@@ -95,6 +95,24 @@ async fn a_service_starts_and_receives_without_postgres_and_keeps_it_through_a_k
 }
 
 #[tokio::test]
+async fn a_spooled_delivery_of_an_unknown_booking_is_kept_unprocessed_when_it_is_drained() {
+    let (database, spool) = (Database::new().await, TempDir::new().unwrap());
+    let reject = [("TICKET_WEBHOOKS__PROVIDERS__ORDER_TICKETED__UNKNOWN_BOOKING", "reject")];
+    let service = start(NOWHERE, spool.path(), &reject).await;
+    for booking in ["KNOWN", "UNKNOWN"] {
+        assert_eq!(post(&service, booking).await.status, 200, "it is decided later");
+    }
+    service.stop().await;
+    database.execute("insert into bookings values ('order_ticketed', 'live', 'KNOWN')").await;
+    let service = start(&database.url(), spool.path(), &reject).await;
+    let process = wait(service.process, "the spool is empty again").await;
+    assert_eq!(bookings(&database).await, [json!({"b": "KNOWN", "r": 1, "d": 1})]);
+    let kept = database.unprocessed().await;
+    assert_eq!((kept.len(), &kept[0]["reason"]), (1, &json!("unknown_booking")));
+    drop(process);
+}
+
+#[tokio::test]
 async fn without_a_spool_a_service_waits_for_postgres_not_ready_and_says_why() {
     let mut server = Server::start(false).await;
     server.signal("QUIT");

@@ -1,6 +1,9 @@
 //! A database of its own for each test, made from a migrated template.
 
-use std::sync::OnceLock;
+use std::{
+    path::{Path, PathBuf},
+    sync::OnceLock,
+};
 
 use serde_json::Value;
 use sqlx::{
@@ -16,11 +19,17 @@ use uuid::Uuid;
 
 const TEMPLATE: &str = "template_migrated";
 
-/// Ends with the process; so do its files.
-fn server() -> &'static EmbeddedPostgres {
+/// Where everything is that goes with the process: the files of the shared server, and what is put beside them.
+pub fn process_directory() -> &'static Path {
+    static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
+    DIRECTORY.get_or_init(|| std::env::temp_dir().join(format!("ticket-webhooks-tests-{}", Uuid::now_v7().simple())))
+}
+
+/// The server that all tests share. It ends with the process, and its directory is removed then.
+pub fn server() -> &'static EmbeddedPostgres {
     static SERVER: OnceLock<EmbeddedPostgres> = OnceLock::new();
     SERVER.get_or_init(|| {
-        let directory = std::env::temp_dir().join(format!("ticket-webhooks-tests-{}", Uuid::now_v7().simple()));
+        let directory = process_directory();
         let mut options = Options::ephemeral(directory);
         options.settings.push(("max_connections".to_owned(), "400".to_owned()));
         EmbeddedPostgres::start(&options).expect("the tests need a Postgres")

@@ -89,13 +89,19 @@ async fn texts_are_trimmed() {
 
 #[tokio::test]
 async fn a_number_is_taken_as_its_digits() {
+    const NUMBERS: [&str; 5] = ["1234567890123456789012345678901234567890", "9007199254740993", "7", "-7", "1.50"];
     let bench = Bench::new().await;
     for provider in &PROVIDERS {
+        let reference = places(provider).reference;
+        let delivery = bench.delivery(provider, &[(reference, json!("DIGITS"))]).to_string();
+        let too_long = delivery.replace("\"DIGITS\"", &"9".repeat(256));
+        assert_eq!(bench.service.post(provider, too_long).await.status, 422);
         for (place, column, _) in places(provider).texts {
-            for digits in ["1234567890123456789012345678901234567890", "9007199254740993", "7", "-7", "1.50"] {
+            let of_a_reference = ["18446744073709551616", "-0", "1.0", "1e3"].iter().filter(|_| *place == reference);
+            for digits in of_a_reference.chain(&NUMBERS) {
                 let delivery = bench.delivery(provider, &[(place, json!("DIGITS"))]).to_string();
                 let event = bench.event_of(provider, &delivery.replace("\"DIGITS\"", digits)).await;
-                assert_eq!(at(&event, column), digits, "{place}");
+                assert_eq!(at(&event, column), *digits, "{place}");
                 assert_eq!(event["warnings"], json!([]));
                 // the bookings differ only where the reference is what is changed
                 bench.database.execute("delete from ticket_events").await;

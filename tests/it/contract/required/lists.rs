@@ -106,6 +106,24 @@ async fn a_body_must_be_an_object_and_is_kept_when_it_is_none() {
 }
 
 #[tokio::test]
+async fn a_body_without_any_required_field_is_invalid_or_not_authenticated() {
+    let bench = Bench::new().await;
+    for body in ["[]", "1", "\"x\"", "null", "true", "[{}]", "{}", "-1e999", " \n{ } "] {
+        for provider in &PROVIDERS {
+            // where the credentials stand in the body there are none
+            let expected = if provider.name == "ticket_status_update" { 422 } else { 401 };
+            assert_eq!(bench.service.post(provider, body).await.status, expected, "{body}");
+        }
+    }
+    let kept = bench.database.unprocessed().await;
+    assert_eq!(kept.len(), 9);
+    assert!(kept.iter().all(|row| row["reason"] == "invalid"), "{kept:#?}");
+    for provider in &PROVIDERS {
+        bench.event(provider, &[]).await;
+    }
+}
+
+#[tokio::test]
 async fn lists_and_objects_in_strings_of_json_are_unpacked() {
     let bench = Bench::new().await;
     for provider in &PROVIDERS {
