@@ -1,7 +1,7 @@
 //! What was acknowledged is recorded once, whatever breaks in between.
 //!
-//! Many clients deliver without a pause while one thing after the other is broken and mended; after each the table is
-//! compared with what the clients know. `TORTURE_ROUNDS` says how many rounds, `TORTURE_SEED` repeats a run's choices
+//! Clients deliver without a pause while one fault after the other is made and mended; after each the table is compared
+//! with what was acknowledged. `TORTURE_ROUNDS` says how many rounds, `TORTURE_SEED` repeats a run's choices
 //! (not its timing), `make torture` runs a hundred.
 
 mod client;

@@ -1,5 +1,6 @@
-//! Choices that a seed repeats (splitmix64).
+//! Pseudo-random choices from a seed (splitmix64).
 
+/// Makes the same choices for the same seed.
 pub struct Chance(u64);
 
 impl Chance {
@@ -7,12 +8,12 @@ impl Chance {
         Self(seed)
     }
 
-    /// Another one, whose choices do not depend on how many this one makes.
+    /// An independent generator: its choices do not depend on how many this one makes later.
     pub fn split(&mut self) -> Self {
         Self(self.next())
     }
 
-    /// A number that is at least the first and less than the second.
+    /// A number from `from` to `below`, exclusive.
     pub fn between(&mut self, from: u64, below: u64) -> u64 {
         from + self.next() % (below - from)
     }

@@ -1,4 +1,4 @@
-//! One keep-alive connection, and what became of a request over it: unlike an HTTP client's, it never sends twice.
+//! A keep-alive connection that, unlike an HTTP client's, never sends a request twice.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -10,7 +10,7 @@ use tokio::{
 
 use super::{Provider, provider};
 
-/// A service that takes longer hangs.
+/// A service that takes longer than this hangs.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,12 +30,12 @@ impl Connection {
         Ok(Self(BufReader::new(stream)))
     }
 
-    /// Whether the other side has closed it while nothing was asked of it.
+    /// Whether the service has closed it between requests.
     pub fn is_closed(&self) -> bool {
         !matches!(self.0.get_ref().try_read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
-    /// After a doubt the connection is of no use any more.
+    /// Delivers as the account `main`. After `InDoubt` the connection cannot be used any more.
     pub async fn deliver(&mut self, provider: &Provider, body: &str) -> Outcome {
         let authorization = (provider.authorization)("main").map(|value| format!("authorization: {value}\r\n"));
         let request = format!(
@@ -50,7 +50,7 @@ impl Connection {
         }
     }
 
-    /// One request as it stands, and its answer.
+    /// Sends a request as it is, and returns the answer.
     pub async fn exchange(&mut self, request: &str) -> io::Result<Answer> {
         self.0.write_all(request.as_bytes()).await?;
         let mut head = String::new();

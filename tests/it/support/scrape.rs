@@ -1,10 +1,10 @@
-//! A scrape as Prometheus reads it.
+//! A scrape of `/metrics`, parsed.
 
 use std::collections::BTreeMap;
 
 use super::Service;
 
-/// What was scraped.
+/// The metrics of one scrape.
 #[derive(Debug)]
 pub struct Scrape {
     pub help: BTreeMap<String, String>,
@@ -27,7 +27,7 @@ impl Scrape {
         Self::read(&response.text().await.unwrap())
     }
 
-    /// Scrapes until this is so.
+    /// Scrapes until the condition holds.
     pub async fn until(service: &Service, condition: impl Fn(&Self) -> bool) -> Self {
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
         loop {
@@ -35,7 +35,7 @@ impl Scrape {
             if condition(&scrape) {
                 return scrape;
             }
-            assert!(std::time::Instant::now() < deadline, "it does not come to it: {scrape:#?}");
+            assert!(std::time::Instant::now() < deadline, "the condition never holds: {scrape:#?}");
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
     }
@@ -53,7 +53,7 @@ impl Scrape {
         scrape
     }
 
-    /// The sum of all series of this name with these labels, which must be there.
+    /// The sum of all series with this name and these labels; at least one must exist.
     pub fn get(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         let is_meant = |series: &&Series| {
             series.name == name

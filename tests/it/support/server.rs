@@ -1,4 +1,4 @@
-//! A Postgres of one test's own, which it may stop, freeze and kill.
+//! A Postgres for one test, which may stop, freeze and kill it.
 
 use std::{
     path::{Path, PathBuf},
@@ -43,7 +43,7 @@ fn options(directory: &Path) -> Options {
     options
 }
 
-/// A server whose end is part of the test. Its data outlive it, and go with this value.
+/// A server that a test may end. Its data stay until this value is dropped.
 pub struct Server {
     running: Option<EmbeddedPostgres>,
     directory: PathBuf,
@@ -52,12 +52,12 @@ pub struct Server {
 }
 
 impl Server {
-    /// With an empty database for deliveries, or with one that has the tables.
+    /// Starts it with a database that has the service's tables (`migrated`), or none.
     pub async fn start(migrated: bool) -> Self {
         Self::start_on(None, migrated).await
     }
 
-    /// The same, reached on a port of the loopback too.
+    /// As [`Self::start`], and also listening on a port of the loopback.
     pub async fn start_on(tcp_port: Option<u16>, migrated: bool) -> Self {
         let directory = std::env::temp_dir().join(format!("ticket-webhooks-server-{}", Uuid::now_v7().simple()));
         let copy = directory.clone();
@@ -90,12 +90,12 @@ impl Server {
         self.running.as_ref().expect("the server runs")
     }
 
-    /// What connects to it from now on is this role; [`Self::pool`] is not.
+    /// Makes [`Self::url`] name this role; [`Self::pool`] stays the superuser's.
     pub fn use_role(&mut self, role: &str) {
         self.url = self.url.replace("user=ticket_webhooks", &format!("user={role}"));
     }
 
-    /// Also while it is down.
+    /// Valid also while the server is down.
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -110,7 +110,7 @@ impl Server {
         assert!(Command::new("kill").args([&format!("-{signal}"), &id]).status().unwrap().success());
     }
 
-    /// Sends a signal to the server's main process and to all that it has started.
+    /// Sends a signal to the server's main process and all its children.
     pub fn signal_all(&self, signal: &str) {
         let id = self.postgres().process_id().to_string();
         let children = Command::new("pkill").args([&format!("-{signal}"), "-P", &id]).status().unwrap();
@@ -118,7 +118,7 @@ impl Server {
         self.signal(signal);
     }
 
-    /// Waits until it is gone after a signal.
+    /// Waits until the server has ended after a signal.
     pub async fn gone(&mut self) {
         let postgres = self.running.take().expect("the server runs");
         postgres.exited().await;
@@ -128,7 +128,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // a test that fails may leave it frozen, and then it does not end either
+        // a failed test may leave it frozen: it could not be stopped
         if let Some(postgres) = &self.running {
             let id = postgres.process_id().to_string();
             let _ = Command::new("pkill").args(["-CONT", "-P", &id]).status();
