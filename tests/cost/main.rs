@@ -38,7 +38,7 @@ use self::{
 
 /// Bodies for each family and provider where `COST_BODIES` names no other number: a third of them at random, the others
 /// near the worst so far.
-const BODIES: usize = 24;
+const BODIES: usize = 100;
 
 /// Runs of each body in the search; the shortest counts.
 const RUNS: usize = 3;

@@ -72,7 +72,7 @@ async fn wrong_credentials_get_401_and_leave_nothing_behind() {
 }
 
 #[tokio::test]
-async fn what_is_no_json_is_kept_where_a_header_authenticates() {
+async fn a_body_that_is_not_json_is_kept_if_a_header_authenticates_it() {
     let database = Database::new().await;
     let service = Service::start(&database, &[]).await;
     let body = r#"{"BookingTransactionRef":"B1",,"cid":"#;
@@ -146,7 +146,7 @@ async fn a_required_field_of_the_wrong_shape_is_refused_as_a_missing_one_is() {
 }
 
 #[tokio::test]
-async fn no_ticket_at_all_is_refused_by_the_one_and_recorded_by_the_others() {
+async fn a_delivery_without_tickets_is_refused_by_one_provider_and_recorded_for_the_others() {
     let database = Database::new().await;
     let service = Service::start(&database, &[]).await;
     for provider in &PROVIDERS {
@@ -165,7 +165,7 @@ async fn no_ticket_at_all_is_refused_by_the_one_and_recorded_by_the_others() {
 }
 
 #[tokio::test]
-async fn an_unknown_booking_is_refused_where_only_known_ones_are_wanted() {
+async fn an_unknown_booking_is_refused_if_the_configuration_rejects_those() {
     let database = Database::new().await;
     let rejecting = PROVIDERS.map(|provider| {
         (format!("TICKET_WEBHOOKS__PROVIDERS__{}__UNKNOWN_BOOKING", provider.name.to_uppercase()), "reject")
@@ -208,7 +208,7 @@ async fn an_unknown_booking_is_refused_where_only_known_ones_are_wanted() {
 }
 
 #[tokio::test]
-async fn every_booking_is_accepted_where_nothing_else_is_said() {
+async fn every_booking_is_accepted_by_default() {
     let database = Database::new().await;
     let service = Service::start(&database, &[]).await;
     database.execute("insert into bookings values ('booking_callback', 'live', 'another')").await;
@@ -219,7 +219,7 @@ async fn every_booking_is_accepted_where_nothing_else_is_said() {
 }
 
 #[tokio::test]
-async fn another_notification_type_is_a_success_and_kept() {
+async fn another_notification_type_is_answered_as_a_success_and_kept_unprocessed() {
     let database = Database::new().await;
     let service = Service::start(&database, &[]).await;
     let provider = provider("order_ticketed");

@@ -11,7 +11,7 @@ use std::{collections::BTreeSet, process::Command};
 type Sentence = (&'static str, &'static [&'static str]);
 
 const ROUTES: &[Sentence] = &[
-    ("each provider has a path, which can be configured", &["contract::routes::paths::a_configured_path_may_have_them_too"]),
+    ("each provider has a path, which can be configured", &["contract::routes::paths::a_configured_path_may_have_a_trailing_slash_and_doubled_ones"]),
     (
         "ticket_status_update: a bearer token, its scheme in any case",
         &["contract::routes::authentication::the_bearer_token_is_taken_with_its_scheme_in_any_case"],
@@ -24,7 +24,7 @@ const ROUTES: &[Sentence] = &[
         "the bearer token is checked before the body is read",
         &[
             "contract::routes::authentication::the_bearer_token_is_checked_before_the_body_is_read",
-            "contract::routes::authentication::who_is_authenticated_is_asked_for_the_body",
+            "contract::routes::authentication::an_authenticated_sender_is_asked_for_the_body",
         ],
     ),
     (
@@ -70,7 +70,7 @@ const ROUTES: &[Sentence] = &[
         "a trailing slash and doubled slashes make no difference, letter case does",
         &[
             "contract::routes::paths::a_slash_at_the_end_and_doubled_ones_make_no_difference",
-            "contract::routes::paths::a_path_beside_the_webhooks_is_not_found",
+            "contract::routes::paths::any_other_path_is_answered_404",
         ],
     ),
     (
@@ -123,7 +123,7 @@ const ANSWERS: &[Sentence] = &[
         &["contract::answers::a_redelivery_is_answered_as_a_success_and_counted"],
     ),
     ("not authenticated: 401", &["contract::answers::wrong_credentials_get_401_and_leave_nothing_behind"]),
-    ("not JSON: 422 or 400", &["contract::answers::what_is_no_json_is_kept_where_a_header_authenticates"]),
+    ("not JSON: 422 or 400", &["contract::answers::a_body_that_is_not_json_is_kept_if_a_header_authenticates_it"]),
     (
         "a required field is missing: 422 with one message per field, in the document's words",
         &["contract::answers::every_required_field_that_is_missing_is_named"],
@@ -134,24 +134,24 @@ const ANSWERS: &[Sentence] = &[
     ),
     (
         "no ticket number at all: 422 from the one, accepted by the others",
-        &["contract::answers::no_ticket_at_all_is_refused_by_the_one_and_recorded_by_the_others"],
+        &["contract::answers::a_delivery_without_tickets_is_refused_by_one_provider_and_recorded_for_the_others"],
     ),
     (
         "booking unknown, where those are rejected: 422 or 404",
         &[
-            "contract::answers::an_unknown_booking_is_refused_where_only_known_ones_are_wanted",
-            "contract::answers::every_booking_is_accepted_where_nothing_else_is_said",
+            "contract::answers::an_unknown_booking_is_refused_if_the_configuration_rejects_those",
+            "contract::answers::every_booking_is_accepted_by_default",
         ],
     ),
     (
         "another notification type: 200, kept as unsupported_type",
-        &["contract::answers::another_notification_type_is_a_success_and_kept"],
+        &["contract::answers::another_notification_type_is_answered_as_a_success_and_kept_unprocessed"],
     ),
     (
         "wrong method: 405 with Allow: POST",
         &[
-            "contract::answers::methods::any_other_method_gets_405_and_is_told_which_is_right",
-            "contract::answers::methods::head_gets_the_same_answer_less_the_body",
+            "contract::answers::methods::any_other_method_is_answered_405_with_the_allowed_one",
+            "contract::answers::methods::head_is_answered_the_same_without_a_body",
         ],
     ),
     (
@@ -166,10 +166,10 @@ const ANSWERS: &[Sentence] = &[
         "an authenticated delivery that is answered with an error is kept with its reason",
         &[
             "contract::answers::unprocessed::the_same_body_again_raises_a_count_whatever_is_wrong_with_it",
-            "contract::answers::unprocessed::at_once_and_through_several_replicas_it_is_counted_too",
+            "contract::answers::unprocessed::the_same_body_at_once_through_several_replicas_is_counted",
             "contract::answers::unprocessed::what_was_reprocessed_is_kept_anew_when_it_comes_again",
-            "contract::answers::unprocessed::of_errors_so_many_a_minute_are_kept_of_an_account_and_the_others_counted",
-            "contract::answers::unprocessed::of_errors_so_many_bytes_are_kept_and_of_successes_all",
+            "contract::answers::unprocessed::errors_beyond_the_limit_of_an_account_are_counted_and_not_kept",
+            "contract::answers::unprocessed::errors_are_kept_up_to_a_limit_of_bytes_and_successes_without_limit",
         ],
     ),
     (
@@ -177,13 +177,13 @@ const ANSWERS: &[Sentence] = &[
         &[
             "contract::answers::durability::what_has_to_be_kept_unprocessed_is_not_answered_before_it_is",
             "contract::answers::durability::a_row_that_the_database_refuses_for_good_is_kept_unprocessed",
-            "contract::answers::unprocessed::the_spool_takes_no_more_of_them_and_all_that_is_right",
+            "contract::answers::unprocessed::the_spool_has_the_same_limit_for_errors_and_takes_all_events",
         ],
     ),
     (
         "an unauthenticated one is never stored: it is counted and logged without its body, with the reason",
         &[
-            "contract::routes::authentication::a_refused_stranger_is_logged_without_the_body",
+            "contract::routes::authentication::an_unauthenticated_delivery_is_logged_without_its_body",
             "operation::logs::the_line_of_what_was_refused_says_why",
         ],
     ),
@@ -364,7 +364,7 @@ const REQUIRED: &[Sentence] = &[
         "at most 64 tickets a passenger and 2,000 a delivery; more is invalid, and kept",
         &[
             "contract::required::tickets::more_tickets_than_anybody_has_are_refused_and_kept",
-            "contract::required::tickets::so_are_more_record_locators",
+            "contract::required::tickets::more_record_locators_than_anybody_has_are_refused_and_kept",
         ],
     ),
 ];
@@ -474,7 +474,7 @@ const REDACTION: &[Sentence] = &[
         "business data is never altered because a part of it looks like a secret",
         &[
             "contract::redaction::business_data::what_normalizing_puts_together_is_business_data_and_stays",
-            "contract::redaction::business_data::nor_is_it_altered_in_the_spool",
+            "contract::redaction::business_data::business_data_is_not_altered_in_the_spool",
             "contract::redaction::business_data::of_a_hundred_thousand_deliveries_no_normalized_field_depends_on_the_secrets",
         ],
     ),

@@ -4,7 +4,7 @@ use super::words::{assert_kept, assert_refused};
 use crate::support::{Answer, Database, PROVIDERS, Service};
 
 #[tokio::test]
-async fn any_other_method_gets_405_and_is_told_which_is_right() {
+async fn any_other_method_is_answered_405_with_the_allowed_one() {
     let database = Database::new().await;
     let service = Service::start(&database, &[]).await;
     for provider in &PROVIDERS {
@@ -23,7 +23,7 @@ async fn any_other_method_gets_405_and_is_told_which_is_right() {
 }
 
 #[tokio::test]
-async fn head_gets_the_same_answer_less_the_body() {
+async fn head_is_answered_the_same_without_a_body() {
     let database = Database::new().await;
     let service = Service::start(&database, &[]).await;
     for provider in &PROVIDERS {

@@ -64,7 +64,7 @@ async fn the_same_body_again_raises_a_count_whatever_is_wrong_with_it() {
 }
 
 #[tokio::test]
-async fn at_once_and_through_several_replicas_it_is_counted_too() {
+async fn the_same_body_at_once_through_several_replicas_is_counted() {
     let database = Database::new().await;
     let services = [Service::start(&database, &[]).await, Service::start(&database, &[]).await];
     let bodies = || (0..120).map(|n| invalid("main", n % 3).to_string());
@@ -86,7 +86,7 @@ async fn what_was_reprocessed_is_kept_anew_when_it_comes_again() {
 }
 
 #[tokio::test]
-async fn of_errors_so_many_a_minute_are_kept_of_an_account_and_the_others_counted() {
+async fn errors_beyond_the_limit_of_an_account_are_counted_and_not_kept() {
     let database = Database::new().await;
     let service = Service::start(&database, &[]).await;
     let bodies = |account: &'static str| (0..DELIVERIES_A_MINUTE + 50).map(move |n| invalid(account, n).to_string());
@@ -109,7 +109,7 @@ async fn of_errors_so_many_a_minute_are_kept_of_an_account_and_the_others_counte
 }
 
 #[tokio::test]
-async fn of_errors_so_many_bytes_are_kept_and_of_successes_all() {
+async fn errors_are_kept_up_to_a_limit_of_bytes_and_successes_without_limit() {
     let database = Database::new().await;
     let service = Service::start(&database, &[]).await;
     let long = "x".repeat(200_000);
@@ -135,7 +135,7 @@ async fn of_errors_so_many_bytes_are_kept_and_of_successes_all() {
 }
 
 #[tokio::test]
-async fn the_spool_takes_no_more_of_them_and_all_that_is_right() {
+async fn the_spool_has_the_same_limit_for_errors_and_takes_all_events() {
     let (database, spool) = (Database::new().await, TempDir::new().unwrap());
     let start = async |url: &str| {
         let mut settings = settings(url);

@@ -91,7 +91,7 @@ async fn what_normalizing_puts_together_is_business_data_and_stays() {
 }
 
 #[tokio::test]
-async fn nor_is_it_altered_in_the_spool() {
+async fn business_data_is_not_altered_in_the_spool() {
     let database = Database::new().await;
     let spool = TempDir::new().unwrap();
     let spool_text = spool.path().display().to_string();

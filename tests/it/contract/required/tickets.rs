@@ -144,7 +144,7 @@ async fn more_tickets_than_anybody_has_are_refused_and_kept() {
 }
 
 #[tokio::test]
-async fn so_are_more_record_locators() {
+async fn more_record_locators_than_anybody_has_are_refused_and_kept() {
     let bench = Bench::new().await;
     let locators = |count: usize| (0..count).map(|n| format!("L{n:05}")).collect::<Vec<_>>();
     let orders = provider("order_ticketed");

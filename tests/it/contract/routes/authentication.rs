@@ -112,7 +112,7 @@ async fn the_bearer_token_is_checked_before_the_body_is_read() {
 }
 
 #[tokio::test]
-async fn who_is_authenticated_is_asked_for_the_body() {
+async fn an_authenticated_sender_is_asked_for_the_body() {
     let database = Database::new().await;
     let service = Service::start(&database, &[]).await;
     let provider = provider("ticket_status_update");
@@ -276,7 +276,7 @@ async fn a_provider_without_an_account_is_not_there_and_the_log_says_so() {
 }
 
 #[tokio::test]
-async fn a_refused_stranger_is_logged_without_the_body() {
+async fn an_unauthenticated_delivery_is_logged_without_its_body() {
     let database = Database::new().await;
     let service = Service::start(&database, &[]).await;
     for provider in &PROVIDERS {

@@ -39,7 +39,7 @@ async fn a_slash_at_the_end_and_doubled_ones_make_no_difference() {
 }
 
 #[tokio::test]
-async fn a_configured_path_may_have_them_too() {
+async fn a_configured_path_may_have_a_trailing_slash_and_doubled_ones() {
     let database = Database::new().await;
     let key = "TICKET_WEBHOOKS__PROVIDERS__ORDER_TICKETED__PATH";
     let service = Service::start(&database, &[(key, "/hooks//a1B2/")]).await;
@@ -50,7 +50,7 @@ async fn a_configured_path_may_have_them_too() {
 }
 
 #[tokio::test]
-async fn a_path_beside_the_webhooks_is_not_found() {
+async fn any_other_path_is_answered_404() {
     let database = Database::new().await;
     let service = Service::start(&database, &[]).await;
     for path in
