@@ -24,6 +24,8 @@ mod contract {
     mod redaction;
     /// "What is required, and what is not": required and expected fields, and what each is normalized to.
     mod required;
+    /// Every sentence of the contract with the tests that hold it.
+    mod sentences;
 }
 
 /// Bodies of every origin, against all of the contract at once.

@@ -11,7 +11,10 @@ use std::{collections::BTreeSet, process::Command};
 type Sentence = (&'static str, &'static [&'static str]);
 
 const ROUTES: &[Sentence] = &[
-    ("each provider has a path, which can be configured", &["contract::routes::paths::a_configured_path_may_have_a_trailing_slash_and_doubled_ones"]),
+    (
+        "each provider has a path, which can be configured",
+        &["contract::routes::paths::a_configured_path_may_have_a_trailing_slash_and_doubled_ones"],
+    ),
     (
         "ticket_status_update: a bearer token, its scheme in any case",
         &["contract::routes::authentication::the_bearer_token_is_taken_with_its_scheme_in_any_case"],
@@ -100,7 +103,9 @@ const ROUTES: &[Sentence] = &[
     ),
     (
         "another Content-Encoding is answered 415 in the provider's shape, with Accept-Encoding: gzip",
-        &["contract::required::readings::another_content_encoding_is_told_which_is_right_and_kept_where_it_proves_itself"],
+        &[
+            "contract::required::readings::another_content_encoding_is_told_which_is_right_and_kept_where_it_proves_itself",
+        ],
     ),
     (
         "a body that is not UTF-8 is read as UTF-16, as broken UTF-8 or as Windows-1252, with a warning",
@@ -191,7 +196,10 @@ const ANSWERS: &[Sentence] = &[
         "a body that is not JSON is kept where the credentials in it are right, else answered 401 or 400",
         &["contract::required::readings::a_broken_body_is_kept_where_the_credentials_in_it_are_right"],
     ),
-    ("401 and 400 both count as failed authentications", &["abuse::failed_authentication::what_is_no_json_fills_no_log_either"]),
+    (
+        "401 and 400 both count as failed authentications",
+        &["abuse::failed_authentication::what_is_no_json_fills_no_log_either"],
+    ),
 ];
 
 const REQUIRED: &[Sentence] = &[
@@ -355,7 +363,10 @@ const REQUIRED: &[Sentence] = &[
         "words that stand for none are none, with a warning",
         &["contract::required::tickets::words_for_none_are_none_with_a_warning"],
     ),
-    ("several numbers in one string are several", &["contract::required::tickets::several_numbers_in_one_string_are_several"]),
+    (
+        "several numbers in one string are several",
+        &["contract::required::tickets::several_numbers_in_one_string_are_several"],
+    ),
     (
         "a conjunction is every number from the first to the last, at most four",
         &["contract::required::tickets::a_conjunction_is_every_number_and_the_first_has_what_was_sent"],
@@ -493,7 +504,9 @@ const REDACTION: &[Sentence] = &[
     ),
     (
         "check-config and the log at the start name the accounts of such secrets",
-        &["contract::redaction::business_data::accounts_whose_secrets_could_be_data_are_named_and_their_secrets_are_not"],
+        &[
+            "contract::redaction::business_data::accounts_whose_secrets_could_be_data_are_named_and_their_secrets_are_not",
+        ],
     ),
     (
         "every replacement leaves a warning that names the member",
