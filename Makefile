@@ -56,12 +56,12 @@ COMPOSE = $$(docker compose version >/dev/null 2>&1 && echo docker compose || ec
 up: image
 	$(COMPOSE) up
 
-# rolling restart, a replica killed, Postgres failed over …: tests/it/containers.rs
+# rolling restart, a replica killed, Postgres failed over …: tests/it/operation/containers.rs
 container-test:
 	@if ! docker info >/dev/null 2>&1; then \
 	  echo "SKIPPED: no Docker engine answers here, so nothing was proved in containers"; exit 0; fi; \
 	set -e; $(MAKE) image DOCKER_BUILD="$(DOCKER_BUILD) --quiet"; \
-	pooler="$(DOCKER_BUILD) --quiet -t ticket-webhooks-test-pgbouncer tests/it/containers/pgbouncer"; $$pooler || $$pooler; \
+	pooler="$(DOCKER_BUILD) --quiet -t ticket-webhooks-test-pgbouncer tests/it/operation/containers/pgbouncer"; $$pooler || $$pooler; \
 	cargo test --locked --all-features --test it containers:: -- --ignored --nocapture
 
 # promtool on the rules; then Prometheus beside the service, and everything caused that there is an alert for

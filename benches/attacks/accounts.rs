@@ -1,4 +1,4 @@
-//! What one account does to the others, and to itself.
+//! Attacks by accounts: how one sender's load delays the others.
 
 use std::time::{Duration, Instant};
 
@@ -14,11 +14,10 @@ use crate::{
     requests::{NUMBER, Request, credentials},
 };
 
-/// How long draining may take.
+/// Limit for draining the spool.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Ever-differing revisions of one booking, compared with the same load on as many bookings: directly, and out of the
-/// spool.
+/// Revisions of one booking compared with the same load on many bookings: sent directly, and drained from the spool.
 pub fn hot_booking(bench: &mut Bench) -> anyhow::Result<Vec<Row>> {
     let subject = bench.start(&[])?;
     let (different, many) = flooded(bench, &subject, bookings("MANY")?)?;
@@ -47,7 +46,7 @@ fn flooded(bench: &Bench, subject: &Subject, request: Request) -> anyhow::Result
     bench.under_load(subject, Live::Kept, || Flood::new(subject.public, 256, vec![request], bench.duration / 2).run())
 }
 
-/// What is received while Postgres is away is recorded when it is back: how fast.
+/// Fills the spool while Postgres is away, and measures how fast it is drained.
 fn drained(bench: &mut Bench, request: Request, prefix: &str) -> anyhow::Result<String> {
     bench.clean()?;
     let subject = bench.start_with_spool(&[])?;
@@ -57,7 +56,7 @@ fn drained(bench: &mut Bench, request: Request, prefix: &str) -> anyhow::Result<
     let spooled = flood.run()?;
     bench.server.come_back()?;
     ensure!(spooled.of(200) > 0, "nothing was spooled: {spooled}");
-    // the service looks for Postgres every few seconds
+    // the drainer probes Postgres every few seconds: measure from its first record on
     bench.wait_for_events(prefix, 1, TIMEOUT)?;
     let start = Instant::now();
     let recorded = bench.wait_for_events(prefix, spooled.of(200), TIMEOUT)?;
@@ -71,7 +70,7 @@ fn drained(bench: &mut Bench, request: Request, prefix: &str) -> anyhow::Result<
     })
 }
 
-/// A test account as fast as it is answered.
+/// A test account at full rate.
 pub fn test_account(bench: &mut Bench) -> anyhow::Result<Vec<Row>> {
     let booking_ref = format!("TEST-{NUMBER}");
     let requests = PROVIDERS.iter().map(|provider| Request::sample(*provider, TEST, &booking_ref)).collect();
@@ -87,12 +86,12 @@ pub fn test_account(bench: &mut Bench) -> anyhow::Result<Vec<Row>> {
     Ok(vec![Row::loaded("5. a test account at full rate, 200 connections", loaded, finding)])
 }
 
-/// Each a booking of its own.
+/// A delivery of a new booking each time.
 fn bookings(prefix: &str) -> anyhow::Result<Request> {
     Ok(Request::sample(provider("booking_callback")?, LIVE, &format!("{prefix}-{NUMBER}")))
 }
 
-/// All of one booking, with something new in each.
+/// A new revision of one booking each time.
 fn revisions(prefix: &str) -> anyhow::Result<Request> {
     let provider = provider("booking_callback")?;
     let presented = credentials(provider, LIVE);

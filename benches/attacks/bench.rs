@@ -1,4 +1,4 @@
-//! The service that is attacked, its accounts, and the check that nothing of the live load was lost.
+//! The attacked service, its accounts, and the check that no acknowledged live delivery is lost.
 
 use std::{
     collections::HashSet,
@@ -22,14 +22,14 @@ use crate::{
 /// The database of all attacks.
 pub const DATABASE: &str = "attacks";
 
-/// The accounts that every provider has.
+/// The accounts of every provider.
 pub const LIVE: Account = Account { name: "bench", environment: "live" };
 pub const TEST: Account = Account { name: "trial", environment: "test" };
 
-/// The live load before an attack: what the latency is compared with.
+/// Duration of the live load before an attack, whose latency is the baseline.
 const UNLOADED: Duration = Duration::from_millis(1500);
 
-/// How long what was acknowledged may take to be recorded after an attack.
+/// Limit for recording what was acknowledged, after an attack.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What all attacks share.
@@ -37,11 +37,11 @@ pub struct Bench {
     pub server: Server,
     /// For logs and the spool.
     pub directory: PathBuf,
-    /// The release binary whose turn it is.
+    /// The release binary under test.
     pub binary: PathBuf,
-    /// Of one attack.
+    /// Duration of one attack.
     pub duration: Duration,
-    /// Deliveries in the spool that is drained.
+    /// Deliveries spooled before a drain is measured.
     pub spooled: u64,
 }
 
@@ -52,16 +52,16 @@ pub struct Subject {
     pub admin: SocketAddr,
 }
 
-/// What became of the live load during an attack.
+/// Figures of the live load during an attack.
 pub struct Loaded {
-    /// Before the attack, in milliseconds.
+    /// Before the attack. All latencies are in milliseconds.
     pub unloaded_p50: f64,
     pub p50: f64,
     pub p99: f64,
     /// Not answered 200.
     pub refused: usize,
     pub sent: usize,
-    /// The most that the service has had so far, in megabytes.
+    /// Peak memory of the service in megabytes.
     pub memory: f64,
     /// Acknowledged and not recorded exactly once.
     pub lost: usize,
@@ -70,7 +70,7 @@ pub struct Loaded {
 impl Bench {
     /// Empties the tables and removes the spool.
     pub fn clean(&self) -> anyhow::Result<()> {
-        // every binary makes the tables of its own version; what a killed one had asked for ends with the old ones
+        // a new database: binaries differ in their migrations, and queries of a killed service end with the old one
         self.server.create_empty_database(DATABASE)?;
         let spool = self.spool();
         if spool.exists() {
@@ -79,29 +79,29 @@ impl Bench {
         Ok(())
     }
 
-    /// Where a spool is.
+    /// The spool's directory.
     pub fn spool(&self) -> PathBuf {
         self.directory.join("spool")
     }
 
-    /// Starts Postgres again where an attack has left it away.
+    /// Starts Postgres again if an attack has left it stopped.
     pub fn server_is_there(&mut self) -> anyhow::Result<()> {
         if self.server.url(DATABASE).is_err() { self.server.come_back() } else { Ok(()) }
     }
 
-    /// The service without a spool.
+    /// Starts the service without a spool.
     pub fn start(&self, variables: &[(&str, &str)]) -> anyhow::Result<Subject> {
         self.run(Command::new(&self.binary), variables)
     }
 
-    /// The service with the spool as it is.
+    /// Starts the service with the existing spool.
     pub fn start_with_spool(&self, variables: &[(&str, &str)]) -> anyhow::Result<Subject> {
         let spool = self.spool();
         let directory = spool.to_str().context("the target directory is no UTF-8")?;
         self.start(&[&[("TICKET_WEBHOOKS__SPOOL__DIRECTORY", directory)], variables].concat())
     }
 
-    /// The service by a command that runs the binary.
+    /// Starts the service by a command that runs its binary.
     pub fn run(&self, command: Command, variables: &[(&str, &str)]) -> anyhow::Result<Subject> {
         let log = self.directory.join("service.log");
         let service = Service::start(command, &[LIVE, TEST], &self.server.url(DATABASE)?, &log, variables)?;
@@ -109,7 +109,7 @@ impl Bench {
         Ok(Subject { public: service.address, admin, service })
     }
 
-    /// Attacks a service while it has the live load, and checks that load.
+    /// Attacks a service under the live load, and checks that load.
     pub fn under_load<T>(
         &self,
         subject: &Subject,
@@ -153,18 +153,18 @@ impl Bench {
         }
     }
 
-    /// The number that a query of one row and one column gives.
+    /// The result of a query with one row and one column.
     pub fn number(&self, query: &str) -> anyhow::Result<u64> {
         let query = format!("select number::text from ({query}) as q (number)");
         Ok(self.server.texts(DATABASE, &query)?.first().context("there is no row")?.parse()?)
     }
 
-    /// How many events there are of bookings whose reference begins so.
+    /// Number of events whose booking reference has this prefix.
     pub fn events(&self, prefix: &str) -> anyhow::Result<u64> {
         self.number(&format!("select count(*) from ticket_events where booking_ref like '{prefix}%'"))
     }
 
-    /// Waits until there are so many of them, or for `timeout`; returns how many there are.
+    /// Waits for `count` events with this prefix, at most for `timeout`; returns their number.
     pub fn wait_for_events(&self, prefix: &str, count: u64, timeout: Duration) -> anyhow::Result<u64> {
         let deadline = Instant::now() + timeout;
         loop {
@@ -177,7 +177,7 @@ impl Bench {
     }
 }
 
-/// The files in a directory, the largest one first.
+/// The files of a directory, largest first.
 pub fn files(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(directory)? {
@@ -190,7 +190,7 @@ pub fn files(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(files.into_iter().rev().map(|(_, path)| path).collect())
 }
 
-/// The latency in milliseconds that this share of the acknowledged deliveries did not exceed.
+/// Quantile of the latency of acknowledged deliveries, in milliseconds.
 fn latency(sent: &[&Sent], share: f64) -> f64 {
     let mut took: Vec<_> = sent.iter().filter(|sent| sent.status == 200).map(|sent| sent.took).collect();
     took.sort_unstable();

@@ -1,4 +1,4 @@
-//! Bodies that cost more than they should.
+//! Attacks by bodies that are expensive to read.
 
 use std::time::Duration;
 
@@ -17,10 +17,10 @@ use crate::{
 /// The size limit of a body.
 const LIMIT: usize = 256 * 1024;
 
-/// An empty deflate block with fixed Huffman codes: not the last one, type 1, end of block. The lowest bit comes first.
+/// An empty deflate block with fixed Huffman codes: not final, type 1, end of block. Lowest bit first.
 const EMPTY_BLOCK: [bool; 10] = [false, true, false, false, false, false, false, false, false, false];
 
-/// Gzip of nothing in 210,000 empty blocks, from nobody that is known: at 0.6 MB/s, and as fast as it is answered.
+/// Gzip of 210,000 empty blocks, unauthenticated: at 0.6 MB/s, and at full rate.
 pub fn empty_gzip_blocks(bench: &mut Bench) -> anyhow::Result<Vec<Row>> {
     let path = provider("booking_callback")?.default_path();
     let request = Request::post(&path, &[("content-encoding", "gzip")], &gzip_of_empty_blocks());
@@ -50,7 +50,7 @@ pub fn empty_gzip_blocks(bench: &mut Bench) -> anyhow::Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// 45,000 ticket numbers of a test account in each body.
+/// 45,000 ticket numbers in each body of a test account.
 pub fn many_tickets(bench: &mut Bench) -> anyhow::Result<Vec<Row>> {
     let provider = provider("ticket_status_update")?;
     let tickets = (1_000..46_000).map(|number| number.to_string()).collect::<Vec<_>>().join(",");
@@ -68,7 +68,7 @@ pub fn many_tickets(bench: &mut Bench) -> anyhow::Result<Vec<Row>> {
     Ok(vec![Row::loaded("2. 45,000 ticket numbers a body, test account, 120 connections", loaded, finding)])
 }
 
-/// One account repeats one body that is no JSON.
+/// One account repeats one body that is not JSON.
 pub fn repeated_broken(bench: &mut Bench) -> anyhow::Result<Vec<Row>> {
     let provider = provider("booking_callback")?;
     let presented = credentials(provider, LIVE);
@@ -88,19 +88,18 @@ pub fn repeated_broken(bench: &mut Bench) -> anyhow::Result<Vec<Row>> {
     Ok(vec![Row::loaded("10. one broken body again and again, one account, 32 connections", loaded, finding)])
 }
 
-/// A provider by its name.
 pub fn provider(name: &str) -> anyhow::Result<&'static dyn Provider> {
     by_name(name).with_context(|| format!("there is no provider {name}"))
 }
 
-/// A stream of exactly the size limit.
+/// Gzip of exactly the size limit.
 fn gzip_of_empty_blocks() -> Vec<u8> {
     const HEAD: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
-    // checksum and length of nothing
+    // checksum and length of an empty output
     const TAIL: [u8; 8] = [0; 8];
     let blocks = (LIMIT - HEAD.len() - TAIL.len()) * 8 / EMPTY_BLOCK.len();
     let mut bits: Vec<bool> = EMPTY_BLOCK.repeat(blocks);
-    // the last one says so
+    // the final block has its bit set
     let last = bits.len() - EMPTY_BLOCK.len();
     bits[last] = true;
     let bytes = bits.chunks(8).map(|bits| bits.iter().rev().fold(0, |byte, bit| byte << 1 | u8::from(*bit)));

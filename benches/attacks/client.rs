@@ -1,4 +1,4 @@
-//! Who attacks: connections from addresses of the loopback that each post, wait for the answer and post again.
+//! The attacker: connections from addresses of the loopback that each post, wait for the answer and post again.
 
 use std::{
     collections::BTreeMap,
@@ -22,29 +22,29 @@ use crate::{requests::Request, wire};
 /// An address has at most 256 connections.
 const CONNECTIONS_OF_AN_ADDRESS: usize = 240;
 
-/// What is not answered so long after the end of an attack is given up.
+/// How long an answer is waited for after the end of an attack.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// After a connection that broke.
+/// Delay before a broken connection is opened again.
 const PAUSE_AFTER_BREAK: Duration = Duration::from_millis(5);
 
-/// Gives every request of this process a number of its own.
+/// The number of the next request.
 static NUMBERS: AtomicU64 = AtomicU64::new(1);
 
-/// Many requests.
+/// Requests from many connections.
 pub struct Flood {
     pub to: SocketAddr,
     pub connections: usize,
     /// Each connection sends them in turn.
     pub requests: Vec<Request>,
     pub duration: Duration,
-    /// Ends it before.
+    /// Ends the flood earlier, after this number of requests.
     pub at_most: u64,
-    /// Of each connection between two requests.
+    /// Delay between two requests of a connection.
     pub pause: Duration,
 }
 
-/// What the requests were answered.
+/// The answers to the requests.
 #[derive(Default)]
 pub struct Answers {
     /// By status; 0 stands for a request without an answer.
@@ -53,12 +53,12 @@ pub struct Answers {
 }
 
 impl Flood {
-    /// As many requests as there is time for.
+    /// As many requests as the duration allows.
     pub fn new(to: SocketAddr, connections: usize, requests: Vec<Request>, duration: Duration) -> Self {
         Self { to, connections, requests, duration, at_most: u64::MAX, pause: Duration::ZERO }
     }
 
-    /// Runs it on this thread.
+    /// Runs the flood on this thread.
     pub fn run(self) -> anyhow::Result<Answers> {
         block_on(async {
             let start = Instant::now();
@@ -121,17 +121,15 @@ async fn attack(
 }
 
 impl Answers {
-    /// Those with this status.
     pub fn of(&self, status: u16) -> u64 {
         self.by_status.get(&status).copied().unwrap_or(0)
     }
 
-    /// All of them.
     pub fn all(&self) -> u64 {
         self.by_status.values().sum()
     }
 
-    /// Answers a second, whatever they were.
+    /// Answers per second, of any status.
     pub fn rate(&self) -> f64 {
         (self.all() - self.of(0)) as f64 / self.seconds
     }
@@ -150,7 +148,7 @@ impl fmt::Display for Answers {
     }
 }
 
-/// An attacker's, from 127.0.0.2 on.
+/// The address of an attacker, from 127.0.0.2 on.
 pub fn address(index: usize) -> Ipv4Addr {
     Ipv4Addr::from(u32::from(Ipv4Addr::new(127, 0, 0, 2)) + index as u32)
 }
@@ -163,7 +161,7 @@ pub async fn connect(from: Ipv4Addr, to: SocketAddr) -> std::io::Result<TcpStrea
     socket.connect(to).await
 }
 
-/// Runs something on this thread.
+/// Runs a future on this thread.
 pub fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(future)
 }

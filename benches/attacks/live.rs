@@ -27,30 +27,30 @@ use crate::{
     wire,
 };
 
-/// None of the attackers has it.
+/// The sender's address, which no attacker uses.
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 1);
 
 const CONNECTIONS: u32 = 8;
 
-/// Between two deliveries of a connection.
+/// Delay between two deliveries of a connection.
 const PAUSE: Duration = Duration::from_millis(80);
 
-/// A delivery without an answer for so long is given up.
+/// Limit for the answer to a delivery.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Gives every delivery of this process a booking of its own.
+/// The number of the next booking.
 static BOOKINGS: AtomicU64 = AtomicU64::new(1);
 
 /// How the load connects.
 #[derive(Clone, Copy)]
 pub enum Live {
-    /// As a provider that keeps its connections.
+    /// Connections are kept alive.
     Kept,
-    /// A connection for each delivery.
+    /// A new connection for each delivery.
     Reconnecting,
 }
 
-/// A load that is under way.
+/// A running load.
 pub struct Running {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<anyhow::Result<Vec<Sent>>>,
@@ -60,20 +60,20 @@ pub struct Running {
 pub struct Sent {
     pub at: Instant,
     pub took: Duration,
-    /// 0 when there was no answer.
+    /// 0 without an answer.
     pub status: u16,
     number: u64,
 }
 
 impl Sent {
-    /// That of its booking.
+    /// The number of its booking.
     pub fn booking_ref(&self) -> String {
         format!("BENCH-{:012}", self.number)
     }
 }
 
 impl Live {
-    /// Goes on until it is finished.
+    /// Starts the load, which runs until [`Running::finish`].
     pub fn start(self, to: SocketAddr) -> Running {
         let stop = Arc::<AtomicBool>::default();
         let thread = spawn({
@@ -115,14 +115,14 @@ impl Live {
 }
 
 impl Running {
-    /// Everything that was sent, once the last delivery has ended.
+    /// Stops the load and returns all deliveries.
     pub fn finish(self) -> anyhow::Result<Vec<Sent>> {
         self.stop.store(true, Relaxed);
         self.thread.join().map_err(|_| anyhow::anyhow!("the live load panicked"))?
     }
 }
 
-/// Over the connection there is, unless it was closed while it was idle.
+/// Uses the open connection unless it was closed while idle.
 async fn exchange(kept: &mut Option<TcpStream>, to: SocketAddr, request: &[u8]) -> anyhow::Result<u16> {
     let is_open = |stream: &TcpStream| stream.try_read(&mut [0]).is_err_and(|error| error.kind() == WOULD_BLOCK);
     let stream = match kept.take().filter(is_open) {

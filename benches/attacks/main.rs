@@ -1,8 +1,8 @@
 //! `make attacks`: what strangers, a test account and one provider can do to the deliveries of the others.
 //!
 //! It starts a Postgres of its own with durable settings and the release binary, and attacks that over loopback while a
-//! steady live load comes from another address. Everything shares this machine's cores, so only the comparison of two
-//! binaries in one run means something: `ARGS="--before /path/to/another/binary"`. After each attack every acknowledged
+//! steady live load comes from another address. Everything shares this machine's cores, so only two binaries compared in
+//! one run are meaningful: `ARGS="--before /path/to/another/binary"`. After each attack every acknowledged
 //! live delivery must be in Postgres exactly once, or the run fails.
 //!
 //! `ARGS=--quick` shortens each attack to 2 s, `ARGS="--only 3"` makes one of them.
@@ -10,7 +10,7 @@
 /// The Postgres under it all.
 #[path = "../support/database.rs"]
 mod database;
-/// Requests made in advance.
+/// Prepared requests.
 #[path = "../support/requests.rs"]
 mod requests;
 /// The server under load.
@@ -22,22 +22,22 @@ mod wire;
 
 /// The service that is attacked, and the check that nothing was lost.
 mod bench;
-/// Who attacks: connections from addresses of the loopback.
+/// The attacker's connections.
 mod client;
 /// The steady live load.
 mod live;
-/// Asking one path again and again.
+/// Repeated requests for one path.
 mod probe;
-/// The table at the end.
+/// The final table.
 mod report;
 
-/// What one account does to the others.
+/// Attacks by accounts.
 mod accounts;
-/// Bodies that cost more than they should.
+/// Attacks by expensive bodies.
 mod bodies;
-/// The spool while Postgres is away.
+/// Attacks on the spool while Postgres is away.
 mod spool;
-/// What needs no credentials.
+/// Attacks without credentials.
 mod strangers;
 
 use std::{fs, path::PathBuf, time::Duration};

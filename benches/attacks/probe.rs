@@ -1,4 +1,4 @@
-//! Asking one path again and again, over a new connection each time, on a thread of its own.
+//! A probe: repeated requests for one path, each over a new connection, on another thread.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -17,22 +17,22 @@ use crate::{
     wire,
 };
 
-/// A load balancer's; none of the attackers has it.
+/// The probe's address, which no attacker uses.
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 2);
 
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// An answer that takes longer is none.
+/// Limit for an answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A probe that is under way.
+/// A running probe.
 pub struct Probe {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<anyhow::Result<Vec<(u16, Duration)>>>,
 }
 
 impl Probe {
-    /// Goes on until it is finished.
+    /// Starts the probe, which runs until [`Self::finish`].
     pub fn start(to: SocketAddr, path: &'static str) -> Self {
         let stop = Arc::<AtomicBool>::default();
         let thread = spawn({
@@ -50,21 +50,21 @@ impl Probe {
         Self { stop, thread }
     }
 
-    /// Each answer's status, 0 when there was none, and its time.
+    /// Stops the probe: the status (0 without an answer) and time of each answer.
     pub fn finish(self) -> anyhow::Result<Vec<(u16, Duration)>> {
         self.stop.store(true, Relaxed);
         self.thread.join().map_err(|_| anyhow::anyhow!("a probe panicked"))?
     }
 }
 
-/// The answer to a `GET`; empty when there is none.
+/// The answer to a `GET`, empty if there is none.
 pub fn ask(to: SocketAddr, path: &str, headers: &[(&str, &str)]) -> anyhow::Result<Vec<u8>> {
     let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n");
     send(to, request.as_bytes())
 }
 
-/// The answer to a request; empty when there is none.
+/// The answer to a request, empty if there is none.
 pub fn send(to: SocketAddr, request: &[u8]) -> anyhow::Result<Vec<u8>> {
     block_on(async {
         let exchange = async {

@@ -2,13 +2,13 @@
 
 use crate::bench::{Bench, Loaded};
 
-/// The number of an attack, and how it is made.
+/// An attack's number and function.
 pub type Attack = (u8, fn(&mut Bench) -> anyhow::Result<Vec<Row>>);
 
-/// A row of the table.
+/// A row of the final table.
 pub struct Row {
     attack: String,
-    /// `None` where the attack is no load.
+    /// `None` for an attack without live load.
     loaded: Option<Loaded>,
     finding: String,
     pub is_failed: bool,
@@ -20,7 +20,7 @@ impl Row {
         Self { attack: attack.into(), loaded: Some(loaded), finding: finding.into(), is_failed: false }
     }
 
-    /// An attack that is no load.
+    /// An attack without live load.
     pub fn words(attack: impl Into<String>, finding: impl Into<String>) -> Self {
         Self { attack: attack.into(), loaded: None, finding: finding.into(), is_failed: false }
     }
@@ -37,7 +37,7 @@ impl Row {
     }
 }
 
-/// Prints what was found, the turns of an attack one below the other.
+/// Prints the table, with the rows of one attack together.
 pub fn print(rows: &mut [(&str, Row)]) {
     let mut order: Vec<String> = Vec::new();
     for (_, row) in rows.iter() {
@@ -63,7 +63,7 @@ pub fn print(rows: &mut [(&str, Row)]) {
     }
 }
 
-/// Where nothing was acknowledged there is no latency.
+/// Without an acknowledged delivery there is no latency.
 fn milliseconds(latency: f64) -> String {
     if latency.is_nan() { "none".to_owned() } else { format!("{latency:.1}") }
 }

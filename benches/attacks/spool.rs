@@ -1,4 +1,4 @@
-//! The spool while Postgres is away: full, damaged, deleted, and who may read it.
+//! Attacks on the spool while Postgres is away: full, damaged, deleted, readable by others.
 
 use std::{
     fs::{self, Permissions},
@@ -20,10 +20,10 @@ use crate::{
     wire,
 };
 
-/// How long what was acknowledged may take to be recorded.
+/// Limit for recording what was acknowledged.
 const TIMEOUT: Duration = Duration::from_secs(8);
 
-/// At its limit: does it say so?
+/// At its size limit: does readiness report it?
 pub fn full(bench: &mut Bench) -> anyhow::Result<Vec<Row>> {
     let subject = bench.start_with_spool(&[("TICKET_WEBHOOKS__SPOOL__MAX_BYTES", "1048576")])?;
     bench.server.go_away()?;
@@ -40,7 +40,7 @@ pub fn full(bench: &mut Bench) -> anyhow::Result<Vec<Row>> {
     Ok(vec![Row::words("6. the spool at its limit, Postgres away", finding)])
 }
 
-/// One bit of it flipped, and its file deleted.
+/// One bit of its file flipped, and the file deleted.
 pub fn damaged(bench: &mut Bench) -> anyhow::Result<Vec<Row>> {
     let subject = bench.start_with_spool(&[])?;
     bench.server.go_away()?;
@@ -69,7 +69,7 @@ pub fn damaged(bench: &mut Bench) -> anyhow::Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// Who may read it, made anew and found open to all.
+/// File modes of a new spool, and of one that everybody could read before.
 pub fn modes(bench: &mut Bench) -> anyhow::Result<Vec<Row>> {
     let spool = bench.spool();
     drop(bench.start_with_spool(&[])?);
@@ -92,7 +92,7 @@ fn modes_of(directory: &Path) -> anyhow::Result<String> {
     Ok(format!("directory {:04o}, files {of_files}", mode(directory)?))
 }
 
-/// So many deliveries, each of a booking of its own.
+/// At most `at_most` deliveries, each of a new booking.
 fn deliver(
     subject: &Subject,
     prefix: &str,
@@ -104,7 +104,7 @@ fn deliver(
     Flood { at_most, ..Flood::new(subject.public, connections, vec![request], duration) }.run()
 }
 
-/// Starts the service on the spool as it is, with Postgres back; how many are recorded, or why it does not start.
+/// Starts Postgres and the service on the existing spool: the number of recorded events, or why the start fails.
 fn restarted(bench: &mut Bench, prefix: &str, expected: u64) -> anyhow::Result<Result<u64, String>> {
     bench.server.come_back()?;
     Ok(match bench.start_with_spool(&[]) {
@@ -113,8 +113,8 @@ fn restarted(bench: &mut Bench, prefix: &str, expected: u64) -> anyhow::Result<R
     })
 }
 
-/// In the booking reference of a record, where that can be found in the largest file, else in the middle of the file.
-/// Returns where it was.
+/// Flips it in the booking reference of a record if the largest file holds one, else in the middle of the file.
+/// Returns the position in words.
 fn flip_one_bit(spool: &Path) -> anyhow::Result<&'static str> {
     let path = files(spool)?.into_iter().next().context("the spool has no file")?;
     let mut content = fs::read(&path)?;

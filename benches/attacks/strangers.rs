@@ -1,4 +1,4 @@
-//! What needs no credentials.
+//! Attacks without credentials.
 
 use std::{net::SocketAddr, process::Command, time::Duration};
 
@@ -22,10 +22,10 @@ use crate::{
 
 const TRUST_ALL: (&str, &str) = ("TICKET_WEBHOOKS__SERVER__TRUSTED_PROXIES", "127.0.0.0/8");
 
-/// More than the 2,048 connections that a listener takes, as some find it full of others.
+/// More than the 2,048 connections of a listener: some are refused.
 const HELD: usize = 2_200;
 
-/// Heads with one byte of their bodies, held open.
+/// Holds connections open with a head and one byte of body.
 pub fn held_bodies(bench: &mut Bench) -> anyhow::Result<Vec<Row>> {
     let subject = bench.start(&[])?;
     let path = provider("order_ticketed")?.default_path();
@@ -46,7 +46,7 @@ pub fn held_bodies(bench: &mut Bench) -> anyhow::Result<Vec<Row>> {
     Ok(vec![Row::loaded(attack, loaded, finding)])
 }
 
-/// Whether an id with a secret in it is treated as any other.
+/// Checks whether an `x-request-id` that holds a secret is treated as any other.
 pub fn guessed_ids(bench: &mut Bench) -> anyhow::Result<Vec<Row>> {
     let secrets = credentials(provider("order_ticketed")?, LIVE)
         .into_iter()
@@ -75,7 +75,7 @@ pub fn guessed_ids(bench: &mut Bench) -> anyhow::Result<Vec<Row>> {
     Ok(vec![Row::words("7. guessing a secret by x-request-id", findings.join("; "))])
 }
 
-/// Failed authentications from many blocks of addresses of one network, and a service with few files to open.
+/// Failed authentications from many /64 of one /48, and a service with a low limit for open files.
 pub fn failures_and_files(bench: &mut Bench) -> anyhow::Result<Vec<Row>> {
     Ok(vec![failed_authentications(bench)?, few_files(bench)?])
 }
@@ -141,7 +141,7 @@ fn few_files(bench: &Bench) -> anyhow::Result<Row> {
     Ok(Row::words(attack, finding))
 }
 
-/// Connections that send so much and no more; those that are refused are left out.
+/// Opens connections that send `begun` and nothing more; leaves out the refused ones.
 async fn open(to: SocketAddr, count: usize, of_an_address: usize, begun: &[u8]) -> Vec<TcpStream> {
     let mut held = Vec::new();
     for index in 0..count {

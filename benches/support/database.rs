@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, PgPool, postgres::PgPoolOptions};
 use ticket_webhooks::embedded_postgres::{EmbeddedPostgres, Options};
 use tokio::runtime::Runtime;
 
-/// Over the defaults: memory, and no checkpoint in the middle of a run.
+/// Durable, with enough memory, and without a checkpoint during a run.
 const SETTINGS: &[(&str, &str)] = &[
     ("fsync", "on"),
     ("synchronous_commit", "on"),
@@ -19,7 +19,7 @@ const SETTINGS: &[(&str, &str)] = &[
     ("max_connections", "200"),
 ];
 
-/// A server that can be away for a while.
+/// A Postgres that can be stopped and started again.
 pub struct Server {
     options: Options,
     running: Option<EmbeddedPostgres>,
@@ -27,7 +27,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts it in a directory that is removed at the end.
+    /// Starts it in a directory that [`Self::remove`] removes.
     pub fn start(directory: PathBuf) -> anyhow::Result<Self> {
         let mut options = Options::new(directory);
         options.settings = SETTINGS.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
@@ -37,7 +37,7 @@ impl Server {
         Ok(server)
     }
 
-    /// Stops it, as for an upgrade; nothing is lost.
+    /// Shuts it down cleanly.
     pub fn go_away(&mut self) -> anyhow::Result<()> {
         Ok(self.running.take().context("it is away")?.stop()?)
     }
@@ -54,12 +54,11 @@ impl Server {
         self.execute("postgres", &format!("create database {name}"))
     }
 
-    /// How everybody connects.
     pub fn url(&self, database: &str) -> anyhow::Result<String> {
         Ok(self.running()?.url(database))
     }
 
-    /// Statements whose answer does not matter.
+    /// Executes statements.
     pub fn execute(&self, database: &str, statements: &str) -> anyhow::Result<()> {
         self.with(database, async |pool| {
             sqlx::raw_sql(AssertSqlSafe(statements)).execute(&pool).await?;
@@ -67,7 +66,7 @@ impl Server {
         })
     }
 
-    /// The rows of a query that has one column of text.
+    /// The rows of a query with one text column.
     pub fn texts(&self, database: &str, query: &str) -> anyhow::Result<Vec<String>> {
         self.with(database, async |pool| Ok(sqlx::query_scalar(AssertSqlSafe(query)).fetch_all(&pool).await?))
     }

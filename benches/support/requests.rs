@@ -1,20 +1,20 @@
-//! Requests as they go over the wire, made in advance: from then on only the digits of a number in them change, so that
-//! making requests costs the cores which everything shares next to nothing.
+//! Requests as bytes, made in advance. Only the digits of a number in them change, so that making requests costs hardly
+//! any CPU time of the machine that is measured.
 
 use memchr::memmem;
 use ticket_webhooks::providers::Provider;
 
-/// Stands in a request for the number that changes: as long as every number that takes its place.
+/// Placeholder of the changing number, with the same length.
 pub const NUMBER: &str = "000000000000";
 
-/// An account that every provider has in a benchmark.
+/// An account of every provider.
 #[derive(Clone, Copy)]
 pub struct Account {
     pub name: &'static str,
     pub environment: &'static str,
 }
 
-/// A request, in which [`NUMBER`] may stand.
+/// A request that may contain [`NUMBER`].
 #[derive(Clone)]
 pub struct Request {
     bytes: Vec<u8>,
@@ -31,7 +31,6 @@ impl Request {
         Self::post(&provider.default_path(), &headers, sample.body.as_bytes())
     }
 
-    /// Any body.
     pub fn post(path: &str, headers: &[(&str, &str)], body: &[u8]) -> Self {
         let mut head = format!(
             "POST {path} HTTP/1.1\r\nhost: webhooks.example.com\r\nuser-agent: bench\r\naccept: */*\r\n\
@@ -46,7 +45,7 @@ impl Request {
         Self { number_at: memmem::find(&bytes, NUMBER.as_bytes()), bytes }
     }
 
-    /// The request with this number in it, where it has room for one.
+    /// The request with [`NUMBER`], if it has one, replaced.
     pub fn numbered(&mut self, number: u64) -> &[u8] {
         if let Some(at) = self.number_at {
             let mut rest = number;
@@ -59,7 +58,7 @@ impl Request {
     }
 }
 
-/// What an account proves itself with, in the order of the provider's credentials.
+/// The secrets of an account, in the order of the provider's credentials.
 pub fn credentials(provider: &dyn Provider, account: Account) -> Vec<String> {
     let keys = provider.credentials().iter().map(|credential| credential.key.replace('_', "-"));
     keys.map(|key| format!("{}-{key}", account.name)).collect()

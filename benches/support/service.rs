@@ -1,7 +1,6 @@
-//! A server process under load: the release binary of this service, or what it is compared with.
+//! A server process under load: the release binary of this service, or one it is compared with.
 //!
-//! Its standard error goes to a file, as with any service; the line there that holds `public.address` says that it is
-//! ready, and where.
+//! Its standard error goes to a file. It is ready when a line there has the key `public.address`.
 
 use std::{
     fs::{self, File},
@@ -20,7 +19,7 @@ use crate::requests::{Account, credentials};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Of `/proc/PID/stat`; 100 on every Linux.
+/// Unit of the CPU times in `/proc/PID/stat`; 100 on every Linux.
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// A running server.
@@ -37,7 +36,7 @@ pub struct Cpu {
 }
 
 impl Service {
-    /// This service, with these accounts of every provider and these variables. `command` runs the binary.
+    /// Starts this service with these accounts for every provider. `command` runs the binary.
     pub fn start(
         mut command: Command,
         accounts: &[Account],
@@ -65,7 +64,7 @@ impl Service {
         Self::spawn(command, log)
     }
 
-    /// Any server that says where it is.
+    /// Starts any server that logs its `public.address`.
     pub fn spawn(mut command: Command, log: &Path) -> anyhow::Result<Self> {
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(log)?).spawn()?;
         let mut service = Self { child, address: SocketAddr::from(([127, 0, 0, 1], 0)) };
@@ -86,10 +85,10 @@ impl Service {
         }
     }
 
-    /// What it has used so far.
+    /// CPU time used so far.
     pub fn cpu(&self) -> anyhow::Result<Cpu> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        // the second field is the name in parentheses, in which anything may stand
+        // the second field is the program's name in parentheses, which may contain spaces
         let mut fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11);
         let mut seconds = || -> anyhow::Result<f64> {
             Ok(fields.next().context("/proc/PID/stat is shorter than expected")?.parse::<f64>()? / TICKS_PER_SECOND)
@@ -97,7 +96,7 @@ impl Service {
         Ok(Cpu { user: seconds()?, system: seconds()? })
     }
 
-    /// The most memory it has had, in megabytes.
+    /// Peak resident memory in megabytes.
     pub fn peak_memory(&self) -> anyhow::Result<f64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         let line =
@@ -113,7 +112,7 @@ impl Drop for Service {
     }
 }
 
-/// The address that a line of the log holds under this key.
+/// The address with this key in a log of JSON lines.
 pub fn logged_address(log: &str, key: &str) -> Option<SocketAddr> {
     log.lines().find_map(|line| serde_json::from_str::<Value>(line).ok()?.get(key)?.as_str()?.parse().ok())
 }

@@ -1,4 +1,4 @@
-//! HTTP/1.1 over a connection, as little of it as a load generator needs: of an answer only the status and the end.
+//! The minimum of HTTP/1.1 that a load generator needs: of an answer only the status and the end are read.
 
 use std::io;
 
@@ -12,7 +12,7 @@ pub async fn exchange<'a>(stream: &TcpStream, request: &[u8], buffer: &'a mut [u
     read(stream, buffer).await
 }
 
-/// The status of an answer; 0 when it has none.
+/// The status of an answer; 0 if there is none.
 pub fn status(answer: &[u8]) -> u16 {
     let digits = answer.strip_prefix(b"HTTP/1.1 ").and_then(|rest| rest.get(..3));
     digits.and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok()).unwrap_or(0)

@@ -1,4 +1,4 @@
-//! What a delivery takes of the disk: in the table, in its indexes, in the write-ahead log.
+//! Disk space of a delivery: in the table, its indexes and the write-ahead log.
 
 use anyhow::{Context, ensure};
 
@@ -7,21 +7,21 @@ use crate::{
     measure::{Bench, DATABASE},
 };
 
-/// Enough for batches, and for pages to fill.
+/// Enough for full batches and full pages.
 const CONNECTIONS: usize = 64;
 
 /// Bytes for each recorded delivery.
 pub struct Bytes {
     pub table: f64,
     pub indexes: f64,
-    /// The images of whole pages after a checkpoint included.
+    /// Includes full-page images after a checkpoint.
     pub log: f64,
-    /// Of the table: the columns `payload` and `passengers`.
+    /// Part of `table`: the column `payload`.
     pub payload: f64,
     pub passengers: f64,
 }
 
-/// Starts from an empty table.
+/// Measures from an empty table on.
 pub fn run(bench: &Bench) -> anyhow::Result<Bytes> {
     eprintln!("bytes for each delivery");
     let service = bench.service(DATABASE, &[])?;

@@ -1,4 +1,4 @@
-//! Side by side in each round: the service, `pgbench`, the service with batches of one, one insert a request.
+//! The contestants of each round: the service, `pgbench`, the service with batches of one, one insert a request.
 
 use std::{collections::BTreeMap, env, process::Command};
 
@@ -10,10 +10,10 @@ use crate::{
     single_insert,
 };
 
-/// The numbers of connections that the service is measured at.
+/// Connections to the service.
 pub const CONNECTIONS: [usize; 4] = [1, 16, 64, 256];
 
-/// Those of pgbench: one for the latency, and the best of the others.
+/// Clients of pgbench: one for the latency; of the others the best rate counts.
 const CLIENTS: [usize; 5] = [1, 16, 32, 64, 128];
 
 /// What was measured in one round, within a minute.
@@ -21,7 +21,7 @@ const CLIENTS: [usize; 5] = [1, 16, 32, 64, 128];
 pub struct Round {
     /// By the number of connections.
     pub service: BTreeMap<usize, Figures>,
-    /// At 64 and 256 connections; empty where the service knows no batches.
+    /// At 64 and 256 connections; empty if the service has no `inbox.max_batch`.
     pub batches_of_one: BTreeMap<usize, Figures>,
     /// One insert a request, in axum and sqlx; at 64 and 256 connections.
     pub single_inserts: BTreeMap<usize, Figures>,
@@ -29,11 +29,11 @@ pub struct Round {
     pub storm: BTreeMap<usize, Figures>,
     /// Rows a second, by the number of clients.
     pub pgbench: BTreeMap<usize, f64>,
-    /// Of pgbench at one client, in milliseconds.
+    /// Median of pgbench at one client, in milliseconds.
     pub pgbench_latency: f64,
 }
 
-/// Takes turns. What is compared is measured one after the other, as this machine may be slower a minute later.
+/// Alternates between contestants: the speed of the machine drifts over minutes.
 pub fn run(bench: &Bench) -> anyhow::Result<Vec<Round>> {
     let pgbench = pgbench(bench)?;
     (1..=bench.rounds).map(|number| round(bench, &pgbench, number)).collect()
@@ -72,7 +72,7 @@ fn round(bench: &Bench, pgbench: &Pgbench, number: usize) -> anyhow::Result<Roun
     Ok(round)
 }
 
-/// The service at both ends of the scale, and pgbench beside it; prints what it measures.
+/// The service and pgbench at a few loads, without a report.
 pub fn service_alone(bench: &Bench) -> anyhow::Result<()> {
     let subject = bench.service(DATABASE, &[])?;
     let pgbench = pgbench(bench)?;
@@ -95,7 +95,7 @@ fn measure(
     Ok(())
 }
 
-/// Returns the last latency.
+/// Returns the latency of the last run.
 fn rows(bench: &Bench, pgbench: &Pgbench, clients: &[usize], rates: &mut BTreeMap<usize, f64>) -> anyhow::Result<f64> {
     let mut latency = f64::NAN;
     for &clients in clients {
@@ -107,7 +107,7 @@ fn rows(bench: &Bench, pgbench: &Pgbench, clients: &[usize], rates: &mut BTreeMa
     Ok(latency)
 }
 
-/// With the rows that the service makes of one delivery of each provider.
+/// Prepares pgbench with the rows of one delivery of each provider.
 fn pgbench(bench: &Bench) -> anyhow::Result<Pgbench> {
     let service = bench.service(DATABASE, &[])?;
     bench.one_of_each(&service, DATABASE)?;

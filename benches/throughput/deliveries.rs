@@ -6,30 +6,29 @@ use ticket_webhooks::providers::{PROVIDERS, Provider};
 
 use crate::requests::{Account, NUMBER, Request};
 
-/// The only account that a provider has here.
+/// The only account of each provider.
 pub const ACCOUNT: Account = Account { name: "bench", environment: "live" };
 
-/// Gives every delivery of this process a booking of its own; 0 is that of the repeated delivery.
+/// Number of the next booking; 0 belongs to the repeated delivery.
 static BOOKINGS: AtomicU64 = AtomicU64::new(1);
 
-/// Endless requests.
+/// An endless sequence of requests.
 pub struct Deliveries {
     requests: Vec<Request>,
     is_repeated: bool,
 }
 
 impl Deliveries {
-    /// Those of all providers in turn, each for a new booking.
+    /// Samples of all providers in turn, each for a new booking.
     pub fn new_bookings() -> Self {
         Self { requests: PROVIDERS.iter().map(|provider| request(*provider)).collect(), is_repeated: false }
     }
 
-    /// One and the same delivery again and again.
+    /// The same delivery every time.
     pub fn one_and_the_same() -> Self {
         Self { requests: PROVIDERS.iter().take(1).map(|provider| request(*provider)).collect(), is_repeated: true }
     }
 
-    /// The next request.
     pub fn next(&mut self) -> &[u8] {
         self.requests.rotate_left(1);
         let number = if self.is_repeated { 0 } else { BOOKINGS.fetch_add(1, Relaxed) };

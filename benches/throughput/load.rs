@@ -1,7 +1,7 @@
 //! The load generator: connections that each post, wait for the answer and post again, on one thread.
 //!
-//! It shares the machine with what it measures, so it does as little as it can: raw HTTP/1.1 over kept connections,
-//! requests made in advance, and of an answer only the status and the end.
+//! It shares the machine with the measured service, so it does as little as possible: raw HTTP/1.1 over keep-alive
+//! connections, requests made in advance, and of an answer only the status and the end are read.
 
 use std::{
     net::SocketAddr,
@@ -17,32 +17,32 @@ use tokio::{net::TcpStream, task::JoinSet};
 
 use crate::{deliveries::Deliveries, wire};
 
-/// What to do.
+/// A load to generate.
 #[derive(Clone, Copy)]
 pub struct Load {
     pub connections: usize,
     pub duration: Duration,
-    /// One and the same delivery from everybody, or a new booking each time.
+    /// The same delivery from all connections, or a new booking each time.
     pub repeated: bool,
 }
 
-/// What came of it.
+/// The result of a load.
 pub struct Run {
     pub acknowledged: u64,
-    /// Answered with anything but 200.
+    /// Answered with another status than 200.
     pub refused: u64,
     pub seconds: f64,
-    /// Of each delivery, in microseconds, sorted.
+    /// Of each acknowledged delivery, in microseconds, sorted.
     latencies: Vec<u32>,
 }
 
 impl Load {
-    /// New bookings from so many connections.
+    /// New bookings from this number of connections.
     pub fn new(connections: usize, duration: Duration) -> Self {
         Self { connections, duration, repeated: false }
     }
 
-    /// Runs it on this thread; `acknowledged` counts along for whoever watches.
+    /// Runs the load on this thread; `acknowledged` is its live counter for other threads.
     pub fn run(self, address: SocketAddr, acknowledged: &Arc<AtomicU64>) -> anyhow::Result<Run> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
@@ -74,19 +74,19 @@ impl Load {
 }
 
 impl Run {
-    /// Acknowledged deliveries in a second.
+    /// Acknowledged deliveries per second.
     pub fn rate(&self) -> f64 {
         self.acknowledged as f64 / self.seconds
     }
 
-    /// The latency in milliseconds that this share of the deliveries did not exceed.
+    /// Quantile of the latency, in milliseconds.
     pub fn latency(&self, share: f64) -> f64 {
         let index = (self.latencies.len() as f64 * share) as usize;
         f64::from(*self.latencies.get(index).or(self.latencies.last()).unwrap_or(&0)) / 1000.0
     }
 }
 
-/// One connection: the latencies of what was acknowledged, and how many were refused.
+/// Uses one connection; returns the latencies of acknowledged deliveries and the number of refused ones.
 async fn deliver(
     stream: TcpStream,
     mut deliveries: Deliveries,

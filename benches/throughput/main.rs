@@ -1,17 +1,17 @@
-//! `make bench`: what the service takes, side by side with what Postgres alone takes of the same rows.
+//! `make bench`: throughput of the service beside that of Postgres alone with the same rows.
 //!
 //! It starts a Postgres of its own with durable settings and the release binary, drives all three providers over HTTP,
 //! and ends with the table that the README quotes. Contestants take turns within each round, every figure is the median
 //! of the rounds, and every ratio the median of the rounds' ratios. After each load, `ticket_events` must hold exactly
-//! what was acknowledged, or the whole run fails: the speed of a service that loses deliveries means nothing.
+//! what was acknowledged, or the whole run fails.
 //!
-//! `make bench ARGS=--quick` shows in a minute and a half whether all of it works; its figures are rough.
-//! `make bench ARGS=--service` loads the service for half a minute and pgbench beside it: for a profiler to look at.
+//! `make bench ARGS=--quick` checks in a minute and a half that everything works; its figures are rough.
+//! `make bench ARGS=--service` loads the service and pgbench for half a minute, for a profiler.
 
 /// The Postgres under it all.
 #[path = "../support/database.rs"]
 mod database;
-/// Requests made in advance.
+/// Prepared requests.
 #[path = "../support/requests.rs"]
 mod requests;
 /// The server under load.
@@ -30,20 +30,20 @@ mod measure;
 /// The tables under it.
 mod tables;
 
-/// What a delivery takes of the disk.
+/// Disk space of a delivery.
 mod bytes;
 /// Side by side: the service, pgbench, batches of one, one insert a request.
 mod contest;
 /// A table of millions against an empty one.
 mod millions;
-/// While Postgres is away.
+/// Throughput while Postgres is away.
 mod outage;
 /// pgbench with the same rows.
 mod pgbench;
-/// The server that most would write.
+/// The simplest server: one insert a request.
 mod single_insert;
 
-/// The tables at the end.
+/// The final tables.
 mod report;
 
 use std::{env, fs, path::PathBuf, time::Duration};
@@ -51,8 +51,8 @@ use std::{env, fs, path::PathBuf, time::Duration};
 use database::Server;
 use measure::Bench;
 
-/// Files of the write-ahead log, 16 MB each. A server that has been running for a while uses them again; a new one would
-/// make them during the measurements.
+/// Files of the write-ahead log, 16 MB each, made in advance: a server that has run for a while recycles them, a new one
+/// would create them during the measurements.
 const LOG_FILES: usize = 192;
 
 fn main() -> anyhow::Result<()> {

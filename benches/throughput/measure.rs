@@ -6,46 +6,46 @@ use anyhow::{Context, ensure};
 
 use crate::{database::Server, deliveries::ACCOUNT, load::Load, service::Service};
 
-/// The database of all that starts with an empty table.
+/// The database of all measurements that start with an empty table.
 pub const DATABASE: &str = "bench";
 
-/// Before each measurement.
+/// Duration of the warm-up before each measurement.
 const WARM_UP: Duration = Duration::from_millis(700);
 
-/// What all measurements share.
+/// State shared by all measurements.
 pub struct Bench {
     pub server: Server,
     /// For logs and scripts.
     pub directory: PathBuf,
     pub rounds: usize,
-    /// Of one measurement.
+    /// Duration of one measurement.
     pub duration: Duration,
 }
 
 /// The figures of one load.
 #[derive(Clone, Copy)]
 pub struct Figures {
-    /// Events a second.
+    /// Events per second.
     pub rate: f64,
-    /// Milliseconds.
+    /// Latencies in milliseconds.
     pub p50: f64,
     pub p99: f64,
-    /// Of the service, in microseconds an event.
+    /// CPU time of the service in microseconds per event.
     pub user: f64,
     pub system: f64,
-    /// The most that the service has had so far, in megabytes.
+    /// Peak memory of the service in megabytes.
     pub memory: f64,
 }
 
 impl Bench {
-    /// This service over a database.
+    /// Starts this service over a database.
     pub fn service(&self, database: &str, variables: &[(&str, &str)]) -> anyhow::Result<Service> {
         let command = Command::new(env!("CARGO_BIN_EXE_ticket-webhooks"));
         let log = self.directory.join("service.log");
         Service::start(command, &[ACCOUNT], &self.server.url(database)?, &log, variables)
     }
 
-    /// Leaves one row of each provider in the table, as the service has recorded it.
+    /// Records one delivery of each provider in the emptied table.
     pub fn one_of_each(&self, service: &Service, database: &str) -> anyhow::Result<()> {
         Load::new(1, WARM_UP).run(service.address, &Arc::default())?;
         self.server.execute(
@@ -54,19 +54,19 @@ impl Bench {
         )
     }
 
-    /// Starts from an empty table.
+    /// Measures from an empty table on.
     pub fn measure(&self, service: &Service, connections: usize) -> anyhow::Result<Figures> {
         self.warm_up(service, connections)?;
         self.server.empty(DATABASE)?;
         self.measure_on(service, DATABASE, Load::new(connections, self.duration))
     }
 
-    /// So that connections, caches and prepared statements are as they will be.
+    /// Fills caches, opens connections and prepares statements.
     pub fn warm_up(&self, service: &Service, connections: usize) -> anyhow::Result<()> {
         Load::new(connections, WARM_UP).run(service.address, &Arc::default()).map(drop)
     }
 
-    /// How many deliveries of the load generator are recorded, duplicates counted.
+    /// Number of recorded deliveries of the load generator, duplicates included.
     pub fn recorded(&self, database: &str) -> anyhow::Result<u64> {
         let query = "select coalesce(sum(delivery_count), 0)::text from ticket_events
             where provider in ('ticket_status_update', 'booking_callback', 'order_ticketed')
@@ -74,7 +74,7 @@ impl Bench {
         Ok(self.server.texts(database, query)?.first().context("there is no row")?.parse()?)
     }
 
-    /// Starts from the table as it is.
+    /// Measures from the existing table on.
     pub fn measure_on(&self, service: &Service, database: &str, load: Load) -> anyhow::Result<Figures> {
         let recorded_before = self.recorded(database)?;
         let cpu_before = service.cpu()?;
@@ -99,7 +99,7 @@ impl Bench {
 }
 
 impl Figures {
-    /// Each figure's median.
+    /// The median of each figure.
     pub fn median(rounds: &[Self]) -> Self {
         let of = |figure: fn(&Self) -> f64| median(rounds.iter().map(figure));
         Self {
@@ -123,7 +123,6 @@ impl std::fmt::Display for Figures {
     }
 }
 
-/// The middle one.
 pub fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);

@@ -11,14 +11,14 @@ const LOADED: &str = "bench_millions";
 
 const CONNECTIONS: usize = 256;
 
-/// What was measured.
+/// The result.
 pub struct Millions {
     pub rows: u64,
-    /// Events a second on an empty table and on this one, in each round.
+    /// Events per second of each round: on an empty table, and on this one.
     pub rounds: Vec<(f64, f64)>,
 }
 
-/// Multiplies the rows that the service makes of one delivery of each provider, then takes turns.
+/// Multiplies the rows of one delivery of each provider, then alternates between both tables.
 pub fn run(bench: &Bench, rows: u64) -> anyhow::Result<Millions> {
     eprintln!("{rows} rows");
     let start = Instant::now();
@@ -43,7 +43,7 @@ pub fn run(bench: &Bench, rows: u64) -> anyhow::Result<Millions> {
     Ok(Millions { rows, rounds: rates })
 }
 
-/// The rows in the table become so many: all as they are, but for their id and booking reference.
+/// Copies the rows, each with a new id and booking reference, up to this number.
 fn multiply(rows: u64) -> String {
     format!(
         "create temporary table sample as select *, row_number() over () as position from ticket_events;

@@ -1,4 +1,4 @@
-//! Postgres goes away under load and comes back: what the service acknowledges meanwhile, and that it is all recorded.
+//! Postgres stops and starts under load: the rate meanwhile, and the check that everything acknowledged is recorded.
 
 use std::{
     fs,
@@ -19,21 +19,21 @@ use crate::{
 
 const CONNECTIONS: usize = 64;
 
-/// How long what waits in the spool may take to be recorded.
+/// Limit for draining the spool.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What was seen.
+/// The result.
 pub struct Outage {
-    /// Acknowledged a second.
+    /// Acknowledged deliveries per second.
     pub up: f64,
     pub down: f64,
-    /// Answered with anything but 200.
+    /// Answered with another status than 200.
     pub refused: u64,
-    /// From the end of the outage until everything was recorded.
+    /// Time from the end of the outage until everything was recorded.
     pub drained_after: Duration,
 }
 
-/// `None` where the service knows no spool.
+/// `None` if the service has no spool.
 pub fn run(bench: &mut Bench) -> anyhow::Result<Option<Outage>> {
     eprintln!("an outage");
     bench.server.empty(DATABASE)?;

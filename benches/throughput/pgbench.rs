@@ -25,7 +25,7 @@ pub struct Pgbench {
     scripts: Vec<PathBuf>,
 }
 
-/// What came of a run.
+/// The result of a run.
 pub struct Run {
     pub rate: f64,
     /// The median in milliseconds.
@@ -46,7 +46,7 @@ const ROWS: &str = "
     where value is not null group by event.id";
 
 impl Pgbench {
-    /// For the rows that are in `ticket_events` now.
+    /// Prepares it with the current rows of `ticket_events`.
     pub fn prepare(server: &Server, database: &str, directory: &Path) -> anyhow::Result<Self> {
         server.execute(
             database,
@@ -59,7 +59,7 @@ impl Pgbench {
             let columns: Vec<&str> = values.iter().map(|(column, _)| *column).collect();
             let parameters: Vec<String> = columns.iter().map(|column| format!(":{column}_{index}")).collect();
             definitions.extend(values.iter().map(|(column, value)| format!("{column}_{index}={value}")));
-            // ids and references grow, as those of the service do
+            // ids and references grow, as the service's do: the indexes are filled in the same order
             let script = format!(
                 "\\set n :n + 1\n\\set number :client_id * 1000000000 + :n\n\
                  insert into pgbench_events (id, booking_ref, {}) \
@@ -76,7 +76,7 @@ impl Pgbench {
         Ok(Self { program, url: server.url(database)?, directory: directory.to_path_buf(), definitions, scripts })
     }
 
-    /// Runs it for so long; the table is emptied before.
+    /// Empties the table and runs pgbench.
     pub fn run(&self, server: &Server, database: &str, clients: usize, duration: Duration) -> anyhow::Result<Run> {
         server.execute(database, "truncate pgbench_events; checkpoint")?;
         let mut command = Command::new(&self.program);

@@ -1,4 +1,4 @@
-//! The tables at the end: the figures, and how they stand against what they must reach.
+//! The final tables: the figures, and each beside its target.
 
 use std::collections::BTreeMap;
 
@@ -66,7 +66,7 @@ pub fn print(rounds: &[Round], bytes: &Bytes, millions: &Millions, outage: Optio
     absolute("user CPU of the service an event at 256 connections", user, "µs", 30.0);
 }
 
-/// Medians of the rounds.
+/// Prints the medians of the rounds.
 fn print_figures(name: &str, rounds: &[Round], of: impl Fn(&Round) -> &BTreeMap<usize, Figures>) {
     for connections in rounds.iter().take(1).flat_map(|round| of(round).keys()) {
         let figures: Vec<_> = rounds.iter().filter_map(|round| of(round).get(connections).copied()).collect();
@@ -77,7 +77,7 @@ fn print_figures(name: &str, rounds: &[Round], of: impl Fn(&Round) -> &BTreeMap<
     }
 }
 
-/// Medians of what was measured, of what it is compared with, and of the rounds' ratios.
+/// Medians of the measured values, of the values they are compared with, and of the rounds' ratios.
 fn medians(pairs: &[(f64, f64)]) -> (f64, f64, f64) {
     let of = |figure: fn(&(f64, f64)) -> f64| median(pairs.iter().map(figure));
     (of(|(measured, _)| *measured), of(|(_, against)| *against), of(|(measured, against)| measured / against))

@@ -1,4 +1,4 @@
-//! What most would write: axum and sqlx, one insert a request. It neither authenticates nor normalizes.
+//! The simplest server: axum and sqlx, one insert a request, without authentication or normalization.
 
 use std::{env, sync::Arc};
 
@@ -9,7 +9,7 @@ use sqlx::{PgPool, postgres::PgPoolOptions, types::Json};
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
-/// The argument with which this program becomes that server; the URL of the database follows it.
+/// Makes this program run as that server; the database URL follows.
 pub const ARGUMENT: &str = "--single-insert-server";
 
 const INSERT: &str = "

@@ -1,4 +1,4 @@
-//! The tables under a load.
+//! Creates and empties the service's tables.
 
 use ticket_webhooks::store;
 
@@ -11,7 +11,7 @@ impl Server {
         self.with(name, async |pool| Ok(store::migrate(&pool).await?))
     }
 
-    /// Empties the table, and writes out what is left of the run before.
+    /// Empties the tables; the checkpoint keeps writes of the last run out of the next measurement.
     pub fn empty(&self, database: &str) -> anyhow::Result<()> {
         self.execute(database, "truncate ticket_events, unprocessed_deliveries; checkpoint")
     }

@@ -1,4 +1,4 @@
-//! What holds whatever arrives. The fuzz targets ask it of what libFuzzer makes up, and `tests/it/corpora.rs`, on a
+//! What holds whatever arrives. The fuzz targets ask it of what libFuzzer makes up, and `tests/it/inputs/corpora.rs`, on a
 //! stable toolchain, of every file in `corpus/`.
 //!
 //! A check returns, or panics and says what did not hold.

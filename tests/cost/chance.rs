@@ -1,6 +1,6 @@
-//! Chance that is the same in every run.
+//! Pseudo-random numbers that are the same in every run.
 
-/// xorshift.
+/// An xorshift generator.
 pub struct Chance(u64);
 
 impl Chance {

@@ -1,14 +1,14 @@
-//! Families of hostile bodies, each with parameters that a search can turn.
+//! Families of hostile bodies, each with parameters for the search to vary.
 
 use super::{
     chance::Chance,
     gzip::{self, Bits},
 };
 
-/// As the default of `server.body_limit_bytes`.
+/// The default of `server.body_limit_bytes`.
 pub const LIMIT: usize = 256 * 1024;
 
-/// How many parameters a family has, each from 0 to 1.
+/// Parameters of a family, each from 0 to 1.
 pub const PARAMETERS: usize = 4;
 
 pub type Parameters = [f64; PARAMETERS];
@@ -48,7 +48,7 @@ pub const FAMILIES: &[Family] = &[
         let of = &FAMILIES[FIRST_JSON + upto(p[0], FAMILIES.len() - FIRST_JSON - 1)];
         gzip::compressed((of.1)(&[p[1], p[2], p[3], p[1]]))
     }),
-    // those before it are no JSON at all
+    // the families before this one are not JSON
     ("deep", |p| {
         let depth = 1 + upto(p[0], 140);
         let one = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
@@ -157,7 +157,7 @@ pub const FAMILIES: &[Family] = &[
     ("blanks", |p| fill([" ", "\n", "{", "[", ",", ":", "\\", "\\\\\""][upto(p[0], 7)])),
 ];
 
-/// Where the families of plain bodies begin.
+/// Index of the first family of uncompressed JSON.
 const FIRST_JSON: usize = 6;
 
 const KEYS: &[&str] = &["cid", "ClientId", "UserName", "Password", "CID", " cid "];
@@ -181,7 +181,7 @@ fn fill(one: &str) -> Vec<u8> {
     cut(one.repeat(LIMIT / one.len() + 1).into_bytes())
 }
 
-/// In half of all cases so that it is no JSON any more, or ends too early.
+/// Makes half of the bodies invalid JSON, or too short.
 fn broken(p: &Parameters, mut body: Vec<u8>) -> Vec<u8> {
     if p[2] > 0.5 {
         body.truncate(LIMIT - 1);
@@ -194,14 +194,14 @@ fn credential_or(parameter: f64, other: &str) -> &str {
     if parameter < 0.3 { KEYS[upto(parameter * 3.3, KEYS.len() - 1)] } else { other }
 }
 
-/// As many of one value as there is room for, in a list in a member.
+/// A list, in a member, filled with one value up to the limit.
 fn list(p: &Parameters, one: &str) -> Vec<u8> {
     let (start, end) = [("[", "]"), ("{\"data\":[", "]}"), ("{\"Passengers\":[", "]}")][upto(p[3], 2)];
     let count = ((LIMIT - start.len() - end.len()) / (one.len() + 1)).max(1);
     format!("{start}{}{end}", vec![one; count].join(",")).into_bytes()
 }
 
-/// As many members as there is room for.
+/// An object filled with members up to the limit.
 fn object(p: &Parameters, mut key: impl FnMut(usize) -> String, value: &str) -> Vec<u8> {
     let (start, end) = [("{", "}"), ("{\"data\":{", "}}"), ("[{", "}]")][upto(p[3], 2)];
     let mut text = start.to_owned();

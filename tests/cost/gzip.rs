@@ -1,4 +1,4 @@
-//! Bodies in gzip, written bit by bit, as no compressor would write them.
+//! Gzip bodies written bit by bit, unlike any compressor's output.
 
 use std::io::Write as _;
 
@@ -8,7 +8,7 @@ use flate2::{Compression, Crc, write::GzEncoder};
 #[derive(Default)]
 pub struct Bits {
     bytes: Vec<u8>,
-    /// Bits that fill no byte yet, and how many.
+    /// Bits of the incomplete last byte, and their number.
     rest: (u64, u32),
 }
 
@@ -22,7 +22,7 @@ impl Bits {
         }
     }
 
-    /// A code of Huffman's, whose first bit comes first.
+    /// A Huffman code: its most significant bit comes first.
     pub fn code(&mut self, code: u64, length: u32) {
         self.put(code.reverse_bits() >> (64 - length), length);
     }
@@ -37,10 +37,10 @@ impl Bits {
     }
 }
 
-/// The header that every member has.
+/// The header of every gzip member.
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
 
-/// A member of these blocks and an empty last one, which says that its output is `output`.
+/// A gzip member of these blocks and an empty final one, with the checksum and length of `output`.
 pub fn member(mut blocks: Bits, output: &[u8]) -> Vec<u8> {
     // the last block: fixed codes, empty
     blocks.put(0b011, 3);
@@ -50,7 +50,7 @@ pub fn member(mut blocks: Bits, output: &[u8]) -> Vec<u8> {
     [&HEADER[..], &blocks.finish(), &crc.sum().to_le_bytes(), &crc.amount().to_le_bytes()].concat()
 }
 
-/// Empty blocks with fixed codes.
+/// Empty blocks with fixed Huffman codes.
 pub fn empty_fixed(blocks: usize) -> Bits {
     let mut bits = Bits::default();
     for _ in 0..blocks {
@@ -60,7 +60,7 @@ pub fn empty_fixed(blocks: usize) -> Bits {
     bits
 }
 
-/// Stored blocks of so many bytes each.
+/// Stored blocks of `each` bytes.
 pub fn stored(blocks: usize, each: usize) -> Bits {
     let mut bits = Bits::default();
     for _ in 0..blocks {
@@ -162,7 +162,7 @@ fn canonical(lengths: &[u32]) -> Vec<u64> {
     codes
 }
 
-/// As a compressor does it, at the best.
+/// Ordinary gzip at the best level.
 pub fn compressed(bytes: Vec<u8>) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(&bytes).unwrap();

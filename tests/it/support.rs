@@ -1,14 +1,19 @@
 //! What the tests stand on: one private Postgres per test process, a fresh database per test, the real binary.
 
+mod chance;
+pub mod connection;
 mod database;
 mod deliveries;
+mod scrape;
 mod server;
 mod service;
 mod wire;
 
 pub use self::{
+    chance::Chance,
     database::Database,
     deliveries::{Answer, PROVIDERS, Provider, provider},
+    scrape::{Scrape, Series},
     server::Server,
     service::{Command, Process, Service, credentials, settings},
     wire::Wire,

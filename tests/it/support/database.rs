@@ -1,6 +1,9 @@
-//! A database of its own for each test, made from a migrated template.
+//! A fresh database for each test, copied from a migrated template.
 
-use std::sync::OnceLock;
+use std::{
+    path::{Path, PathBuf},
+    sync::OnceLock,
+};
 
 use serde_json::Value;
 use sqlx::{
@@ -16,11 +19,17 @@ use uuid::Uuid;
 
 const TEMPLATE: &str = "template_migrated";
 
-/// Ends with the process; so do its files.
-fn server() -> &'static EmbeddedPostgres {
+/// The directory of the shared server, removed with the process; tests may put more files into it.
+pub fn process_directory() -> &'static Path {
+    static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
+    DIRECTORY.get_or_init(|| std::env::temp_dir().join(format!("ticket-webhooks-tests-{}", Uuid::now_v7().simple())))
+}
+
+/// The server that all tests share. It ends with the process, and its directory is removed then.
+pub fn server() -> &'static EmbeddedPostgres {
     static SERVER: OnceLock<EmbeddedPostgres> = OnceLock::new();
     SERVER.get_or_init(|| {
-        let directory = std::env::temp_dir().join(format!("ticket-webhooks-tests-{}", Uuid::now_v7().simple()));
+        let directory = process_directory();
         let mut options = Options::ephemeral(directory);
         options.settings.push(("max_connections".to_owned(), "400".to_owned()));
         EmbeddedPostgres::start(&options).expect("the tests need a Postgres")
@@ -53,19 +62,19 @@ pub struct Database {
 }
 
 impl Database {
-    /// With the tables.
+    /// A database with the service's tables.
     pub async fn new() -> Self {
         template().await;
         Self::create(&format!("template {TEMPLATE} strategy file_copy")).await
     }
 
-    /// Without them.
+    /// A database without tables.
     pub async fn empty() -> Self {
         template().await;
         Self::create("").await
     }
 
-    /// Without them, and created with these options.
+    /// A database without tables, created with these options.
     pub async fn with(options: &str) -> Self {
         Self::create(options).await
     }
@@ -89,23 +98,23 @@ impl Database {
         self.pool.execute(AssertSqlSafe(statement)).await.unwrap();
     }
 
-    /// The rows of a query, each as JSON.
+    /// The rows of a query as JSON objects.
     pub async fn rows(&self, query: &str) -> Vec<Value> {
         let query = format!("select to_jsonb(q) from ({query}) as q");
         sqlx::query_scalar(AssertSqlSafe(query)).fetch_all(&self.pool).await.unwrap()
     }
 
-    /// Every event, in the order of recording.
+    /// All events in the order of recording.
     pub async fn events(&self) -> Vec<Value> {
         self.rows("select * from ticket_events order by sequence").await
     }
 
-    /// Every unprocessed delivery, its body as text, in the order of arrival.
+    /// All unprocessed deliveries in the order of arrival, with the body as `text`.
     pub async fn unprocessed(&self) -> Vec<Value> {
         self.rows("select *, encode(body, 'escape') as text from unprocessed_deliveries order by id").await
     }
 
-    /// Everything that is stored, as text; `bytea` both readable and in hex.
+    /// All rows of all tables as text; `bytea` both escaped and in hex.
     pub async fn dump(&self) -> String {
         let mut dump = String::new();
         for query in [
@@ -124,7 +133,7 @@ impl Database {
 impl Drop for Database {
     fn drop(&mut self) {
         let (name, pool) = (self.name.clone(), self.pool.clone());
-        // a runtime of its own: the test's may be gone, and dropping must not wait for it
+        // another runtime: the test's may have ended already
         let dropped = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(admin(&format!("drop database if exists {name} with (force)")));

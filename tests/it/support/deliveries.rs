@@ -1,16 +1,16 @@
-//! The three providers as they call the service: their paths, their credentials, a delivery of each.
+//! The three providers as senders: path, credentials and a sample delivery of each.
 
 use serde_json::{Value, json};
 
 use super::credentials;
 
-/// A provider from outside.
+/// A provider as a sender of deliveries.
 pub struct Provider {
     pub name: &'static str,
     pub path: &'static str,
-    /// The `Authorization` header of an account, if it has one.
+    /// The `Authorization` header of an account; none where the credentials stand in the body.
     pub authorization: fn(&str) -> Option<String>,
-    /// A complete delivery of an account for a booking.
+    /// A complete delivery, by account and booking reference.
     pub delivery: fn(&str, &str) -> Value,
 }
 
@@ -93,7 +93,7 @@ pub fn provider(name: &str) -> &'static Provider {
     ALL.iter().find(|provider| provider.name == name).unwrap()
 }
 
-/// What a provider gets to see.
+/// The answer to a request, as the provider sees it.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -102,7 +102,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Sends a request. Every answer must be JSON and carry a request id, whatever else it says.
+    /// Sends a request, and checks what holds for every answer: it is JSON and has a request id.
     pub async fn of(request: reqwest::RequestBuilder) -> Self {
         let response = request.send().await.unwrap();
         let (status, headers) = (response.status().as_u16(), response.headers().clone());

@@ -14,7 +14,7 @@ use super::{Answer, Database, Provider};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_ticket-webhooks");
 
-/// How long anything may take that takes a moment.
+/// Limit for everything that normally takes moments.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The credentials of the account `main` of each provider, and those of `other`, by their keys in the configuration.
@@ -55,7 +55,7 @@ pub fn settings(database_url: &str) -> Vec<(String, String)> {
     variables
 }
 
-/// How `unshare` gets a namespace for mounts: anybody but root has to be root in it first.
+/// Arguments of `unshare` for a mount namespace; others than root have to map themselves to root in it.
 fn namespace() -> &'static [&'static str] {
     if rustix::process::getuid().is_root() { &["--mount"] } else { &["--mount", "--map-root-user"] }
 }
@@ -76,28 +76,28 @@ impl Command {
         Self(command)
     }
 
-    /// Started where so many files may be open, unless the process asks for more.
+    /// With this soft limit for open files, which the process may raise.
     pub fn with_open_files(limit: u32, arguments: &[&str]) -> Self {
         let mut command = process::Command::new("sh");
         command.args(["-c", r#"ulimit -Sn "$0" && exec "$@""#, &limit.to_string(), BINARY]);
         Self::with(command, arguments)
     }
 
-    /// Started where no more files may be open, whatever the process asks for.
+    /// With this hard limit for open files, which the process cannot raise.
     pub fn with_at_most_open_files(limit: u32, arguments: &[&str]) -> Self {
         let mut command = process::Command::new("sh");
         command.args(["-c", r#"ulimit -n "$0" && exec "$@""#, &limit.to_string(), BINARY]);
         Self::with(command, arguments)
     }
 
-    /// Whether [`Self::over_a_disk_of_its_own`] works here: root, or a user who may be root in a namespace, on Linux.
+    /// Whether [`Self::over_a_disk_of_its_own`] works: on Linux, as root or with user namespaces.
     pub fn can_mount() -> bool {
         let mut command = process::Command::new("unshare");
         command.args(namespace()).args(["mount", "-t", "tmpfs", "none", "/tmp"]);
         command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
     }
 
-    /// With an empty disk of this size mounted on a directory, which only this command sees, and which goes with it.
+    /// With an empty disk of this size mounted on a directory, visible to this command only and removed with it.
     pub fn over_a_disk_of_its_own(directory: &Path, size: &str, arguments: &[&str]) -> Self {
         let mut command = process::Command::new("unshare");
         let script = r#"mount -t tmpfs -o size="$1" none "$0" && shift && exec "$@""#;
@@ -120,7 +120,7 @@ impl Command {
         self
     }
 
-    /// Exit code, standard output, standard error.
+    /// Runs it to its end: exit code, standard output, standard error.
     pub fn run(mut self) -> (i32, String, String) {
         let output = self.0.output().unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -153,24 +153,24 @@ pub struct Process {
     printed: Output,
 }
 
-/// What a command prints while it runs.
+/// The output of a running command, shared with the threads that read it.
 #[derive(Clone)]
 pub struct Output(Arc<(Mutex<Printed>, Condvar)>);
 
-/// What a command has printed so far.
+/// The output so far.
 struct Printed {
     lines: Vec<String>,
-    /// How many of its two streams may still bring something.
+    /// How many of its two streams are still open.
     open: usize,
 }
 
 impl Output {
-    /// The first line that contains a text, waited for.
+    /// Waits for the first line that contains a text.
     pub fn line(&self, text: &str) -> String {
         self.line_with_any(&[text])
     }
 
-    /// The first line that contains one of these texts, waited for.
+    /// Waits for the first line that contains one of these texts.
     pub fn line_with_any(&self, texts: &[&str]) -> String {
         let is_it = |line: &&String| texts.iter().any(|text| line.contains(text));
         let found = |printed: &Printed| printed.lines.iter().find(is_it).cloned();
@@ -178,7 +178,7 @@ impl Output {
         found(&printed).unwrap_or_else(|| panic!("no line with {texts:?} in {:#?}", printed.lines))
     }
 
-    /// What was printed once this is no longer so, or once timeout has ended.
+    /// The output once the condition no longer holds, or at the timeout.
     fn once_not(&self, mut condition: impl FnMut(&Printed) -> bool) -> MutexGuard<'_, Printed> {
         let printed = self.0.0.lock().unwrap();
         self.0.1.wait_timeout_while(printed, TIMEOUT, |printed| condition(printed)).unwrap().0
@@ -186,17 +186,17 @@ impl Output {
 }
 
 impl Process {
-    /// What it prints, for another thread to wait for.
+    /// The output, for another thread to wait on.
     pub fn printed(&self) -> Output {
         self.printed.clone()
     }
 
-    /// The first line that contains a text, waited for.
+    /// Waits for the first line that contains a text.
     pub fn line(&self, text: &str) -> String {
         self.printed.line(text)
     }
 
-    /// Everything that it has printed.
+    /// The output so far.
     pub fn output(&self) -> String {
         self.printed.0.0.lock().unwrap().lines.join("\n")
     }
@@ -205,7 +205,7 @@ impl Process {
         self.child.id()
     }
 
-    /// The memory that it has, in KiB; nothing where there is no `/proc`.
+    /// Resident memory in KiB; 0 without `/proc`.
     pub fn memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -218,7 +218,7 @@ impl Process {
         assert!(sent.success());
     }
 
-    /// Waits until it has ended and all that it printed has been read.
+    /// Waits until the process has ended and its output has been read.
     pub fn wait(&mut self) -> ExitStatus {
         let deadline = std::time::Instant::now() + TIMEOUT;
         loop {
@@ -241,7 +241,7 @@ impl Drop for Process {
     }
 }
 
-/// A service that answers.
+/// A running service that answers.
 pub struct Service {
     pub process: Process,
     pub public: String,
@@ -250,7 +250,7 @@ pub struct Service {
 }
 
 impl Service {
-    /// Over a database, with the accounts of [`settings`] and these variables.
+    /// Starts it over a database, with the accounts of [`settings`] and these variables.
     pub async fn start(database: &Database, variables: &[(&str, &str)]) -> Self {
         let mut settings = settings(&database.url());
         settings.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
@@ -258,7 +258,7 @@ impl Service {
         tokio::task::spawn_blocking(move || Self::over(command.start())).await.unwrap()
     }
 
-    /// Of a process that will serve.
+    /// Waits until a started process serves.
     pub fn over(process: Process) -> Self {
         let line: Value = serde_json::from_str(&process.line("\"serving\"")).unwrap();
         let url = |key: &str| format!("http://{}", line[key].as_str().unwrap());
@@ -266,12 +266,12 @@ impl Service {
         Self { public: url("public.address"), admin: url("admin.address"), process, client }
     }
 
-    /// Any request to the public listener.
+    /// A request to the public listener.
     pub fn request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
         self.client.request(method.parse().unwrap(), format!("{}{path}", self.public))
     }
 
-    /// A body with the header credentials of the account `main`, where the provider has any there.
+    /// Posts a body, with the `Authorization` header of the account `main` where the provider uses one.
     pub async fn post(&self, provider: &Provider, body: impl Into<Vec<u8>>) -> Answer {
         let mut request = self.request("POST", provider.path).body(body.into());
         if let Some(authorization) = (provider.authorization)("main") {
@@ -280,7 +280,7 @@ impl Service {
         Answer::of(request).await
     }
 
-    /// Stops it in order and returns what it has logged.
+    /// Stops it by SIGTERM and returns its log.
     pub async fn stop(mut self) -> String {
         tokio::task::spawn_blocking(move || {
             self.process.signal("TERM");

@@ -1,4 +1,4 @@
-//! Requests that no HTTP client would send: bytes over a connection.
+//! A raw connection, for requests that no HTTP client sends.
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -20,12 +20,12 @@ impl Wire {
         Self(stream)
     }
 
-    /// From an address of the loopback. It takes in little before the service has to wait.
+    /// Connects from an address of the loopback, with a small receive buffer: the service soon has to wait.
     pub async fn from(address: [u8; 4], service: &Service) -> Self {
         Self::connect(address, &service.public, Duration::from_secs(20)).await.unwrap()
     }
 
-    /// The same, to either listener; nothing when that does not take it in within a second.
+    /// As [`Self::from`], to either listener; `None` if it does not accept within a second.
     pub async fn try_from(address: [u8; 4], url: &str) -> Option<Self> {
         Self::connect(address, url, Duration::from_secs(1)).await
     }
@@ -43,7 +43,7 @@ impl Wire {
         Some(Self(stream))
     }
 
-    /// Sends what the service still takes; whether it took all.
+    /// Sends until the service hangs up; returns whether it took all.
     pub fn try_send(&mut self, bytes: &[u8]) -> bool {
         match self.0.write_all(bytes) {
             Ok(()) => true,
@@ -54,13 +54,13 @@ impl Wire {
         }
     }
 
-    /// Sends until the service takes no more for a moment.
+    /// Sends until the service has read nothing for 300 ms.
     pub fn send_what_is_taken(&self, bytes: &[u8]) {
         self.0.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
         assert!((&self.0).write_all(bytes).is_err(), "the service takes all");
     }
 
-    /// Whether the next bytes to arrive, within a second, contain a text. Where none arrive, they do not.
+    /// Whether the next bytes contain a text; `false` if none arrive within a second.
     pub fn has_heard(&mut self, text: &str) -> bool {
         let mut bytes = [0; 4096];
         self.0.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
@@ -68,7 +68,7 @@ impl Wire {
         String::from_utf8_lossy(&bytes[..count]).contains(text)
     }
 
-    /// What comes until the service hangs up, and how long that takes.
+    /// Reads until the service hangs up; returns the bytes and the time.
     pub fn rest(&mut self) -> (String, Duration) {
         let since = Instant::now();
         let mut rest = Vec::new();
@@ -82,17 +82,17 @@ impl Wire {
         self.0.write_all(bytes).unwrap();
     }
 
-    /// Says that nothing more will be sent, or hangs up.
+    /// Half-closes or closes the connection.
     pub fn close(&self, how: Shutdown) {
         self.0.shutdown(how).unwrap();
     }
 
-    /// The next bytes.
+    /// Fills the buffer with the next bytes.
     pub fn read(&mut self, bytes: &mut [u8]) {
         self.0.read_exact(bytes).unwrap();
     }
 
-    /// The head of the next answer, in lower case.
+    /// Reads the head of the next answer, in lower case.
     pub fn head(&mut self) -> String {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
@@ -103,7 +103,7 @@ impl Wire {
         String::from_utf8(head).unwrap().to_lowercase()
     }
 
-    /// The same, or nothing where the connection ended instead.
+    /// As [`Self::head`], or what came until the connection ended.
     pub fn head_if_any(&mut self) -> String {
         let mut head = Vec::new();
         let mut byte = [0];
@@ -113,7 +113,7 @@ impl Wire {
         String::from_utf8(head).unwrap().to_lowercase()
     }
 
-    /// The next answer: its head in lower case, and its body.
+    /// Reads the next answer: head in lower case, and body.
     pub fn answer(&mut self) -> (String, String) {
         let head = self.head();
         let length = head.split("content-length: ").nth(1).and_then(|rest| rest.split("\r\n").next()).unwrap();
