@@ -17,7 +17,7 @@ use std::{path::PathBuf, time::Duration};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, de};
 
-use crate::redaction::is_looked_for;
+use crate::redaction::is_redactable;
 
 pub use self::{
     database::DatabaseSettings,
@@ -120,12 +120,12 @@ impl Default for SpoolSettings {
 
 impl Settings {
     /// The keys of the secrets that could as well be data, so that they are not looked for in what is kept: see
-    /// [`is_looked_for`].
+    /// [`is_redactable`].
     pub fn secrets_like_data(&self) -> Vec<String> {
         let admin = self.admin.token.iter().map(|token| ("admin.token".to_owned(), token));
         let of_providers = self.providers.iter().flat_map(ProviderSettings::secrets);
         let all = admin.chain(of_providers);
-        all.filter(|(_, secret)| !is_looked_for(secret.expose_secret())).map(|(key, _)| key).collect()
+        all.filter(|(_, secret)| !is_redactable(secret.expose_secret())).map(|(key, _)| key).collect()
     }
 
     /// What the types cannot say.

@@ -99,7 +99,7 @@ async fn deliver(State(webhook): State<Arc<Webhook>>, Extension(peer): Extension
         let is_from_proxy = unrouted.proxies.contain(peer.address.ip());
         let context = RequestContext {
             id: request_id::logged(&headers, is_from_proxy, &receiver.secrets).into(),
-            trace: TraceContext::of(&headers, |text| receiver.secrets.load().redactor.knows(text)),
+            trace: TraceContext::of(&headers, |text| receiver.secrets.load().redactor.contains_secret(text)),
             client: unrouted.proxies.client(peer.address.ip(), &headers),
             start,
         };

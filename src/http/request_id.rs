@@ -30,7 +30,7 @@ pub(super) fn assign(headers: &mut HeaderMap, is_from_proxy: bool) -> HeaderValu
 /// The id as it is logged: a proxy may pass on what a stranger wrote.
 pub(super) fn logged<'a>(headers: &'a HeaderMap, is_from_proxy: bool, secrets: &CurrentSecrets) -> &'a str {
     let id = of(headers);
-    if is_from_proxy && secrets.load().redactor.knows(id) { REDACTED } else { id }
+    if is_from_proxy && secrets.load().redactor.contains_secret(id) { REDACTED } else { id }
 }
 
 /// Puts the id on an answer.

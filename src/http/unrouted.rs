@@ -40,7 +40,7 @@ impl Unrouted {
     pub(super) fn answer(&self, peer: SocketAddr, method: &Method, uri: &Uri, headers: &HeaderMap) -> Response {
         let client = self.proxies.client(peer.ip(), headers);
         let redactor = &self.secrets.load().redactor;
-        let path = Some(uri.path()).filter(|path| request_id::is_plain(path, b"/") && !redactor.knows(path));
+        let path = Some(uri.path()).filter(|path| request_id::is_plain(path, b"/") && !redactor.contains_secret(path));
         let id = request_id::logged(headers, self.proxies.contain(peer.ip()), &self.secrets);
         macro_rules! line {
             ($level:ident, $message:literal) => {

@@ -14,8 +14,8 @@ use uuid::Uuid;
 use crate::{
     clock,
     delivery::{Delivery, Reason, UnprocessedDelivery},
-    payload::KeptPayload,
-    providers::{self, NormalizeError},
+    payload::RedactedPayload,
+    providers::{self, Unprocessable},
     ticket_event::{Booking, Environment, TicketEvent},
 };
 
@@ -139,7 +139,7 @@ fn restore(mut head: Head<'_>, body: &[u8]) -> Delivery {
         let detail = head.detail.clone();
         return unprocessed(head, reason, detail);
     }
-    let payload = std::str::from_utf8(body).ok().and_then(KeptPayload::restore);
+    let payload = std::str::from_utf8(body).ok().and_then(RedactedPayload::restore);
     let (Some(provider), Some(payload)) = (providers::by_name(&head.provider), payload) else {
         let detail = "of a provider that is not known any more".to_owned();
         return unprocessed(head, Reason::Malformed, detail);
@@ -161,14 +161,6 @@ fn restore(mut head: Head<'_>, body: &[u8]) -> Delivery {
             is_restorable,
             received_at,
         }),
-        Err(rejection) => unprocessed(head, reason_of(&rejection), "refused by a later version".to_owned()),
-    }
-}
-
-fn reason_of(rejection: &NormalizeError) -> Reason {
-    match rejection {
-        NormalizeError::Invalid(_) => Reason::Invalid,
-        NormalizeError::NoTicket => Reason::NoTicket,
-        NormalizeError::UnsupportedType => Reason::UnsupportedType,
+        Err(error) => unprocessed(head, Unprocessable::from(error).reason, "refused by a later version".to_owned()),
     }
 }

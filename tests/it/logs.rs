@@ -84,7 +84,7 @@ async fn a_delivery_that_is_not_recorded_says_why_and_where_it_came_from() {
     assert_eq!(request.send().await.unwrap().status(), 503);
     let log = service.stop().await;
     for (message, outcome, level, id) in [
-        ("delivery not taken in", "malformed", "WARN", "id-400"),
+        ("delivery rejected", "malformed", "WARN", "id-400"),
         ("delivery not authenticated", "unauthenticated", "WARN", "id-401"),
         ("delivery", "unprocessed", "INFO", "id-422"),
         ("delivery not durable", "not_durable", "ERROR", "id-503"),
