@@ -55,8 +55,12 @@ impl From<&Fault> for Reply {
 }
 
 impl<'a> Content<'a> {
-    /// `is_encoding_supported` is [`is_supported`](super::gzip::is_supported); `limit` is of the decompressed bytes;
+    /// `is_encoding_supported` is by the `Content-Encoding` header; `limit` is of the decompressed bytes;
     /// `structured_members` are those of the provider.
+    ///
+    /// # Errors
+    ///
+    /// The decompressed body is larger than the limit.
     pub fn read(
         body: &'a CollectedBody,
         is_encoding_supported: bool,
