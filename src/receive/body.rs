@@ -132,3 +132,45 @@ impl From<OutOfMemory> for Reply {
         Self::Unavailable
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KIB: usize = 1024;
+
+    fn collect(memory: &BodyMemory, frames: &[&[u8]]) -> Result<CollectedBody, Reply> {
+        let mut arriving = memory.begin(0)?;
+        for frame in frames {
+            arriving.push(Bytes::copy_from_slice(frame))?;
+        }
+        arriving.complete()
+    }
+
+    #[test]
+    fn a_body_holds_its_memory_until_it_is_dropped() {
+        let memory = BodyMemory::new(128 * KIB, 40 * KIB);
+        assert_eq!(memory.usage(), (0, 128 * KIB));
+        let small = collect(&memory, &[&[b' '; UNMETERED_BYTES]]).ok().unwrap();
+        assert_eq!(memory.usage().0, 0);
+        let large = collect(&memory, &[&[b' '; 30 * KIB], &[b'x'; 6 * KIB]]).ok().unwrap();
+        assert_eq!((large.as_bytes().len(), large.as_bytes().last()), (36 * KIB, Some(&b'x')));
+        assert_eq!(memory.usage().0, 20 * KIB);
+        // gzip reserves the limit from the other half
+        let gzip = collect(&memory, &[&[0x1f], &[0x8b]]).ok().unwrap();
+        assert!(gzip.coding().is_gzip() && !small.coding().is_gzip());
+        assert_eq!(memory.usage().0, 60 * KIB);
+        assert_eq!(collect(&memory, &[&[0x1f, 0x8b]]).err(), Some(Reply::Unavailable));
+        drop((large, gzip));
+        assert_eq!(memory.usage().0, 0);
+    }
+
+    #[test]
+    fn a_body_beyond_the_limit_or_the_memory_is_rejected() {
+        let memory = BodyMemory::new(32 * KIB, 40 * KIB);
+        assert_eq!(memory.begin(40 * KIB as u64 + 1).err(), Some(Reply::TooLarge(40 * KIB)));
+        assert_eq!(collect(&memory, &[&[b' '; 40 * KIB], b" "]).err(), Some(Reply::Unavailable));
+        assert_eq!(collect(&memory, &[&[b' '; 41 * KIB]]).err(), Some(Reply::TooLarge(40 * KIB)));
+        assert_eq!(memory.usage().0, 0);
+    }
+}

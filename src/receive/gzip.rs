@@ -4,7 +4,7 @@
 //! delivery. Other codings cannot be recognized, so for those the header decides.
 //!
 //! Invariants:
-//! - decompressing takes at most `limit + 1` bytes, for which a permit is held;
+//! - decompressing takes at most `limit + 1` bytes, and a permit for `limit` is held meanwhile;
 //! - its time is bounded by counting blocks, not bytes: an empty block takes ten bits, and one with its own code tables about
 //!   a microsecond. More blocks than any compressor makes are treated as damaged gzip.
 
