@@ -3,7 +3,7 @@
 //! Invariants:
 //! - verification takes the same time whichever account or byte is wrong: presented credentials are hashed (which hides
 //!   their lengths) and compared with those of every account in constant time;
-//! - only successful verification makes a [`Verified`], which a [`Payload`](crate::payload::Payload) requires.
+//! - only successful verification makes a `Verified`, which a `Payload` requires.
 
 use std::{borrow::Cow, fmt, sync::Arc};
 

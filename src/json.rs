@@ -1,6 +1,6 @@
 //! Reading a JSON document leniently and without loss.
 //!
-//! `serde_json` validates a document once; an [`Index`] then holds the spans of its values, and a [`Value`] is a view of
+//! `serde_json` validates a document once; an `Index` then holds the spans of its values, and a `Value` is a view of
 //! one of them, decoded only on demand.
 //!
 //! Invariants:
@@ -8,7 +8,7 @@
 //! - a lone surrogate and a repeated key are no errors;
 //! - a value that nobody reads is never decoded.
 //!
-//! What a field means is decided in [`crate::payload`], not here.
+//! What a field means is decided in `crate::payload`, not here.
 
 mod broken;
 mod canonical;

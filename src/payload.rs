@@ -1,9 +1,9 @@
 //! The payload of an authenticated delivery: reading its fields, and the form in which it is stored.
 //!
 //! Invariants:
-//! - a [`Payload`] requires the proof that its credentials are valid, and holds no member that carries credentials;
+//! - a `Payload` requires the proof that its credentials are valid, and holds no member that carries credentials;
 //! - providers normalize payloads only, so nothing unauthenticated is ever normalized;
-//! - a [`RedactedPayload`], the form that is stored, contains no known secret.
+//! - a `RedactedPayload`, the form that is stored, contains no known secret.
 
 mod diagnostics;
 mod fields;

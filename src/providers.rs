@@ -1,6 +1,6 @@
 //! The providers: what each sends, how it authenticates, what its fields mean, and what it is answered.
 //!
-//! To add a provider, write one file in `providers/` with an implementation of [`Provider`], add it to [`PROVIDERS`], and
+//! To add a provider, write one file in `providers/` with an implementation of `Provider`, add it to `PROVIDERS`, and
 //! add its fixtures. Its path, the configuration keys of its accounts, and its labels in logs and metrics follow from that.
 //!
 //! Invariants:

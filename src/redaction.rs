@@ -2,12 +2,12 @@
 //!
 //! In this order: the members that carry credentials are removed from a delivery (any spelling, any depth, every copy);
 //! what remains is normalized; then every configured secret that stands as a whole word in the stored payload, or in a
-//! free-text field of the booking, is replaced by [`REDACTED`].
+//! free-text field of the booking, is replaced by `REDACTED`.
 //!
 //! Invariants:
 //! - normalized business data (references, names, ticket numbers...) is stored as it was sent, even where it equals a
 //!   secret; the stored payload is not: there the same text is replaced;
-//! - a secret that could be ordinary data (see [`is_redactable`]) is removed with its member only, and searched for nowhere
+//! - a secret that could be ordinary data (see `is_redactable`) is removed with its member only, and searched for nowhere
 //!   else;
 //! - redacting again changes nothing.
 

@@ -1,6 +1,6 @@
 //! The common model: what a delivery states about a booking, whichever provider sent it.
 //!
-//! It depends on no provider and no database. The spool serializes [`Booking`]: a new field must have a serde default, so
+//! It depends on no provider and no database. The spool serializes `Booking`: a new field must have a serde default, so
 //! that records of an older version stay readable.
 
 use std::collections::HashSet;
