@@ -1,6 +1,6 @@
-//! `make bench-pure`: what a delivery costs before it is stored, provider by provider.
+//! `make bench-pure`: the CPU time of a delivery before it is stored, for each provider.
 //!
-//! The steps are those of `receive.rs`; each is measured alone, and all of them together with the content hash.
+//! The steps are those of `receive.rs`, each alone and all of them together with the content hash.
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, HeaderValue};
@@ -8,14 +8,14 @@ use secrecy::SecretString;
 use ticket_webhooks::{
     credentials::{Account, Accounts, Verified},
     json::Document,
-    payload::{KeptPayload, Payload},
+    payload::{Payload, RedactedPayload},
     providers::{PROVIDERS, Provider},
     redaction::Redactor,
     ticket_event::{Booking, Environment},
 };
 use time::macros::date;
 
-/// One delivery of a provider, and what the service knows before it arrives.
+/// A provider, its configuration, and one delivery.
 struct Subject {
     provider: &'static dyn Provider,
     accounts: Accounts,
@@ -49,13 +49,15 @@ impl Subject {
         Document::parse(self.body.as_str()).expect("a sample is valid JSON")
     }
 
-    fn authenticate(&self, document: &Document<'_>) -> Verified<'_> {
-        let body = (!self.provider.authenticates_by_header()).then(|| document.root());
-        let presented = self.provider.presented(&self.headers, body);
+    fn authenticate(&self, document: &Document<'_>) -> Verified {
+        let presented = match self.provider.authenticates_by_header() {
+            true => self.provider.credentials_in_header(&self.headers),
+            false => self.provider.credentials_in_body(document.root()),
+        };
         self.accounts.verify(presented).expect("a sample has the right credentials")
     }
 
-    fn payload(&self, proof: Verified<'_>, document: Document<'_>) -> Payload {
+    fn payload(&self, proof: &Verified, document: Document<'_>) -> Payload {
         Payload::new(proof, document, &self.provider.credential_members())
     }
 
@@ -63,12 +65,12 @@ impl Subject {
         self.provider.normalize(payload, date!(2026 - 01 - 01)).expect("a sample can be normalized")
     }
 
-    fn redact(&self, payload: Payload) -> KeptPayload {
-        payload.less_secrets(&self.redactor, &self.provider.credential_members())
+    fn redact(&self, payload: Payload) -> RedactedPayload {
+        payload.redact(&self.redactor, &self.provider.credential_members())
     }
 
-    fn hash(&self, kept: &KeptPayload) -> [u8; 32] {
-        kept.content_hash(self.provider.volatile_members())
+    fn hash(&self, redacted: &RedactedPayload) -> [u8; 32] {
+        redacted.content_hash(self.provider.volatile_members())
     }
 }
 
@@ -76,27 +78,27 @@ fn steps(criterion: &mut Criterion) {
     for provider in PROVIDERS {
         let subject = Subject::new(*provider);
         let document = subject.parse();
-        let payload = || subject.payload(subject.authenticate(&document), subject.parse());
-        let (sent, kept) = (payload(), subject.redact(payload()));
+        let payload = || subject.payload(&subject.authenticate(&document), subject.parse());
+        let (sent, redacted) = (payload(), subject.redact(payload()));
         let mut group = criterion.benchmark_group(provider.name());
         group.bench_function("parse", |bencher| bencher.iter(|| subject.parse()));
         group.bench_function("authenticate", |bencher| bencher.iter(|| subject.authenticate(&document)));
         group.bench_function("redact", |bencher| {
             bencher.iter_batched(
                 || (subject.authenticate(&document), subject.parse()),
-                |(proof, document)| subject.redact(subject.payload(proof, document)),
+                |(proof, document)| subject.redact(subject.payload(&proof, document)),
                 BatchSize::SmallInput,
             );
         });
         group.bench_function("normalize", |bencher| bencher.iter(|| subject.normalize(&sent)));
-        group.bench_function("hash", |bencher| bencher.iter(|| subject.hash(&kept)));
+        group.bench_function("hash", |bencher| bencher.iter(|| subject.hash(&redacted)));
         group.bench_function("whole", |bencher| {
             bencher.iter(|| {
                 let document = subject.parse();
-                let payload = subject.payload(subject.authenticate(&document), document);
+                let payload = subject.payload(&subject.authenticate(&document), document);
                 let booking = subject.normalize(&payload);
-                let kept = subject.redact(payload);
-                (subject.hash(&kept), booking, kept)
+                let redacted = subject.redact(payload);
+                (subject.hash(&redacted), booking, redacted)
             });
         });
         group.finish();

@@ -19,7 +19,7 @@ use std::{path::PathBuf, time::Duration};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use crate::redaction::is_looked_for;
+use crate::redaction::is_redactable;
 
 pub use self::{
     database::DatabaseSettings,
@@ -116,12 +116,12 @@ impl Default for SpoolSettings {
 
 impl Settings {
     /// The keys of the secrets that are too short or too plain to be redacted wherever they occur: see
-    /// [`is_looked_for`].
+    /// [`is_redactable`].
     pub fn weak_secrets(&self) -> Vec<String> {
         let admin = self.admin.token.iter().map(|token| ("admin.token".to_owned(), token));
         let of_providers = self.providers.iter().flat_map(ProviderSettings::secrets);
         let secrets = admin.chain(of_providers);
-        secrets.filter(|(_, secret)| !is_looked_for(secret.expose_secret())).map(|(key, _)| key).collect()
+        secrets.filter(|(_, secret)| !is_redactable(secret.expose_secret())).map(|(key, _)| key).collect()
     }
 
     /// Checks what the types do not enforce.

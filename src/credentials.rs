@@ -1,10 +1,11 @@
-//! Who may deliver: the accounts of a provider, and the check of what a delivery presents.
+//! The accounts of a provider, and the verification of presented credentials.
 //!
-//! A check takes the same time whichever account or byte is wrong: what is presented is hashed (so that lengths do not
-//! show), and the hash is compared with that of every account in constant time. Passing it is the only way to a
-//! [`Verified`], and without one no payload can be made: see [`crate::payload::Payload`].
+//! Invariants:
+//! - verification takes the same time whichever account or byte is wrong: presented credentials are hashed (which hides
+//!   their lengths) and compared with those of every account in constant time;
+//! - only successful verification makes a `Verified`, which a `Payload` requires.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use compact_str::CompactString;
 use secrecy::{ExposeSecret, SecretString};
@@ -13,24 +14,21 @@ use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
 use crate::ticket_event::Environment;
 
-/// The credentials that a delivery presents, in the order of the provider's credential keys.
+/// The credentials of a delivery, in the order of [`Provider::credentials`](crate::providers::Provider::credentials).
 pub type Presented<'a> = Vec<Cow<'a, str>>;
 
-/// Why a delivery is not authenticated. It is logged; whoever sent it is told nothing of it.
+/// Why a delivery is not authenticated. Logged only: the reply is the same for all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuthenticationFailure {
-    /// A credential is not there.
     Missing,
-    /// A credential is neither a string nor a number, or its header is no `Bearer` or there more than once.
+    /// A credential is neither a string nor a number, or its header has another scheme or occurs more than once.
     Malformed,
-    /// No account has these credentials.
     Wrong,
-    /// It comes from a network that is not allowed.
     AddressNotAllowed,
 }
 
 impl AuthenticationFailure {
-    /// The word in the logs.
+    /// The log key `reason`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Missing => "missing",
@@ -44,15 +42,14 @@ impl AuthenticationFailure {
 /// One set of credentials of a provider.
 #[derive(Clone)]
 pub struct Account {
-    /// The name in the configuration.
+    /// As in the configuration.
     pub name: CompactString,
-    /// What its deliveries stand for.
     pub environment: Environment,
     digest: Digest,
 }
 
 impl Account {
-    /// An account with these credentials, in the order of the provider's credential keys.
+    /// `credentials` are in the order of [`Provider::credentials`](crate::providers::Provider::credentials).
     pub fn new<'a>(
         name: impl Into<CompactString>,
         environment: Environment,
@@ -62,7 +59,6 @@ impl Account {
         Self { name: name.into(), environment, digest }
     }
 
-    /// Whether another account has the same credentials.
     pub fn has_credentials_of(&self, other: &Self) -> bool {
         self.digest.is(&other.digest)
     }
@@ -78,36 +74,34 @@ impl fmt::Debug for Account {
     }
 }
 
-/// The accounts of one provider; several at once is how a secret is rotated.
+/// The accounts of one provider; to rotate a secret, several are valid at once.
 #[derive(Clone, Debug, Default)]
-pub struct Accounts(Vec<Account>);
+pub struct Accounts(Vec<Arc<Account>>);
 
-/// The proof that a delivery carried the credentials of an account.
-#[derive(Clone, Copy, Debug)]
-pub struct Verified<'a> {
-    account: &'a Account,
+/// The proof that a delivery presented the credentials of an account.
+#[derive(Clone, Debug)]
+pub struct Verified {
+    account: Arc<Account>,
 }
 
 impl Accounts {
-    /// All accounts of a provider.
     pub fn new(accounts: Vec<Account>) -> Self {
-        Self(accounts)
+        Self(accounts.into_iter().map(Arc::new).collect())
     }
 
-    /// Whether nobody may deliver.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The account with these credentials. Nothing presented takes as long as anything else that is wrong.
+    /// Presenting no credentials takes as long as presenting wrong ones.
     ///
     /// # Errors
     ///
-    /// Nothing was presented, or no account has it.
+    /// `presented` is an error, or no account has these credentials.
     pub fn verify(
         &self,
         presented: Result<Presented<'_>, AuthenticationFailure>,
-    ) -> Result<Verified<'_>, AuthenticationFailure> {
+    ) -> Result<Verified, AuthenticationFailure> {
         let is_presented = Choice::from(u8::from(presented.is_ok()));
         let digest = Digest::of(presented.iter().flatten().map(Cow::as_ref));
         let mut matched = u32::MAX;
@@ -115,35 +109,34 @@ impl Accounts {
             matched.conditional_assign(&index, account.digest.0.ct_eq(&digest.0) & is_presented);
         }
         let account = self.0.get(matched as usize);
-        account.map(|account| Verified { account }).ok_or(presented.err().unwrap_or(AuthenticationFailure::Wrong))
+        account
+            .map(|account| Verified { account: Arc::clone(account) })
+            .ok_or(presented.err().unwrap_or(AuthenticationFailure::Wrong))
     }
 }
 
-impl<'a> Verified<'a> {
-    /// Whose credentials they were.
-    pub fn account(&self) -> &'a Account {
-        self.account
+impl Verified {
+    pub fn account(&self) -> &Account {
+        &self.account
     }
 }
 
-/// What is compared in the place of a secret: it has the same length whatever the secret's, and how much of it is right
-/// says nothing about the secret.
+/// A hash that is compared in place of secrets: its length is fixed, and a matching prefix reveals nothing of a secret.
 #[derive(Clone, Copy)]
 pub struct Digest([u8; 32]);
 
 impl Digest {
-    /// Of these parts in this order.
     pub fn of<'a>(parts: impl IntoIterator<Item = &'a str>) -> Self {
         let mut hasher = Sha256::new();
         for part in parts {
-            // the length before each part keeps ("ab", "c") and ("a", "bc") apart
+            // the length prefix distinguishes ("ab", "c") from ("a", "bc")
             hasher.update((part.len() as u64).to_le_bytes());
             hasher.update(part);
         }
         Self(hasher.finalize().into())
     }
 
-    /// Whether they are the same, found in a time that does not depend on it.
+    /// Compares in constant time.
     pub fn is(&self, other: &Self) -> bool {
         self.0.ct_eq(&other.0).into()
     }

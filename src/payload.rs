@@ -1,18 +1,19 @@
-//! What an authenticated delivery says, and what is kept of it.
+//! The payload of an authenticated delivery: reading its fields, and the form in which it is stored.
 //!
-//! A [`Payload`] can only be made with the proof that its credentials were right, and the members that carried them are
-//! no longer in it; the providers normalize nothing else. What is kept is a [`KeptPayload`], in which no known secret
-//! stands any more.
+//! Invariants:
+//! - a `Payload` requires the proof that its credentials are valid, and holds no member that carries credentials;
+//! - providers normalize payloads only, so nothing unauthenticated is ever normalized;
+//! - a `RedactedPayload`, the form that is stored, contains no known secret.
 
+mod diagnostics;
 mod fields;
-mod findings;
 mod lists;
 
 use sha2::{Digest, Sha256};
 
 pub use self::{
+    diagnostics::{Diagnostics, FieldError, Problem},
     fields::{Fields, MAX_REFERENCE_CHARS},
-    findings::{FieldError, Findings, Problem},
     lists::MAX_PASSENGERS,
 };
 use crate::{
@@ -21,30 +22,28 @@ use crate::{
     redaction::{Redactor, without_members},
 };
 
-/// The JSON of an authenticated delivery, less the members that carry credentials.
+/// The JSON of an authenticated delivery, without the members that carry credentials.
 pub struct Payload {
     text: String,
     index: Index,
 }
 
-/// A payload as it is stored: less every known secret.
-pub struct KeptPayload {
+/// A payload in which every known secret is replaced: the form that is stored.
+pub struct RedactedPayload {
     payload: Payload,
     warnings: Vec<String>,
 }
 
 impl Payload {
-    /// Takes the members that carry credentials out of a document.
-    pub fn new(_proof: Verified<'_>, document: Document<'_>, credential_members: &[&str]) -> Self {
+    /// Removes the members that carry credentials from the document.
+    pub fn new(_proof: &Verified, document: Document<'_>, credential_members: &[&str]) -> Self {
         let (text, index) = without_members(document, credential_members).into_parts();
         Self { text: text.into_owned(), index }
     }
 
-    /// Its members.
-    ///
     /// # Errors
     ///
-    /// It is no object.
+    /// The payload is not an object.
     pub fn fields(&self) -> Result<Fields<'_>, FieldError> {
         let root = self.index.root(&self.text);
         match root.kind() {
@@ -53,58 +52,55 @@ impl Payload {
         }
     }
 
-    /// What is kept of it.
-    pub fn less_secrets(self, redactor: &Redactor, credential_members: &[&str]) -> KeptPayload {
-        let Some(redacted) = redactor.json(&self.text, &self.index, credential_members) else {
-            return KeptPayload { payload: self, warnings: Vec::new() };
+    /// Replaces every known secret.
+    pub fn redact(self, redactor: &Redactor, credential_members: &[&str]) -> RedactedPayload {
+        let Some(redacted) = redactor.redact_json(&self.text, &self.index, credential_members) else {
+            return RedactedPayload { payload: self, warnings: Vec::new() };
         };
-        let index = Index::of(&redacted.text).expect("what is put into strings leaves valid JSON");
-        let mut findings = Findings::default();
+        let index = Index::of(&redacted.text).expect("replacing text inside strings leaves valid JSON");
+        let mut diagnostics = Diagnostics::default();
         for position in redacted.positions {
-            // a path through a key that was a secret shows nothing of it either
-            findings.warn(|| match index.path(&redacted.text, position) {
+            // the redacted text: the path itself may lead through a key that held a secret
+            diagnostics.warn(|| match index.path(&redacted.text, position) {
                 path if path.is_empty() => "the body held a secret, which was replaced".to_owned(),
                 path => format!("{path} held a secret, which was replaced"),
             });
         }
-        KeptPayload { payload: Self { text: redacted.text, index }, warnings: findings.into_warnings() }
+        RedactedPayload { payload: Self { text: redacted.text, index }, warnings: diagnostics.into_warnings() }
     }
 }
 
-impl KeptPayload {
-    /// One that was kept before; `None` for what is no JSON.
+impl RedactedPayload {
+    /// Of a stored text, which was redacted before it was stored; `None` when it is not valid JSON.
     pub fn restore(text: &str) -> Option<Self> {
         let (text, index) = Document::parse(text).ok()?.into_parts();
         Some(Self { payload: Payload { text: text.into_owned(), index }, warnings: Vec::new() })
     }
 
-    /// To be normalized again. It says what it said at first, unless secrets were replaced in it.
+    /// For normalizing again. Gives the same booking unless a secret was replaced.
     pub fn payload(&self) -> &Payload {
         &self.payload
     }
 
-    /// To be taken for one that was sent.
+    /// For redacting again.
     pub fn into_payload(self) -> Payload {
         self.payload
     }
 
-    /// A warning for each member in which a secret was replaced.
+    /// One for each value or key in which a secret was replaced.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
 
-    /// Its text.
     pub fn as_str(&self) -> &str {
         &self.payload.text
     }
 
-    /// Its text.
     pub fn into_string(self) -> String {
         self.payload.text
     }
 
-    /// SHA-256 over its canonical form without the volatile members at the top: two deliveries of one booking with the
-    /// same hash say the same. White space, escapes and the order of members make no difference.
+    /// SHA-256 of the canonical form without the volatile members at the top level: equal for duplicates of one booking.
     pub fn content_hash(&self, volatile_members: &[&str]) -> [u8; 32] {
         let Payload { text, index } = &self.payload;
         Sha256::digest(index.root(text).canonical(volatile_members)).into()

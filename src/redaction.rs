@@ -1,11 +1,15 @@
-//! Taking the credentials out of what is kept.
+//! Removing credentials from what is stored.
 //!
-//! Two things leave a delivery: the members in which a provider sends its credentials (however their keys are spelled,
-//! however many copies, at any depth), before it is normalized; and every configured secret that stands as a word of its
-//! own in what is kept of it besides the normalized business data. A booking reference, a name or a ticket number is
-//! never altered because a part of it looks like a secret.
+//! In this order: the members that carry credentials are removed from a delivery (any spelling, any depth, every copy);
+//! what remains is normalized; then every configured secret that stands as a whole word in the stored payload, or in a
+//! free-text field of the booking, is replaced by `REDACTED`.
 //!
-//! A secret that could as well be data ([`is_looked_for`]) leaves with its member only.
+//! Invariants:
+//! - normalized business data (references, names, ticket numbers...) is stored as it was sent, even where it equals a
+//!   secret; the stored payload is not: there the same text is replaced;
+//! - a secret that could be ordinary data (see `is_redactable`) is removed with its member only, and searched for nowhere
+//!   else;
+//! - redacting again changes nothing.
 
 mod booking;
 mod members;
@@ -18,19 +22,18 @@ use secrecy::{ExposeSecret, SecretString};
 pub(crate) use self::members::without_members;
 use crate::json::{Index, Layer, broken_members, layers};
 
-/// What stands in the place of a secret.
 pub const REDACTED: &str = "[redacted]";
 
-/// A secret of fewer characters occurs in any text.
-const SHORTEST: usize = 8;
+/// Shorter texts occur in ordinary data.
+const MIN_SECRET_CHARS: usize = 8;
 
-/// Whether a secret is replaced where it stands as a word: not when it has only digits or fewer than eight characters,
-/// as references, amounts and ticket numbers do.
-pub fn is_looked_for(secret: &str) -> bool {
-    secret.chars().count() >= SHORTEST && !secret.bytes().all(|byte| byte.is_ascii_digit())
+/// Whether a secret is searched for: not when it has only digits or fewer than eight characters, as references, amounts and
+/// ticket numbers do.
+pub fn is_redactable(secret: &str) -> bool {
+    secret.chars().count() >= MIN_SECRET_CHARS && !secret.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Knows the secrets that are looked for.
+/// Finds and replaces a set of secrets.
 pub struct Redactor {
     secrets: Vec<SecretString>,
 }
@@ -38,77 +41,76 @@ pub struct Redactor {
 /// A document in which secrets were replaced.
 pub(crate) struct RedactedJson {
     pub(crate) text: String,
-    /// The positions in the index of the keys and values that held one.
+    /// Positions in the index of the keys and values in which a secret was replaced.
     pub(crate) positions: Vec<usize>,
 }
 
 impl Redactor {
-    /// A redactor for these secrets, less those that could as well be data.
+    /// Ignores secrets that are not [redactable](is_redactable).
     pub fn new(secrets: impl IntoIterator<Item = SecretString>) -> Self {
-        Self { secrets: secrets.into_iter().filter(|secret| is_looked_for(secret.expose_secret())).collect() }
+        Self { secrets: secrets.into_iter().filter(|secret| is_redactable(secret.expose_secret())).collect() }
     }
 
-    /// Whether a secret stands in a text as a word, in any escaping.
-    pub fn knows(&self, text: &str) -> bool {
+    /// As a whole word, in any escaping.
+    pub fn contains_secret(&self, text: &str) -> bool {
         !self.find_in(layers(text), &[]).is_empty()
     }
 
-    /// A text less every secret in it; `None` when there is none.
-    pub fn text(&self, text: &str) -> Option<String> {
-        self.broken_json(text, &[])
+    /// `None` when the text holds no secret.
+    pub fn redact_text(&self, text: &str) -> Option<String> {
+        self.redact_broken_json(text, &[])
     }
 
-    /// A text that is no JSON, less every secret and what stands behind the names of these members; `None` when there is
-    /// neither.
-    pub fn broken_json(&self, text: &str, members: &[&str]) -> Option<String> {
+    /// Of a text that is not valid JSON: also replaces the values of these members. `None` when there is nothing to replace.
+    pub fn redact_broken_json(&self, text: &str, members: &[&str]) -> Option<String> {
         let found = self.find_in(layers(text), members);
         (!found.is_empty()).then(|| redacted(text, &found))
     }
 
-    /// A document less every secret in it, and less what stands behind the names of these members in JSON that stands in
-    /// a string; `None` when there is neither.
-    pub(crate) fn json(&self, text: &str, index: &Index, members: &[&str]) -> Option<RedactedJson> {
-        // without a backslash a string is what it looks like, and one look at the whole is enough; without a quote there
-        // is no name of a member in it
-        let is_plain = memchr::memchr2(b'\\', b'\'', text.as_bytes()).is_none();
+    /// Of a document: also replaces the values of these members in JSON in its strings. `None` when there is nothing to
+    /// replace.
+    pub(crate) fn redact_json(&self, text: &str, index: &Index, members: &[&str]) -> Option<RedactedJson> {
+        // fast path: without a backslash no string holds escaped text or JSON, and without an apostrophe none holds a quoted
+        // member name, so one search over the whole document suffices
+        let has_no_escapes = memchr::memchr2(b'\\', b'\'', text.as_bytes()).is_none();
         let occurs = self.secrets.iter().any(|secret| contains(text, secret));
-        if is_plain && !occurs {
+        if has_no_escapes && !occurs {
             return None;
         }
         let (mut out, mut copied, mut positions) = (String::with_capacity(text.len()), 0, Vec::new());
-        for leaf in index.leaves(text) {
-            let raw = &text[leaf.range.clone()];
-            let found = if leaf.is_escaped {
-                // the escapes of the document itself mean what they stand for
+        for token in index.tokens(text) {
+            let raw = &text[token.range.clone()];
+            let found = if token.is_escaped {
+                // the first layer is the undecoded text, which is not what a reader sees
                 self.find_in(layers(raw).skip(1), members)
-            } else if !is_plain && raw.contains('\'') {
+            } else if !has_no_escapes && raw.contains('\'') {
                 self.find_in(layers(raw), members)
             } else if occurs {
-                self.words(raw)
+                self.whole_words(raw)
             } else {
                 continue;
             };
             if found.is_empty() {
                 continue;
             }
-            out.push_str(&text[copied..leaf.range.start]);
-            if leaf.is_string {
+            out.push_str(&text[copied..token.range.start]);
+            if token.is_string {
                 out.push_str(&redacted(raw, &found));
             } else {
                 out.extend(["\"", REDACTED, "\""]);
             }
-            copied = leaf.range.end;
-            positions.push(leaf.position);
+            copied = token.range.end;
+            positions.push(token.position);
         }
         out.push_str(&text[copied..]);
         (!positions.is_empty()).then_some(RedactedJson { text: out, positions })
     }
 
-    /// Where secrets stand as words in the layers of a text, and the values of these members.
+    /// The ranges, in the original text, of secrets and of the values of these members in all layers.
     fn find_in<'a>(&self, layers: impl Iterator<Item = Layer<'a>>, members: &[&str]) -> Vec<Range<usize>> {
         let mut found = Vec::new();
         for layer in layers {
-            let words = self.words(&layer.text).into_iter().chain(self.words_between_nuls(&layer.text));
+            let words = self.whole_words(&layer.text).into_iter().chain(self.whole_words_ignoring_nuls(&layer.text));
             found.extend(words.map(|word| layer.origin(word)));
             let values = broken_members(&layer.text, members).into_iter().map(|member| member.range);
             found.extend(values.filter(|value| !value.is_empty()).map(|value| layer.origin(value)));
@@ -116,8 +118,8 @@ impl Redactor {
         merged(found)
     }
 
-    /// Where secrets stand as words in a text without its NUL characters: reading a field leaves those out.
-    fn words_between_nuls(&self, text: &str) -> Vec<Range<usize>> {
+    /// The ranges of secrets in a text without its NUL characters, which reading a field removes.
+    fn whole_words_ignoring_nuls(&self, text: &str) -> Vec<Range<usize>> {
         if !text.contains('\0') {
             return Vec::new();
         }
@@ -127,11 +129,11 @@ impl Redactor {
             origins.resize(kept.len(), at);
         }
         origins.push(text.len());
-        self.words(&kept).into_iter().map(|word| origins[word.start]..origins[word.end]).collect()
+        self.whole_words(&kept).into_iter().map(|word| origins[word.start]..origins[word.end]).collect()
     }
 
-    /// Where secrets stand as words in a text, as they are.
-    fn words(&self, text: &str) -> Vec<Range<usize>> {
+    /// The ranges of unescaped secrets.
+    fn whole_words(&self, text: &str) -> Vec<Range<usize>> {
         let mut found = Vec::new();
         for secret in &self.secrets {
             let secret = secret.expose_secret();
@@ -139,7 +141,7 @@ impl Redactor {
             while let Some(at) = memmem::find(&text.as_bytes()[from..], secret.as_bytes()) {
                 let word = from + at..from + at + secret.len();
                 from = word.start + 1;
-                if is_word(text, &word) {
+                if is_whole_word(text, &word) {
                     found.push(word);
                 }
             }
@@ -152,17 +154,17 @@ fn contains(text: &str, secret: &SecretString) -> bool {
     memmem::find(text.as_bytes(), secret.expose_secret().as_bytes()).is_some()
 }
 
-/// Whether a part of a text does not stand inside a longer run of letters and digits.
-fn is_word(text: &str, part: &Range<usize>) -> bool {
-    let run_goes_on = |outside: Option<char>, inside: Option<char>| {
+/// Whether a range is not part of a longer sequence of letters and digits.
+fn is_whole_word(text: &str, part: &Range<usize>) -> bool {
+    let continues = |outside: Option<char>, inside: Option<char>| {
         outside.is_some_and(char::is_alphanumeric) && inside.is_some_and(char::is_alphanumeric)
     };
     let inside = &text[part.clone()];
-    !run_goes_on(text[..part.start].chars().next_back(), inside.chars().next())
-        && !run_goes_on(text[part.end..].chars().next(), inside.chars().next_back())
+    !continues(text[..part.start].chars().next_back(), inside.chars().next())
+        && !continues(text[part.end..].chars().next(), inside.chars().next_back())
 }
 
-/// In their order, those that overlap as one.
+/// Sorted, with overlapping ranges merged.
 fn merged(mut ranges: Vec<Range<usize>>) -> Vec<Range<usize>> {
     ranges.sort_unstable_by_key(|range| range.start);
     ranges.dedup_by(|next, before| {
@@ -175,7 +177,7 @@ fn merged(mut ranges: Vec<Range<usize>>) -> Vec<Range<usize>> {
     ranges
 }
 
-/// A text with these parts replaced, which stand in their order.
+/// `parts` are sorted and do not overlap.
 fn redacted(text: &str, parts: &[Range<usize>]) -> String {
     let (mut out, mut copied) = (String::with_capacity(text.len()), 0);
     for part in parts {
@@ -200,13 +202,13 @@ mod tests {
     fn json(document: &str) -> String {
         let (text, index) = Document::parse(document).unwrap().into_parts();
         redactor()
-            .json(&text, &index, &["Password"])
+            .redact_json(&text, &index, &["Password"])
             .map_or_else(|| text.clone().into_owned(), |redacted| redacted.text)
     }
 
     #[test]
     fn a_secret_goes_where_it_is_a_word_and_stays_where_it_is_a_part_of_one() {
-        let redacted = |text| redactor().text(text);
+        let redacted = |text| redactor().redact_text(text);
         for (sent, kept) in [
             ("hunter\"2é😀", "[redacted]"),
             ("is hunter\"2é😀!", "is [redacted]!"),
@@ -250,12 +252,12 @@ mod tests {
         }
         let number = Redactor::new(["1.5e300000".into()]);
         let (text, index) = Document::parse(r#"{"a":1.5e300000}"#).unwrap().into_parts();
-        assert_eq!(number.json(&text, &index, &[]).unwrap().text, r#"{"a":"[redacted]"}"#);
+        assert_eq!(number.redact_json(&text, &index, &[]).unwrap().text, r#"{"a":"[redacted]"}"#);
     }
 
     #[test]
     fn a_text_that_is_no_json_loses_what_stands_behind_the_names_of_credentials_too() {
-        let redacted = |text| redactor().broken_json(text, &["ClientId", "Password"]);
+        let redacted = |text| redactor().redact_broken_json(text, &["ClientId", "Password"]);
         for (sent, kept) in [
             (
                 r#"{"ClientId": 10001,, "PASSWORD":"12 3", "a":1"#,
@@ -271,13 +273,13 @@ mod tests {
     }
 
     #[test]
-    fn what_could_be_data_is_not_looked_for() {
+    fn a_secret_that_could_be_data_is_not_redactable() {
         for (secret, is) in [("1234567", false), ("123456789012", false), ("abcdefg", false), ("äöüäöüä", false)]
         {
-            assert_eq!(is_looked_for(secret), is, "{secret}");
+            assert_eq!(is_redactable(secret), is, "{secret}");
         }
         for secret in ["abcdefgh", "1234567a", "äöüäöüäö", "password", "12345678 "] {
-            assert!(is_looked_for(secret), "{secret}");
+            assert!(is_redactable(secret), "{secret}");
         }
     }
 }

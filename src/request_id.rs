@@ -38,7 +38,7 @@ impl RequestId {
 
     /// As it may be logged. Only an id from a proxy can hold a secret.
     pub fn redacted(self, is_from_proxy: bool, secrets: &CurrentSecrets) -> Self {
-        if is_from_proxy && secrets.load().redactor.knows(&self) {
+        if is_from_proxy && secrets.load().redactor.contains_secret(&self) {
             return Self(HeaderValue::from_static(REDACTED));
         }
         self

@@ -1,6 +1,7 @@
-//! The common record of what a delivery says about a booking, whichever provider sent it.
+//! The common model: what a delivery states about a booking, whichever provider sent it.
 //!
-//! It knows no provider and no database.
+//! It depends on no provider and no database. The spool serializes `Booking`: a new field must have a serde default, so
+//! that records of an older version stay readable.
 
 use std::collections::HashSet;
 
@@ -10,21 +11,19 @@ use serde_json::value::RawValue;
 use time::{Date, OffsetDateTime};
 use uuid::Uuid;
 
-/// Of so many, comparing each with those before it is cheaper than a table of them.
-const FEW: usize = 8;
+/// Up to this many items, comparing pairs is cheaper than hashing.
+const MAX_PAIRWISE: usize = 8;
 
-/// Whether an account stands for real bookings. A delivery of a test account never touches a live booking.
+/// Of an account. Part of a booking's key: a delivery of a test account never affects a live booking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Environment {
-    /// Trials; nothing is paid.
     Test,
-    /// Real bookings.
     Live,
 }
 
 impl Environment {
-    /// The word in the configuration, in Postgres and in the logs.
+    /// As in the configuration, in Postgres, logs and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Test => "test",
@@ -33,7 +32,6 @@ impl Environment {
     }
 }
 
-/// What became of a booking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
@@ -43,18 +41,16 @@ pub enum Status {
     PartiallyTicketed,
     /// The provider reports success, and no passenger has a ticket number.
     Confirmed,
-    /// Not decided yet.
     Pending,
-    /// It could not be booked; the remark says why.
+    /// Not booked; the remark gives the reason.
     Failed,
-    /// It was given up; the remark says why.
+    /// Given up by the provider; the remark gives the reason.
     Aborted,
-    /// It was cancelled.
     Cancelled,
 }
 
 impl Status {
-    /// The word in Postgres and in the logs.
+    /// As in Postgres and logs.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Ticketed => "ticketed",
@@ -68,42 +64,42 @@ impl Status {
     }
 }
 
-/// A ticket number as it was sent, and in the form that can be compared.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ticket {
-    /// As it was sent, less white space around it. Of several that were sent as one range only the first has it.
+    /// As it was sent, trimmed. Of a range only the first number has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub raw: Option<CompactString>,
-    /// Upper case, without white space and dashes.
+    /// For comparison: upper case, without white space and dashes.
     pub number: CompactString,
 }
 
-/// A JSON value that is kept as it was sent.
+/// A JSON value in the text in which it was sent.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct AsSent(Box<RawValue>);
+pub struct RawJson(Box<RawValue>);
 
-impl AsSent {
-    /// Of a text that is known to be JSON.
+impl RawJson {
+    /// # Panics
+    ///
+    /// `json` is not valid JSON.
     pub fn new(json: String) -> Self {
-        Self(RawValue::from_string(json).expect("it is known to be JSON"))
+        Self(RawValue::from_string(json).expect("the caller passes valid JSON"))
     }
 
-    /// The text.
     pub fn as_str(&self) -> &str {
         self.0.get()
     }
 }
 
-impl PartialEq for AsSent {
+impl PartialEq for RawJson {
     fn eq(&self, other: &Self) -> bool {
         self.as_str() == other.as_str()
     }
 }
 
-impl Eq for AsSent {}
+impl Eq for RawJson {}
 
-/// As record locators and ticket numbers are compared. Nearly all are ASCII.
+/// For comparing record locators and ticket numbers. Fast path for ASCII.
 pub fn upper_case(mut text: CompactString) -> CompactString {
     if !text.is_ascii() {
         return text.to_uppercase();
@@ -112,9 +108,9 @@ pub fn upper_case(mut text: CompactString) -> CompactString {
     text
 }
 
-/// The first of those with the same text, in their order.
-pub fn each_once<T>(mut items: Vec<T>, text: impl Fn(&T) -> &str) -> Vec<T> {
-    if items.len() <= FEW {
+/// Keeps the first of all items with equal texts, in their order.
+pub fn deduplicated<T>(mut items: Vec<T>, text: impl Fn(&T) -> &str) -> Vec<T> {
+    if items.len() <= MAX_PAIRWISE {
         let mut at = 1;
         while at < items.len() {
             if items[..at].iter().any(|item| text(item) == text(&items[at])) {
@@ -132,30 +128,27 @@ pub fn each_once<T>(mut items: Vec<T>, text: impl Fn(&T) -> &str) -> Vec<T> {
     items
 }
 
-/// The age group that a passenger is booked as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PassengerType {
-    /// An adult.
     Adult,
-    /// A child with a seat of its own.
+    /// With a seat.
     Child,
-    /// An infant on a lap.
+    /// Without a seat.
     Infant,
-    /// One that the provider's document does not explain.
+    /// A code that the provider's document does not define.
     Unknown,
 }
 
 /// An identity document.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Document {
-    /// The provider's code, for example `PP` for a passport.
+    /// The provider's code: `PP` is a passport.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub r#type: Option<CompactString>,
-    /// The number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub number: Option<CompactString>,
-    /// The country that issued it.
+    /// A country.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issued_by: Option<CompactString>,
     /// The last day on which it is valid.
@@ -163,77 +156,68 @@ pub struct Document {
     pub expires_on: Option<Date>,
 }
 
-/// A traveller on the booking. What was not sent is left out.
+/// A traveller. In JSON, what was not sent is left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Passenger {
-    /// For example `Mr`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<CompactString>,
-    /// Given name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_name: Option<CompactString>,
-    /// Further given names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub middle_name: Option<CompactString>,
-    /// Family name; the whole name where it cannot be told apart.
+    /// The whole name where it cannot be divided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_name: Option<CompactString>,
-    /// The age group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub r#type: Option<PassengerType>,
-    /// `F` or `M`; else as the provider writes it.
+    /// `F` or `M`, else as it was sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gender: Option<CompactString>,
-    /// Day of birth.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub birth_date: Option<Date>,
-    /// The country: a code in upper case, else as the provider writes it.
+    /// A country code in upper case, else as it was sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nationality: Option<CompactString>,
-    /// The identity document, when anything of it was sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub document: Option<Document>,
-    /// Each number once, in their order.
+    /// Without duplicate numbers.
     #[serde(default)]
     pub tickets: Vec<Ticket>,
-    /// The airlines' record locators of this passenger, upper case, each once, in their order; only `order_ticketed` has
-    /// them.
+    /// Upper case, without duplicates; only `order_ticketed` sends them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub airline_pnrs: Option<Vec<CompactString>>,
-    /// Services beside the flight, as they were sent; only `order_ticketed` has them.
+    /// Services beside the flight; only `order_ticketed` sends them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ancillaries: Option<AsSent>,
+    pub ancillaries: Option<RawJson>,
 }
 
-/// What one delivery says about one booking: the normalized content.
+/// The normalized content of one delivery.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Booking {
     /// The provider's own key of the booking.
     pub booking_ref: CompactString,
-    /// What became of it.
     pub status: Status,
     /// The booking's own record locator, upper case.
     pub pnr: Option<CompactString>,
     /// The record locator in the distribution system, upper case.
     pub gds_pnr: Option<CompactString>,
-    /// The airlines' record locators of the booking and its passengers, upper case, each once, in their order.
+    /// The airlines' record locators of the booking and its passengers, upper case, without duplicates.
     pub airline_pnrs: Vec<CompactString>,
-    /// The number under which the provider shows the booking to people.
+    /// The number that the provider shows to people.
     pub booking_number: Option<CompactString>,
     /// The provider's identifier of the request.
     pub trace_id: Option<CompactString>,
-    /// The provider's internal status, which decides nothing.
+    /// The provider's internal status; informational.
     pub provider_status: Option<CompactString>,
-    /// The provider's words, for example why a booking failed.
+    /// The provider's text, for example why a booking failed.
     pub remark: Option<CompactString>,
-    /// The travellers, in their order.
     pub passengers: Vec<Passenger>,
-    /// What was missing or odd in the delivery. Texts name fields and never repeat values.
+    /// What was missing or malformed. The texts name fields and never repeat values.
     pub warnings: Vec<String>,
 }
 
 impl Booking {
-    /// The memory beside its own that its lists and the texts in them take, in bytes, roughly.
+    /// The heap memory of its lists, in bytes, roughly.
     pub fn memory_bytes(&self) -> usize {
         let locators = |list: &[CompactString]| size_of_val(list) + list.iter().map(CompactString::len).sum::<usize>();
         let warnings = self.warnings.iter().map(|warning| size_of::<String>() + warning.len()).sum::<usize>();
@@ -246,33 +230,29 @@ impl Booking {
         locators(&self.airline_pnrs) + warnings + passengers.sum::<usize>()
     }
 
-    /// The ticket numbers of all passengers in their normalized form, each once, in their order.
+    /// The normalized numbers of all passengers, without duplicates.
     pub fn ticket_numbers(&self) -> Vec<&str> {
         let tickets = self.passengers.iter().flat_map(|passenger| &passenger.tickets);
-        each_once(tickets.map(|ticket| ticket.number.as_str()).collect(), |number| number)
+        deduplicated(tickets.map(|ticket| ticket.number.as_str()).collect(), |number| number)
     }
 }
 
-/// One delivery that said something about one booking, ready to be recorded.
+/// A normalized delivery, ready to be recorded.
 #[derive(Clone, Debug)]
 pub struct TicketEvent {
-    /// Made when the delivery arrived (UUIDv7).
+    /// UUIDv7 of the time of receipt.
     pub id: Uuid,
-    /// Which provider sent it.
     pub provider: &'static str,
-    /// The name of the account whose credentials it carried.
+    /// The name of the account.
     pub account: CompactString,
-    /// The account's environment.
     pub environment: Environment,
-    /// What it says.
     pub booking: Booking,
-    /// The JSON as it was sent, less the credentials.
+    /// The redacted JSON.
     pub payload: String,
-    /// SHA-256 over the payload less its volatile members: two deliveries of one booking with the same hash say the same.
+    /// Equal for duplicates; see [`RedactedPayload::content_hash`](crate::payload::RedactedPayload::content_hash).
     pub content_hash: [u8; 32],
-    /// Whether normalizing the payload again gives the same booking. It does not where secrets were replaced in it, or
-    /// where the body was not JSON in UTF-8 from the beginning.
+    /// Whether normalizing the payload again gives the same booking: not where a secret was replaced in it, nor where the
+    /// body was not JSON in UTF-8. The spool then stores the booking too.
     pub is_restorable: bool,
-    /// When it arrived.
     pub received_at: OffsetDateTime,
 }

@@ -1,8 +1,7 @@
-//! The way of a delivery as far as it does no I/O: authenticate, decompress, parse, redact, normalize, hash, answer.
+//! Any bytes as a delivery: authenticate, decompress, parse, normalize, redact, hash, reply.
 //!
-//! The input is a body. Where the credentials stand in the body it is admitted as it is, and once more with the right ones
-//! at its end, so that what comes behind the authentication is reached; where they stand in a header, the input is that
-//! header too.
+//! The input is a body. For providers with credentials in the body it is checked again with valid ones appended, so that the
+//! code behind authentication is reached; for the others the input is also the header.
 
 use std::{collections::HashSet, io::Write, sync::OnceLock};
 
@@ -13,9 +12,9 @@ use serde_json::json;
 use ticket_webhooks::{
     credentials::{Account, Accounts, Verified},
     delivery::{Delivery, Reason},
-    payload::{KeptPayload, MAX_PASSENGERS, MAX_REFERENCE_CHARS},
+    payload::{MAX_PASSENGERS, MAX_REFERENCE_CHARS, RedactedPayload},
     providers::{self, Provider, Reply},
-    receive::{Admitted, Arrival, Rejected, interpret},
+    receive::{Admitted, Arrival, CollectedBody, Rejected, interpret},
     redaction::Redactor,
     ticket_event::{Booking, Environment},
 };
@@ -24,51 +23,50 @@ use uuid::Uuid;
 
 use super::{
     secrets::{NAME, NUMBER, SECRETS, assert_no_member, assert_none_in, assert_none_in_json, strings},
-    spool_record::reads_as_the_same,
+    spool_record::assert_round_trip,
 };
 
-/// The largest body, in bytes, decompressed. Small, so that one above it is soon found.
+/// In bytes, decompressed. Small, so that inputs above it are found soon.
 const LIMIT: usize = 16 * 1024;
 
-/// A hundred, and one that counts the others.
+/// A hundred, and one with the number of the others.
 const MAX_WARNINGS: usize = 101;
 
-/// One provider as it is configured.
-struct World {
+/// A configured provider.
+struct Target {
     provider: &'static dyn Provider,
     credentials: Vec<&'static str>,
     accounts: Accounts,
     redactor: Redactor,
 }
 
-/// Takes any bytes as a delivery of a provider.
 pub fn delivery(provider: &'static str, data: &[u8]) {
-    let world = world(provider);
+    let target = target(provider);
     let mut headers = HeaderMap::new();
-    if world.provider.authenticates_by_header() {
-        world.check_header(data);
-        let value = format!("Bearer {}", world.credentials[0]);
+    if target.provider.authenticates_by_header() {
+        target.check_header(data);
+        let value = format!("Bearer {}", target.credentials[0]);
         headers.insert(AUTHORIZATION, HeaderValue::from_bytes(value.as_bytes()).expect("it is one line"));
     }
-    if world.check(&headers, data).is_none()
-        && let Some(signed) = world.signed(data)
+    if target.check(&headers, data).is_none()
+        && let Some(signed) = target.signed(data)
     {
-        world.check(&headers, &signed);
+        target.check(&headers, &signed);
     }
 }
 
-fn world(provider: &'static str) -> &'static World {
-    // a fuzz target has one of them, the tests all
-    static WORLDS: [OnceLock<World>; 3] = [const { OnceLock::new() }; 3];
+fn target(provider: &'static str) -> &'static Target {
+    // a fuzz target uses one, the tests all
+    static TARGETS: [OnceLock<Target>; 3] = [const { OnceLock::new() }; 3];
     let position = providers::PROVIDERS.iter().position(|known| known.name() == provider).expect("it is one of three");
-    WORLDS[position].get_or_init(|| {
+    TARGETS[position].get_or_init(|| {
         let credentials = match provider {
             "ticket_status_update" => vec![SECRETS[0]],
             "booking_callback" => vec![NUMBER, NAME, SECRETS[2]],
             _ => vec![SECRETS[3]],
         };
         let secrets: Vec<SecretString> = credentials.iter().map(|secret| SecretString::from(*secret)).collect();
-        World {
+        Target {
             provider: providers::PROVIDERS[position],
             credentials,
             accounts: Accounts::new(vec![Account::new("main", Environment::Live, &secrets)]),
@@ -77,8 +75,8 @@ fn world(provider: &'static str) -> &'static World {
     })
 }
 
-impl World {
-    /// A header proves something only when it is the right one.
+impl Target {
+    /// The header authenticates exactly when it is valid and unique.
     fn check_header(&self, data: &[u8]) {
         let line = data.split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
         let Ok(value) = HeaderValue::from_bytes(line) else { return };
@@ -89,15 +87,14 @@ impl World {
         });
         assert_eq!(self.verify(&headers).is_some(), is_right);
         headers.append(AUTHORIZATION, HeaderValue::from_static("Bearer another"));
-        assert!(self.verify(&headers).is_none(), "of two headers one is believed");
+        assert!(self.verify(&headers).is_none(), "a repeated header authenticates");
     }
 
-    /// By the headers alone.
-    fn verify(&self, headers: &HeaderMap) -> Option<Verified<'_>> {
-        self.accounts.verify(self.provider.presented(headers, None)).ok()
+    fn verify(&self, headers: &HeaderMap) -> Option<Verified> {
+        self.accounts.verify(self.provider.credentials_in_header(headers)).ok()
     }
 
-    /// An object with the right credentials as its last members; `None` for what is no object.
+    /// Appends the valid credentials as members; `None` when the data does not end like an object.
     fn signed(&self, data: &[u8]) -> Option<Vec<u8>> {
         let inside = data.trim_ascii_end().strip_suffix(b"}")?;
         let mut signed = inside.to_vec();
@@ -111,34 +108,34 @@ impl World {
         Some(signed)
     }
 
-    /// Takes a delivery, and looks at all that becomes of it; `None` when nothing is kept.
+    /// `None` when the delivery is rejected.
     fn check(&self, headers: &HeaderMap, body: &[u8]) -> Option<Admitted> {
-        let admitted = self.take(headers, body);
+        let admitted = self.interpret(headers, body);
         match &admitted {
             Ok(admitted) => {
                 self.check_reply(&admitted.reply);
-                self.check_kept(admitted);
+                self.check_stored(admitted);
             }
             Err(rejected) => self.check_reply(&rejected.reply),
         }
-        // compressing takes long, so it is not done for each
+        // compressing is slow: not for every input
         if body.len().is_multiple_of(16) && !body.starts_with(&[0x1f, 0x8b]) {
-            assert_eq!(said(&self.take(headers, &compressed(body))), said(&admitted));
+            assert_eq!(described(&self.interpret(headers, &compressed(body))), described(&admitted));
         }
         admitted.ok()
     }
 
-    /// As `receive` does.
-    fn take(&self, headers: &HeaderMap, body: &[u8]) -> Result<Admitted, Rejected> {
+    /// As `Receiver` does.
+    fn interpret(&self, headers: &HeaderMap, body: &[u8]) -> Result<Admitted, Rejected> {
         let proof_in_headers = match self.provider.authenticates_by_header() {
-            true => Some(self.accounts.verify(self.provider.presented(headers, None))?),
+            true => Some(self.accounts.verify(self.provider.credentials_in_header(headers))?),
             false => None,
         };
         interpret(&Arrival {
             provider: self.provider,
             accounts: &self.accounts,
             proof_in_headers,
-            body,
+            body: &CollectedBody::unmetered(body.to_vec()),
             is_encoding_supported: true,
             body_limit_bytes: LIMIT,
             received_at: datetime!(2026-07-31 12:00 UTC),
@@ -146,19 +143,19 @@ impl World {
         })
     }
 
-    fn check_kept(&self, admitted: &Admitted) {
-        reads_as_the_same(&admitted.delivery);
+    fn check_stored(&self, admitted: &Admitted) {
+        assert_round_trip(&admitted.delivery);
         match &admitted.delivery {
             Delivery::Event(event) => {
                 assert_eq!(admitted.reply, Reply::Accepted);
                 self.check_payload(&event.payload);
                 check_booking(&event.booking);
-                // what was accepted says the same when it is admitted from what is stored
+                // normalizing the stored payload gives the same booking
                 if event.is_restorable {
-                    let kept = KeptPayload::restore(&event.payload).expect("it is JSON");
-                    let booking = self.provider.normalize(kept.payload(), event.received_at.date());
+                    let payload = RedactedPayload::restore(&event.payload).expect("it is JSON");
+                    let booking = self.provider.normalize(payload.payload(), event.received_at.date());
                     assert_eq!(booking.as_ref(), Ok(&event.booking));
-                    assert_eq!(kept.content_hash(self.provider.volatile_members()), event.content_hash);
+                    assert_eq!(payload.content_hash(self.provider.volatile_members()), event.content_hash);
                 }
             }
             Delivery::Unprocessed(delivery) if delivery.reason == Reason::Malformed => {
@@ -166,7 +163,7 @@ impl World {
                 assert_none_in(&text);
             }
             Delivery::Unprocessed(delivery) => {
-                self.check_payload(std::str::from_utf8(&delivery.body).expect("what was JSON is JSON"));
+                self.check_payload(std::str::from_utf8(&delivery.body).expect("the body was JSON"));
             }
         }
     }
@@ -175,21 +172,21 @@ impl World {
         assert!(text.len() <= 3 * LIMIT);
         assert_none_in_json(text);
         assert_no_member(text, &self.provider.credential_members());
-        let restored = || KeptPayload::restore(text).expect("it is JSON");
-        let again = restored().into_payload().less_secrets(&self.redactor, &self.provider.credential_members());
-        assert_eq!(again.as_str(), restored().as_str(), "more is redacted the second time");
+        let restored = || RedactedPayload::restore(text).expect("it is JSON");
+        let again = restored().into_payload().redact(&self.redactor, &self.provider.credential_members());
+        assert_eq!(again.as_str(), restored().as_str(), "redacting is not idempotent");
     }
 
-    /// An answer is JSON, has the status that the contract says, and shows no secret.
+    /// A reply is JSON with the status of the contract, and shows no secret.
     fn check_reply(&self, reply: &Reply) {
-        let says_422 = self.provider.name() == "ticket_status_update";
+        let has_422_for_all = self.provider.name() == "ticket_status_update";
         let expected = match reply {
             Reply::Accepted => 200,
             Reply::Unauthenticated => 401,
-            Reply::Malformed(_) if says_422 => 422,
+            Reply::Malformed(_) if has_422_for_all => 422,
             Reply::Malformed(_) => 400,
             Reply::Invalid(_) => 422,
-            Reply::NoTicket if says_422 => 422,
+            Reply::NoTicket if has_422_for_all => 422,
             Reply::TooLarge(_) => 413,
             other => panic!("{other:?} is no reply to a delivery alone"),
         };
@@ -197,18 +194,18 @@ impl World {
         assert_eq!(encoded.status.as_u16(), expected, "{reply:?}");
         let body: serde_json::Value = serde_json::from_str(&encoded.body).expect("an answer is JSON");
         let code = ["/code", "/Error/ErrorCode", "/status"].iter().find_map(|pointer| body.pointer(pointer));
-        let expected_code = if expected == 200 && !says_422 { 0 } else { expected };
+        let expected_code = if expected == 200 && !has_422_for_all { 0 } else { expected };
         assert_eq!(code.and_then(serde_json::Value::as_u64), Some(expected_code.into()), "{}", encoded.body);
         assert_none_in_json(&encoded.body);
     }
 }
 
-/// What there is to be seen of it.
-fn said(admitted: &Result<Admitted, Rejected>) -> String {
+/// All of it but the id.
+fn described(admitted: &Result<Admitted, Rejected>) -> String {
     match admitted {
         Ok(admitted) => {
             let mut delivery = admitted.delivery.clone();
-            // made anew each time
+            // generated
             match &mut delivery {
                 Delivery::Event(event) => event.id = Uuid::nil(),
                 Delivery::Unprocessed(delivery) => delivery.id = Uuid::nil(),
@@ -221,10 +218,10 @@ fn said(admitted: &Result<Admitted, Rejected>) -> String {
 
 fn compressed(body: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    encoder.write_all(body).and_then(|()| encoder.finish()).expect("a vector can be written to")
+    encoder.write_all(body).and_then(|()| encoder.finish()).expect("writing to a vector never fails")
 }
 
-/// What is recorded is within bounds, can be stored, and shows no secret.
+/// A booking is within bounds, can be stored, and its free-text fields show no secret.
 fn check_booking(booking: &Booking) {
     assert!((1..=MAX_REFERENCE_CHARS).contains(&booking.booking_ref.chars().count()));
     assert!(booking.passengers.len() <= MAX_PASSENGERS);
@@ -234,7 +231,7 @@ fn check_booking(booking: &Booking) {
         assert!(passenger.tickets.iter().all(|ticket| seen.insert(&ticket.number)), "{passenger:?}");
         assert!(passenger.tickets.iter().all(|ticket| !ticket.number.contains([' ', '-'])), "{passenger:?}");
     }
-    // lists are stored one per line
+    // lists are bound as lines
     let mut lines = booking.ticket_numbers();
     lines.extend(booking.airline_pnrs.iter().map(AsRef::<str>::as_ref));
     lines.extend(booking.warnings.iter().map(String::as_str));

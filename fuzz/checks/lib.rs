@@ -1,7 +1,7 @@
-//! What holds whatever arrives. The fuzz targets ask it of what libFuzzer makes up, and `tests/it/inputs/corpora.rs`, on a
-//! stable toolchain, of every file in `corpus/`.
+//! What must hold for any input. The fuzz targets check it on what libFuzzer generates, and `tests/it/inputs/corpora.rs`, on a stable
+//! toolchain, on every file in `corpus/`.
 //!
-//! A check returns, or panics and says what did not hold.
+//! A check returns, or panics with what does not hold.
 
 mod configuration;
 mod delivery;

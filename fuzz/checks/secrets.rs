@@ -1,32 +1,31 @@
-//! The credentials that must not be kept, and the search for them in every spelling in which they could be.
-//!
-//! Texts are decoded here by other code than the library's.
+//! The credentials that must not be stored, and the search for them in any escaping. Decodes by code of its own, not the
+//! library's.
 
-/// What is replaced where it stands as a word. The second begins as the digits of an escape do, and is a number in JSON.
+/// Redacted where they are whole words. The second begins like the digits of an escape, and is a JSON number.
 pub const SECRETS: [&str; 4] = ["tsu-Key_7f3a9c\"51\\é", "9041e2773", "Pa\"ss\\wörd-41😀", "AG_TEST_cid_90c4e1"];
 
-/// The names that go with secrets, and are none.
+/// Names that belong to secrets; not redacted.
 pub const NAME: &str = "agency-api";
 pub const NUMBER: &str = "10001";
 
-/// No secret stands in a text as a word, neither as it is, nor in the escapes of JSON, nor in those of JSON in JSON.
+/// No secret is a whole word of the text: as it is, JSON-escaped, or escaped twice.
 pub fn assert_none_in(text: &str) {
     let mut layer = text.to_owned();
     for _ in 0..3 {
-        assert_none_as_it_is(&layer);
+        assert_none_unescaped(&layer);
         layer = unescaped(&layer);
     }
 }
 
-/// The same of every string and key of JSON, and of its numbers.
+/// As [`assert_none_in`], for every string, key and number of a document.
 pub fn assert_none_in_json(json: &str) {
     for (text, _) in strings(json) {
         assert_none_in(&text);
     }
-    assert_none_as_it_is(&without_strings(json));
+    assert_none_unescaped(&without_strings(json));
 }
 
-/// JSON with all its strings empty.
+/// With all strings emptied.
 fn without_strings(json: &str) -> String {
     let mut out = String::new();
     let (mut in_string, mut escaped) = (false, false);
@@ -44,14 +43,14 @@ fn without_strings(json: &str) -> String {
     out
 }
 
-/// No key of JSON, at any depth and in any case, is one of these.
+/// No key at any depth, in any case, is one of these.
 pub fn assert_no_member(json: &str, names: &[&str]) {
     for (key, _) in strings(json).iter().filter(|(_, is_key)| *is_key) {
         assert!(!names.iter().any(|name| key.trim().eq_ignore_ascii_case(name)), "{key:?} is left in {json}");
     }
 }
 
-fn assert_none_as_it_is(text: &str) {
+fn assert_none_unescaped(text: &str) {
     for secret in SECRETS {
         for (start, _) in text.match_indices(secret) {
             let before = text[..start].chars().next_back();
@@ -65,7 +64,7 @@ fn assert_none_as_it_is(text: &str) {
     }
 }
 
-/// The strings of a JSON document, keys included, decoded; and whether each is a key.
+/// The decoded strings and keys of a document, and whether each is a key.
 pub fn strings(json: &str) -> Vec<(String, bool)> {
     let mut strings = Vec::new();
     let mut rest = json;
@@ -90,7 +89,7 @@ pub fn strings(json: &str) -> Vec<(String, bool)> {
     strings
 }
 
-/// A text with the escapes of JSON decoded, as far as they are some; what is none stays. A lone surrogate is lost.
+/// Decodes JSON escapes; an invalid one stays. A lone surrogate is replaced.
 fn unescaped(text: &str) -> String {
     let mut units: Vec<u16> = Vec::with_capacity(text.len());
     let mut rest = text;

@@ -1,30 +1,29 @@
-//! A record of the spool: any bytes are a delivery, and what was written is read as the same.
+//! Any bytes as a spool record: they decode to a delivery, and an encoded delivery decodes to the same one.
 
 use ticket_webhooks::{
     delivery::Delivery,
-    payload::KeptPayload,
+    payload::RedactedPayload,
     providers,
     spool::record::{decode, encode},
 };
 
-/// Takes any bytes as a record.
 pub fn spool_record(data: &[u8]) {
     let delivery = decode(data);
-    reads_as_the_same(&delivery);
+    assert_round_trip(&delivery);
     if let Delivery::Event(event) = &delivery {
-        // what may stand around a document changes nothing of what it says
+        // white space around a document changes nothing
         let provider = providers::by_name(event.provider).expect("an event is of a known provider");
-        let kept = KeptPayload::restore(&format!(" {}\n", event.payload)).expect("the payload of an event is JSON");
-        assert_eq!(kept.content_hash(provider.volatile_members()), event.content_hash);
+        let payload =
+            RedactedPayload::restore(&format!(" {}\n", event.payload)).expect("the payload of an event is JSON");
+        assert_eq!(payload.content_hash(provider.volatile_members()), event.content_hash);
         if event.is_restorable {
-            let booking = provider.normalize(kept.payload(), event.received_at.date());
+            let booking = provider.normalize(payload.payload(), event.received_at.date());
             assert_eq!(booking.as_ref(), Ok(&event.booking));
         }
     }
 }
 
-/// What is written of a delivery is read as the same delivery.
-pub fn reads_as_the_same(delivery: &Delivery) {
+pub fn assert_round_trip(delivery: &Delivery) {
     let record = encode(delivery);
     let again = decode(&record);
     assert_eq!(format!("{again:?}"), format!("{delivery:?}"));

@@ -78,7 +78,7 @@ async fn deliver(
     let Received { reply, environment } = if method == Method::POST {
         let context = RequestContext {
             id: id.redacted(peer.is_trusted_proxy, &receiver.secrets),
-            trace: TraceContext::of(&headers, |text| receiver.secrets.load().redactor.knows(text)),
+            trace: TraceContext::of(&headers, |text| receiver.secrets.load().redactor.contains_secret(text)),
             client: unrouted.proxies.client_address(peer.address.ip(), &headers),
             start,
         };

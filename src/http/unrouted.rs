@@ -79,5 +79,5 @@ impl Unrouted {
 /// Redacted when it is not log-safe or holds a secret: a credential may be part of a mistyped URL.
 pub(super) fn loggable_path<'a>(uri: &'a Uri, secrets: &CurrentSecrets) -> &'a str {
     let path = Some(uri.path()).filter(|path| request_id::is_log_safe(path, b"/"));
-    path.filter(|path| !secrets.load().redactor.knows(path)).unwrap_or(REDACTED)
+    path.filter(|path| !secrets.load().redactor.contains_secret(path)).unwrap_or(REDACTED)
 }

@@ -1,43 +1,41 @@
-//! Members of a text that is no JSON.
+//! Finding members in a text that is not valid JSON, for example a body that was cut off.
 //!
-//! A body that was cut off, or has a comma too many, still says who sent it. A member is looked for by its quoted name
-//! and the colon behind it, wherever that stands: with quotes that do not match, nobody can say what is inside a string.
-//! JSON in a string has escapes of its own, and is looked into layer by layer: see [`super::layers`].
+//! A member is recognized by its quoted name with a colon behind it, anywhere: with unbalanced quotes it is undecidable
+//! what is inside a string. For JSON in a string, search each of [`super::layers`].
 
 use std::{borrow::Cow, ops::Range};
 
 use super::layers::{next_character, unescaped_text};
 
-/// A quoted name is not longer than this, in bytes.
-const MAX_NAME: usize = 128;
+/// In bytes; bounds the search for the closing quote.
+const MAX_NAME_LENGTH: usize = 128;
 
-/// A member that was found by its name.
 pub(crate) struct BrokenMember<'a> {
-    /// Its name among those that were looked for, in any case and with white space around it.
+    /// Index in the requested names; matched ignoring case and white space around it.
     pub(crate) name: usize,
-    /// Whether it is spelled exactly like that.
+    /// Whether the spelling is equal to the name.
     pub(crate) is_exact: bool,
-    /// Where its value stands: of a string what is between the quotes. Without an end, as far as the text goes.
+    /// Of the value; of a string without its quotes. An unterminated value extends to the end of the text.
     pub(crate) range: Range<usize>,
-    /// The characters of a string, number or literal that is whole.
+    /// The characters of a string, number or literal; `None` when it is unterminated or a container.
     pub(crate) scalar: Option<Cow<'a, str>>,
 }
 
-/// All members of these names, in their order.
+/// All members with these names, in the order of the text.
 pub(crate) fn broken_members<'a>(text: &'a str, names: &[&str]) -> Vec<BrokenMember<'a>> {
     let mut found = Vec::new();
     if names.is_empty() {
         return found;
     }
-    // what stands in a value that was found is part of it, and is not looked at again
+    // a value is not searched for further members
     let mut behind_value = 0;
-    // quotes may stand one behind the other: a search for each would cost more than a look at all
+    // byte by byte: quotes may come in rows, and a search for each would cost more
     for (at, byte) in text.bytes().enumerate() {
         if at < behind_value || !matches!(byte, b'"' | b'\'') {
             continue;
         }
         let Some((key, behind)) = key_at(text, at) else { continue };
-        if let Some(name) = names.iter().position(|name| is_spelling(key, name)) {
+        if let Some(name) = names.iter().position(|name| is_spelling_of(key, name)) {
             let (range, scalar) = value_at(text, behind);
             behind_value = range.end;
             found.push(BrokenMember { name, is_exact: decoded(key) == names[name], range, scalar });
@@ -46,11 +44,11 @@ pub(crate) fn broken_members<'a>(text: &'a str, names: &[&str]) -> Vec<BrokenMem
     found
 }
 
-/// The key whose opening quote stands here, as it is written, and where its value begins.
+/// The undecoded key whose opening quote is at `at`, and the offset of its value.
 fn key_at(text: &str, at: usize) -> Option<(&str, usize)> {
     let bytes = text.as_bytes();
     let start = at + 1;
-    let window = &bytes[start..bytes.len().min(start + MAX_NAME)];
+    let window = &bytes[start..bytes.len().min(start + MAX_NAME_LENGTH)];
     let end = start + window.iter().position(|byte| *byte == bytes[at])?;
     let key = &text[start..end];
     let rest = text[end + 1..].trim_ascii_start();
@@ -58,9 +56,8 @@ fn key_at(text: &str, at: usize) -> Option<(&str, usize)> {
     Some((key, text.len() - rest.trim_ascii_start().len()))
 }
 
-/// Whether a key is this name, in any case, with escapes and with white space around it. Nearly every other key is told
-/// by its first letter.
-fn is_spelling(key: &str, name: &str) -> bool {
+/// Whether a key is this name, ignoring case, escapes and white space around it; stops at the first difference.
+fn is_spelling_of(key: &str, name: &str) -> bool {
     let characters = std::iter::successors(Some(('\0', key)), |(_, rest)| {
         let (character, length) = next_character(rest);
         (!rest.is_empty()).then(|| (character, &rest[length..]))
@@ -74,7 +71,7 @@ fn decoded(text: &str) -> Cow<'_, str> {
     if text.contains('\\') { Cow::Owned(unescaped_text(text)) } else { Cow::Borrowed(text) }
 }
 
-/// Where the value stands that begins here, and its characters if it is a scalar.
+/// The range of the value that begins at `start`, and the characters of a scalar.
 fn value_at(text: &str, start: usize) -> (Range<usize>, Option<Cow<'_, str>>) {
     let rest = &text[start..];
     let bytes = rest.as_bytes();
@@ -92,7 +89,7 @@ fn value_at(text: &str, start: usize) -> (Range<usize>, Option<Cow<'_, str>>) {
     }
 }
 
-/// Where the closing quote stands.
+/// The offset of the closing quote; `text` begins with the opening one.
 fn end_of_string(text: &str, quote: u8) -> Option<usize> {
     let bytes = text.as_bytes();
     let mut at = 1;
@@ -105,7 +102,7 @@ fn end_of_string(text: &str, quote: u8) -> Option<usize> {
     }
 }
 
-/// Behind the bracket that closes the first one, whatever stands in strings; the end where there is none.
+/// The offset behind the matching bracket, or the end; brackets inside strings count too.
 fn end_of_container(bytes: &[u8]) -> usize {
     let mut depth = 0_usize;
     for (at, byte) in bytes.iter().enumerate() {

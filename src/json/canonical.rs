@@ -1,21 +1,23 @@
-//! The canonical form of a value: equal for two texts that say the same.
+//! The canonical form of a value, for content hashes.
 //!
-//! White space, escapes and the order of members leave no trace in it. All else does: a number with its digits, copies
-//! of a member in their order, a lone surrogate.
+//! Invariants:
+//! - texts that differ only in white space, escapes or the order of members have equal forms;
+//! - all other texts have different forms: a number counts with its digits, copies of a member in their order, and so
+//!   does a lone surrogate;
+//! - it never changes: stored hashes are compared with new ones.
 
-use super::{Index, Value, index::Place};
+use super::{Index, Value, index::Span};
 
-/// Writes canonical forms.
 struct Writer<'a> {
     index: &'a Index,
     text: &'a str,
     out: Vec<u8>,
-    /// The positions of the keys of the objects that are open.
+    /// Positions in the index of the keys of all open objects; a stack.
     keys: Vec<usize>,
 }
 
 impl Value<'_> {
-    /// The canonical form, of an object without the members of these names.
+    /// `except` names members that are left out at the top level.
     pub(crate) fn canonical(self, except: &[&str]) -> Vec<u8> {
         let out = Vec::with_capacity(self.as_str().len());
         let mut writer = Writer { index: self.index, text: self.text, out, keys: Vec::with_capacity(32) };
@@ -26,24 +28,24 @@ impl Value<'_> {
 
 impl Writer<'_> {
     fn value(&mut self, position: usize, except: &[&str]) {
-        let Place { start, end, .. } = self.index.0[position];
+        let Span { start, end, .. } = self.index.0[position];
         match self.text.as_bytes()[start] {
             b'{' => self.object(position, except),
             b'[' => self.array(position),
             b'"' => self.string(position),
             _ => {
                 self.out.extend_from_slice(&self.text.as_bytes()[start..end]);
-                // what follows is no part of the number
+                // ends the number
                 self.out.push(b',');
             }
         }
     }
 
-    /// With its length before it, so that no string can look like two.
+    /// Prefixed with its length, so that `["ab", ""]` and `["a", "b"]` differ.
     fn string(&mut self, position: usize) {
         let bytes = self.index.0[position].bytes(self.text);
         self.out.push(b'"');
-        // a byte for nearly all of them
+        // base 255: one byte for nearly every string
         let mut length = bytes.len();
         while length >= 255 {
             self.out.push(255);
@@ -73,7 +75,7 @@ impl Writer<'_> {
             }
             key = index.0[key + 1].next;
         }
-        // a stable order: copies of a member stay as they were
+        // must be stable: copies of a member keep their order
         self.keys[first..].sort_by(|a, b| index.0[*a].compare(index.0[*b], text));
         self.out.push(b'{');
         for at in first..self.keys.len() {

@@ -1,18 +1,18 @@
-//! Taking members out of a document. What remains stays to the letter, and so does the index of it: nothing is read again.
+//! Removing members from a document. The rest keeps its exact text, and the index is adjusted, not rebuilt.
 
 use std::{borrow::Cow, ops::Range};
 
-use super::{Document, Index, Text, index::Place};
+use super::{Document, Index, Text, index::Span};
 
 impl Document<'_> {
-    /// The document without the members whose key passes, those inside others included. What remains stays to the letter.
+    /// Removes the members, at any depth, whose key passes.
     pub(crate) fn without(self, mut is_unwanted: impl FnMut(Text<'_>) -> bool) -> Self {
-        let places = &self.index.0;
+        let spans = &self.index.0;
         let (mut members, mut position) = (Vec::new(), 0);
-        while let Some(place) = places.get(position) {
+        while let Some(span) = spans.get(position) {
             position += 1;
-            if place.is_key && is_unwanted(place.text(&self.text)) {
-                let next = places[position].next;
+            if span.is_key && is_unwanted(span.text(&self.text)) {
+                let next = spans[position].next;
                 members.push(position - 1..next);
                 position = next;
             }
@@ -26,8 +26,8 @@ impl Document<'_> {
 }
 
 impl Index {
-    /// A text without these members, each from the position of its key to that behind its value, and where it was cut: the
-    /// comma before or behind a member goes with it.
+    /// The text without these members, and the ranges that were cut. A member is given by its positions in the index, from
+    /// its key to behind its value; the comma before or behind it is cut too.
     fn cut(&self, text: &str, members: &[Range<usize>]) -> (String, Vec<Range<usize>>) {
         let mut out = String::with_capacity(text.len());
         let (mut cuts, mut copied) = (Vec::with_capacity(members.len()), 0);
@@ -39,10 +39,10 @@ impl Index {
             if let Some(rest) = behind.strip_prefix(',') {
                 behind = rest.trim_ascii_start();
             } else {
-                // it was the last one
+                // the last member: cut the comma before it
                 let kept = out.trim_ascii_end();
                 let kept = kept.strip_suffix(',').map_or(kept.len(), str::len);
-                // nothing else was copied since a member that went right before it
+                // when the member right before it was cut too, nothing was copied in between
                 cut -= out.len() - kept;
                 out.truncate(kept);
             }
@@ -53,27 +53,27 @@ impl Index {
         (out, cuts)
     }
 
-    /// The index of a text that was cut.
+    /// The index of the text that [`Self::cut`] returns.
     fn shifted(mut self, members: &[Range<usize>], cuts: &[Range<usize>]) -> Self {
-        let (characters, places) = (Gone::of(cuts), Gone::of(members));
+        let (bytes, positions) = (RemovedLengths::of(cuts), RemovedLengths::of(members));
         let mut left = members;
-        let (mut gone, mut kept) = (0, 0);
+        let (mut removed, mut kept) = (0, 0);
         for position in 0..self.0.len() {
             if let Some(member) = left.first().filter(|member| member.contains(&position)) {
-                gone += 1;
+                removed += 1;
                 if position + 1 == member.end {
                     left = &left[1..];
                 }
                 continue;
             }
-            let place = self.0[position];
-            let shift = characters.before(place.start);
-            let is_leaf = place.next == position + 1;
-            let (end, next) = match is_leaf {
-                true => (place.end - shift, place.next - gone),
-                false => (place.end - characters.before(place.end), place.next - places.before(place.next)),
+            let span = self.0[position];
+            let shift = bytes.before(span.start);
+            let is_scalar = span.next == position + 1;
+            let (end, next) = match is_scalar {
+                true => (span.end - shift, span.next - removed),
+                false => (span.end - bytes.before(span.end), span.next - positions.before(span.next)),
             };
-            self.0[kept] = Place { start: place.start - shift, end, next, ..place };
+            self.0[kept] = Span { start: span.start - shift, end, next, ..span };
             kept += 1;
         }
         self.0.truncate(kept);
@@ -81,10 +81,10 @@ impl Index {
     }
 }
 
-/// How much is gone: of every range its start, and the length of it and those before it.
-struct Gone(Vec<(usize, usize)>);
+/// Removed ranges: the start of each, and the total length of it and all before it.
+struct RemovedLengths(Vec<(usize, usize)>);
 
-impl Gone {
+impl RemovedLengths {
     fn of(ranges: &[Range<usize>]) -> Self {
         let mut total = 0;
         let sums = ranges.iter().map(|range| {
@@ -94,7 +94,7 @@ impl Gone {
         Self(sums.collect())
     }
 
-    /// Before a place that is not in one of the ranges.
+    /// How much was removed before an offset, which is in none of the ranges.
     fn before(&self, at: usize) -> usize {
         let ranges = self.0.partition_point(|(start, _)| *start < at);
         ranges.checked_sub(1).map_or(0, |last| self.0[last].1)

@@ -1,6 +1,4 @@
-//! Where the values of a document stand.
-//!
-//! A document is read once for it, and from then on nothing in it is looked for letter by letter.
+//! The spans of a document's values, found in one scan; every later lookup compares spans, not characters.
 
 use std::{borrow::Cow, cmp::Ordering, ops::Range};
 
@@ -10,46 +8,46 @@ use super::{
     text::{decode, decode_bytes},
 };
 
-/// A value or key takes about so many bytes.
-const USUAL_LENGTH: usize = 6;
+/// Bytes per value or key, roughly: sizes the first allocation.
+const TYPICAL_LENGTH: usize = 6;
 
-/// Where the values of a document stand, in the order of their beginnings; before each member's value its key.
+/// Spans in the order of their starts: a container before its content, a member's key right before its value.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Index(pub(super) Vec<Place>);
+pub struct Index(pub(super) Vec<Span>);
 
-/// Where one value or key stands in the text.
+/// One value or key; byte offsets in the text, quotes included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct Span {
     pub(super) start: usize,
     pub(super) end: usize,
-    /// The position in the index of what stands behind it and all that is in it.
+    /// The position in the index behind this value and all that is in it.
     pub(super) next: usize,
     pub(super) is_key: bool,
-    /// Of a string: whether there is a backslash in it. Without one it is what it looks like.
+    /// Whether a string holds a backslash. Without one its bytes are its characters.
     pub(super) is_escaped: bool,
 }
 
-impl Place {
-    /// Whether these are the characters of a string or key of this document.
+impl Span {
+    /// Whether a string or key has these characters.
     pub(super) fn is(self, characters: &str, document: &str) -> bool {
         let between_quotes = self.start + 1..self.end - 1;
         if self.is_escaped {
-            return stands_for(&document[between_quotes], characters);
+            return decodes_to(&document[between_quotes], characters);
         }
         document.as_bytes()[between_quotes] == *characters.as_bytes()
     }
 
-    /// The order of two strings or keys of this document, by their bytes.
+    /// Orders strings and keys by their decoded bytes.
     pub(super) fn compare(self, other: Self, document: &str) -> Ordering {
         if self.is_escaped || other.is_escaped {
             return self.bytes(document).cmp(&other.bytes(document));
         }
-        let between_quotes = |place: Self| &document.as_bytes()[place.start + 1..place.end - 1];
+        let between_quotes = |span: Self| &document.as_bytes()[span.start + 1..span.end - 1];
         between_quotes(self).cmp(between_quotes(other))
     }
 
-    /// The characters of a string or key of this document, a lone surrogate as the three bytes that UTF-8 would have for
-    /// it: of two different strings they are never the same.
+    /// The decoded bytes of a string or key. A lone surrogate stays as three bytes of invalid UTF-8, so that different
+    /// strings never have equal bytes.
     pub(super) fn bytes(self, document: &str) -> Cow<'_, [u8]> {
         if self.is_escaped {
             return decode_bytes(&document[self.start..self.end]);
@@ -57,7 +55,7 @@ impl Place {
         Cow::Borrowed(&document.as_bytes()[self.start + 1..self.end - 1])
     }
 
-    /// The characters of a string or key of this document.
+    /// The characters of a string or key.
     pub(super) fn text(self, document: &str) -> Text<'_> {
         if self.is_escaped {
             return decode(&document[self.start..self.end]);
@@ -66,33 +64,33 @@ impl Place {
     }
 }
 
-/// A key, string, number or literal of a document.
-pub(crate) struct Leaf {
-    /// Its position in the index.
+/// A key, string, number or literal.
+pub(crate) struct Token {
+    /// In the index.
     pub(crate) position: usize,
-    /// Where it stands in the text: of a string or key what is between the quotes.
+    /// In the text; of a string or key without its quotes.
     pub(crate) range: Range<usize>,
     pub(crate) is_string: bool,
-    /// Of a string or key: whether there is a backslash in it.
+    /// Whether a string or key holds a backslash.
     pub(crate) is_escaped: bool,
 }
 
 impl Index {
-    /// The keys, strings, numbers and literals of the document whose text this is, in their order.
-    pub(crate) fn leaves(&self, text: &str) -> impl Iterator<Item = Leaf> {
-        self.0.iter().enumerate().filter_map(|(position, place)| {
-            let Place { start, end, is_escaped, .. } = *place;
+    /// All tokens in their order. `text` is the document that the index was made of.
+    pub(crate) fn tokens(&self, text: &str) -> impl Iterator<Item = Token> {
+        self.0.iter().enumerate().filter_map(|(position, span)| {
+            let Span { start, end, is_escaped, .. } = *span;
             let first = text.as_bytes()[start];
             let is_string = first == b'"';
             let range = if is_string { start + 1..end - 1 } else { start..end };
-            (!matches!(first, b'{' | b'[')).then_some(Leaf { position, range, is_string, is_escaped })
+            (!matches!(first, b'{' | b'[')).then_some(Token { position, range, is_string, is_escaped })
         })
     }
 
-    /// Of a text that is known to be JSON; `None` when it is nested too deep.
+    /// `text` must be valid JSON. `None` when it is nested deeper than [`MAX_DEPTH`].
     pub(crate) fn of(text: &str) -> Option<Self> {
         let bytes = text.as_bytes();
-        let mut places: Vec<Place> = Vec::with_capacity((text.len() / USUAL_LENGTH).min(256));
+        let mut spans: Vec<Span> = Vec::with_capacity((text.len() / TYPICAL_LENGTH).min(256));
         let mut open: Vec<usize> = Vec::with_capacity(8);
         let mut start = 0;
         while let Some(byte) = bytes.get(start) {
@@ -103,22 +101,22 @@ impl Index {
                     continue;
                 }
                 b':' => {
-                    // what was read last is a key
-                    if let Some(key) = places.last_mut() {
+                    // the previous token is a key
+                    if let Some(key) = spans.last_mut() {
                         key.is_key = true;
                     }
                     start += 1;
                     continue;
                 }
                 b'}' | b']' => {
-                    let (next, container) = (places.len(), &mut places[open.pop()?]);
+                    let (next, container) = (spans.len(), &mut spans[open.pop()?]);
                     (container.end, container.next) = (start + 1, next);
                     start += 1;
                     continue;
                 }
                 b'{' | b'[' if open.len() == MAX_DEPTH => return None,
                 b'{' | b'[' => {
-                    open.push(places.len());
+                    open.push(spans.len());
                     start + 1
                 }
                 b'"' => {
@@ -131,15 +129,15 @@ impl Index {
                     bytes[start..].iter().position(ends).map_or(bytes.len(), |length| start + length)
                 }
             };
-            places.push(Place { start, end, next: places.len() + 1, is_key: false, is_escaped });
+            spans.push(Span { start, end, next: spans.len() + 1, is_key: false, is_escaped });
             start = end;
         }
-        Some(Self(places))
+        Some(Self(spans))
     }
 }
 
-/// Whether a text with escapes stands for these characters. Nearly every other one is told by its first character.
-fn stands_for(mut escaped: &str, characters: &str) -> bool {
+/// Whether an escaped text decodes to these characters; stops at the first difference.
+fn decodes_to(mut escaped: &str, characters: &str) -> bool {
     for expected in characters.chars() {
         let (character, length) = next_character(escaped);
         if character != expected || escaped.is_empty() {
@@ -150,12 +148,12 @@ fn stands_for(mut escaped: &str, characters: &str) -> bool {
     escaped.is_empty()
 }
 
-/// Just behind the closing quote of the string that opens at `start`, and whether there is a backslash in it.
+/// The offset behind the closing quote of the string that opens at `start`, and whether the string holds a backslash.
 fn end_of_string(bytes: &[u8], start: usize) -> (usize, bool) {
     let rest = &bytes[start + 1..];
     let Some(first) = memchr::memchr2(b'"', b'\\', rest) else { return (bytes.len(), false) };
     let (mut at, is_escaped) = (start + 1 + first, rest[first] == b'\\');
-    // where there is one escape there may be one behind the other: a search for each would cost more than a look at all
+    // byte by byte from here: escapes come in rows, and a search for each would cost more
     while let Some(byte) = bytes.get(at) {
         at += match byte {
             b'"' => return (at + 1, is_escaped),

@@ -1,16 +1,17 @@
-//! JSON in strings in JSON: a text, what its escapes stand for, what the escapes in that stand for, and so on.
+//! JSON in strings in JSON: a text, the text that its escapes decode to, the text that the escapes in that decode to, and
+//! so on.
 
 use std::borrow::Cow;
 
-/// What a text stands for, and where that stands in the text.
+/// A text decoded zero or more times.
 pub(crate) struct Layer<'a> {
     pub(crate) text: Cow<'a, str>,
-    /// For every byte of it and for its end, where its character begins; nothing where it is the text itself.
+    /// For every byte and for the end, the offset of its character in the original text; `None` for the original.
     origins: Option<Vec<usize>>,
 }
 
 impl Layer<'_> {
-    /// Where in the text a part of the layer stands.
+    /// The range in the original text of a range in this layer.
     pub(crate) fn origin(&self, part: std::ops::Range<usize>) -> std::ops::Range<usize> {
         match &self.origins {
             Some(origins) => origins[part.start]..origins[part.end],
@@ -19,8 +20,8 @@ impl Layer<'_> {
     }
 }
 
-/// The text itself, and below it layer after layer as long as there are escapes. Each is shorter than the one above, and
-/// as backslashes double from layer to layer, there are few.
+/// The text itself, then layer after layer while there are escapes. Each is shorter than the one before, and as
+/// backslashes double per layer, there are few.
 pub(crate) fn layers(text: &str) -> impl Iterator<Item = Layer<'_>> {
     let first = Layer { text: Cow::Borrowed(text), origins: None };
     std::iter::successors(Some(first), |layer| {
@@ -40,7 +41,7 @@ pub(crate) fn layers(text: &str) -> impl Iterator<Item = Layer<'_>> {
     })
 }
 
-/// The texts of the layers alone.
+/// As [`layers`], without the offsets.
 pub(crate) fn layer_texts(text: &str) -> impl Iterator<Item = Cow<'_, str>> {
     std::iter::successors(Some(Cow::Borrowed(text)), |layer| {
         let text = unescaped_text(layer);
@@ -48,10 +49,10 @@ pub(crate) fn layer_texts(text: &str) -> impl Iterator<Item = Cow<'_, str>> {
     })
 }
 
-/// A text with JSON's escapes looked through as far as they make sense.
+/// Decodes escapes; an invalid one stays as it is.
 pub(super) fn unescaped_text(text: &str) -> String {
     let (mut out, mut rest) = (String::with_capacity(text.len()), text);
-    // escapes may stand one behind the other: a search for each would cost more than a look at all
+    // byte by byte: escapes may come in rows, and a search for each would cost more
     while let Some(at) = rest.bytes().position(|byte| byte == b'\\') {
         out.push_str(&rest[..at]);
         let (character, length) = next_character(&rest[at..]);
@@ -62,8 +63,7 @@ pub(super) fn unescaped_text(text: &str) -> String {
     out
 }
 
-/// A text with JSON's escapes looked through as far as they make sense, and for every byte of it, and for its end, where
-/// in the text its character begins.
+/// As [`unescaped_text`], with the origins of [`Layer`].
 fn unescaped(text: &str) -> (String, Vec<usize>) {
     let (mut out, mut origins) = (String::with_capacity(text.len()), Vec::with_capacity(text.len() + 1));
     let mut at = 0;
@@ -77,7 +77,7 @@ fn unescaped(text: &str) -> (String, Vec<usize>) {
     (out, origins)
 }
 
-/// The first character that a text stands for, and how many bytes it takes there.
+/// The first decoded character, and its length in the escaped text.
 pub(super) fn next_character(text: &str) -> (char, usize) {
     let first = text.chars().next().unwrap_or_default();
     if first != '\\' {
@@ -102,7 +102,7 @@ pub(super) fn next_character(text: &str) -> (char, usize) {
     }
 }
 
-/// The code unit of a `\uXXXX` with which a text begins.
+/// The UTF-16 code unit of a leading `\uXXXX`.
 fn code_unit(text: &str) -> Option<u32> {
     let digits = text.strip_prefix("\\u")?.get(..4)?;
     digits.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| u32::from_str_radix(digits, 16).ok())?

@@ -1,13 +1,13 @@
-//! Naming a value or key of a document by the members and elements that lead to it.
+//! Paths of values for warnings: `data.paxTicketInfos[0].name`.
 
 use super::Index;
 
-/// Keys of more bytes are not shown.
-const SHOWN_KEY: usize = 40;
+/// In bytes; longer keys are not shown.
+const MAX_SHOWN_KEY: usize = 40;
 
 impl Index {
-    /// How the value or key at a position is reached: `data.paxTicketInfos[0].name`. Of a key it is the object that has
-    /// it. A member whose key is no plain word is named `?`, for a key may hold anything.
+    /// The path of the value at a position; of a key, that of its object. A key that is not a short ASCII word is shown as
+    /// `?`, because keys are the sender's text.
     pub(crate) fn path(&self, text: &str, position: usize) -> String {
         let mut path = String::new();
         let mut container = 0;
@@ -34,8 +34,7 @@ impl Index {
     }
 }
 
-/// A key as it may be shown.
 fn shown_key(key: &str) -> &str {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
-    if !key.is_empty() && key.len() <= SHOWN_KEY && key.bytes().all(is_plain) { key } else { "?" }
+    let is_shown = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    if !key.is_empty() && key.len() <= MAX_SHOWN_KEY && key.bytes().all(is_shown) { key } else { "?" }
 }

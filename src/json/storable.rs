@@ -1,44 +1,44 @@
-//! A value as a `jsonb` of Postgres takes it.
+//! A value in a form that `jsonb` accepts.
 
-use super::{Kind, Text, Value, index::Place};
+use super::{Kind, Text, Value, index::Span};
 
-/// Postgres keeps a number with all its digits, and has a limit for them.
-const MAX_NUMBER: usize = 1000;
+/// In digits. Postgres keeps every digit of a number up to a limit.
+const MAX_NUMBER_LENGTH: usize = 1000;
 
 impl Value<'_> {
-    /// The value as it was sent, on one line, but for what `jsonb` refuses: NUL characters are removed, lone surrogates
-    /// are replaced, and a number that is too long or has an exponent becomes a string of its digits.
+    /// The text as it was sent, without white space between tokens, except for what `jsonb` rejects: NUL characters are
+    /// removed, lone surrogates are replaced, and a number that is too long or has an exponent becomes a string.
     pub(crate) fn storable(self) -> String {
-        let Place { start, end, next, .. } = self.place();
+        let Span { start, end, next, .. } = self.span();
         let mut out = String::with_capacity(end - start);
         let mut copied = start;
         for position in self.position..next {
             let value = Value { position, ..self };
-            let place = value.place();
+            let span = value.span();
             // brackets, commas, colons, and the white space between them
-            out.extend(self.text[copied..place.start].split_ascii_whitespace());
-            copied = place.start;
+            out.extend(self.text[copied..span.start].split_ascii_whitespace());
+            copied = span.start;
             match value.kind() {
                 Kind::Array | Kind::Object => continue,
-                Kind::String => match place.text(self.text) {
+                Kind::String => match span.text(self.text) {
                     Text { value, repaired } if repaired || value.contains('\0') => {
-                        let less_nul = value.replace('\0', "");
-                        out += &serde_json::to_string(&less_nul).expect("a string can be written as JSON");
+                        let without_nul = value.replace('\0', "");
+                        out += &serde_json::to_string(&without_nul).expect("a string can be written as JSON");
                     }
                     _ => out += value.as_str(),
                 },
-                Kind::Number if !value.is_plain_number() => out.extend(["\"", value.as_str(), "\""]),
+                Kind::Number if !value.is_storable_number() => out.extend(["\"", value.as_str(), "\""]),
                 _ => out += value.as_str(),
             }
-            copied = place.end;
+            copied = span.end;
         }
         out.extend(self.text[copied..end].split_ascii_whitespace());
         out
     }
 
-    fn is_plain_number(self) -> bool {
+    fn is_storable_number(self) -> bool {
         let digits = self.as_str();
-        digits.len() <= MAX_NUMBER && !digits.contains(['e', 'E'])
+        digits.len() <= MAX_NUMBER_LENGTH && !digits.contains(['e', 'E'])
     }
 }
 

@@ -1,18 +1,17 @@
-//! Decoding a string of JSON. A lone surrogate is replaced: no string of Rust or Postgres can hold one.
+//! Decoding strings. A lone surrogate is replaced: neither a Rust string nor Postgres can hold one.
 
 use std::{borrow::Cow, fmt};
 
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 
-/// A decoded string.
 pub struct Text<'a> {
-    /// The characters; U+FFFD stands for every lone surrogate.
+    /// With U+FFFD for every lone surrogate.
     pub value: Cow<'a, str>,
-    /// Whether something had to be replaced.
+    /// Whether a surrogate was replaced.
     pub repaired: bool,
 }
 
-/// Decodes a string's text, quotes included.
+/// `quoted` is a valid JSON string with its quotes.
 pub(super) fn decode(quoted: &str) -> Text<'_> {
     match decode_bytes(quoted) {
         Cow::Borrowed(bytes) => match std::str::from_utf8(bytes) {
@@ -26,13 +25,13 @@ pub(super) fn decode(quoted: &str) -> Text<'_> {
     }
 }
 
-/// Decodes a string's text, quotes included: to UTF-8, and every lone surrogate to three bytes that are none.
+/// As [`decode`], but a lone surrogate becomes three bytes of invalid UTF-8.
 pub(super) fn decode_bytes(quoted: &str) -> Cow<'_, [u8]> {
     let Decoded(bytes) = serde_json::from_str(quoted).expect("the text is a valid JSON string");
     bytes
 }
 
-/// A string read as bytes, which is how `serde_json` lets lone surrogates through.
+/// Deserialized as bytes: only so does `serde_json` accept lone surrogates.
 struct Decoded<'a>(Cow<'a, [u8]>);
 
 impl<'de> Deserialize<'de> for Decoded<'de> {
@@ -59,7 +58,7 @@ fn replaced(bytes: &[u8]) -> Text<'static> {
     let mut broken = 0;
     for chunk in bytes.utf8_chunks() {
         value.push_str(chunk.valid());
-        // the three bytes of a surrogate are reported one by one
+        // `utf8_chunks` yields the three bytes of a surrogate one by one
         broken = if chunk.valid().is_empty() { broken } else { 0 };
         if !chunk.invalid().is_empty() {
             if broken % 3 == 0 {

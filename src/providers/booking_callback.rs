@@ -1,18 +1,17 @@
 //! The booking callback: sent when the final status of a booking is known, with the API's credentials in the body.
 //!
-//! Its document gives the meaning of each status, says that a refund can be processed on `Failed` and `Aborted`, and
-//! answers in an `Error` object whose `ErrorCode` is 0 on success.
+//! Its document defines each status, allows a refund on `Failed` and `Aborted`, and has replies with an `Error` object
+//! whose `ErrorCode` is 0 on success.
 
 use serde_json::json;
 use time::Date;
 
 use super::{Credential, EncodedReply, NormalizeError, Provider, Reply, Sample, normalize, tickets};
 use crate::{
-    payload::{Fields, Findings, Payload, Problem},
+    payload::{Diagnostics, Fields, Payload, Problem},
     ticket_event::{Booking, Passenger, Status},
 };
 
-/// See the module.
 pub struct BookingCallback;
 
 const PASSENGERS: &str = "Passengers";
@@ -36,34 +35,34 @@ impl Provider for BookingCallback {
         &["TraceId", "EndUserIp"]
     }
 
-    fn containers(&self) -> &'static [&'static str] {
+    fn structured_members(&self) -> &'static [&'static str] {
         &["Passengers", "TicketNumber"]
     }
 
     fn normalize(&self, payload: &Payload, _received_on: Date) -> Result<Booking, NormalizeError> {
-        let mut findings = Findings::default();
+        let mut diagnostics = Diagnostics::default();
         let fields = payload.fields()?;
-        let booking_ref = fields.booking_ref("BookingId", &mut findings);
-        let status = status(&fields, &mut findings);
-        // a booking that came to nothing, or to nothing yet, may have no passengers and has no PNR
+        let booking_ref = fields.required_booking_ref("BookingId", &mut diagnostics);
+        let status = status(&fields, &mut diagnostics);
+        // a booking that failed or is pending may have no passengers, and has no PNR
         let is_success = matches!(status, None | Some(BookingStatus::Success));
         let passengers = match is_success {
-            true => fields.required_passengers(PASSENGERS, &mut findings),
-            false => fields.expected_passengers(PASSENGERS, &mut findings),
+            true => fields.required_passengers(PASSENGERS, &mut diagnostics),
+            false => fields.expected_passengers(PASSENGERS, &mut diagnostics),
         };
         let passengers = passengers.unwrap_or_default();
-        let passengers: Vec<_> = passengers.iter().map(|fields| passenger(fields, &mut findings)).collect();
-        tickets::check_all(&passengers, &fields, PASSENGERS, &mut findings);
-        fields.expect("EndUserIp", &mut findings);
+        let passengers: Vec<_> = passengers.iter().map(|fields| passenger(fields, &mut diagnostics)).collect();
+        tickets::check_count(&passengers, &fields, PASSENGERS, &mut diagnostics);
+        fields.warn_if_missing("EndUserIp", &mut diagnostics);
         let pnr = match is_success {
-            true => fields.expected("PNR", &mut findings),
-            false => fields.optional("PNR", &mut findings),
+            true => fields.expected_text("PNR", &mut diagnostics),
+            false => fields.optional_text("PNR", &mut diagnostics),
         };
-        let (pnr, airline_pnrs) = normalize::own_record_locator(pnr, &fields, "PNR", &mut findings);
-        let gds_pnr = fields.optional("GdsPNR", &mut findings);
-        let (gds_pnr, _) = normalize::own_record_locator(gds_pnr, &fields, "GdsPNR", &mut findings);
-        let (Some(booking_ref), Some(status), true) = (booking_ref, status, findings.errors.is_empty()) else {
-            return Err(NormalizeError::Invalid(findings.errors));
+        let (pnr, airline_pnrs) = normalize::own_record_locator(pnr, &fields, "PNR", &mut diagnostics);
+        let gds_pnr = fields.optional_text("GdsPNR", &mut diagnostics);
+        let (gds_pnr, _) = normalize::own_record_locator(gds_pnr, &fields, "GdsPNR", &mut diagnostics);
+        let (Some(booking_ref), Some(status), true) = (booking_ref, status, diagnostics.errors.is_empty()) else {
+            return Err(NormalizeError::Invalid(diagnostics.errors));
         };
         Ok(Booking {
             booking_ref,
@@ -75,11 +74,11 @@ impl Provider for BookingCallback {
             gds_pnr,
             airline_pnrs,
             booking_number: None,
-            trace_id: fields.expected("TraceId", &mut findings),
+            trace_id: fields.expected_text("TraceId", &mut diagnostics),
             provider_status: None,
-            remark: fields.optional("Remark", &mut findings),
+            remark: fields.optional_text("Remark", &mut diagnostics),
             passengers,
-            warnings: findings.into_warnings(),
+            warnings: diagnostics.into_warnings(),
         })
     }
 
@@ -116,14 +115,14 @@ impl Provider for BookingCallback {
     }
 }
 
-/// What the provider's `Status` says; on a success it depends on the passengers how much it means.
+/// The provider's `Status`. What a success means depends on the passengers' tickets.
 enum BookingStatus {
     Success,
     Other(Status),
 }
 
-fn status(fields: &Fields<'_>, findings: &mut Findings) -> Option<BookingStatus> {
-    let words = fields.required("Status", findings)?.to_lowercase();
+fn status(fields: &Fields<'_>, diagnostics: &mut Diagnostics) -> Option<BookingStatus> {
+    let words = fields.required_text("Status", diagnostics)?.to_lowercase();
     let status = match words.split_whitespace().collect::<Vec<_>>().join(" ").as_str() {
         "success" => BookingStatus::Success,
         "failed" => BookingStatus::Other(Status::Failed),
@@ -131,20 +130,20 @@ fn status(fields: &Fields<'_>, findings: &mut Findings) -> Option<BookingStatus>
         "pending" | "in process" | "on hold" => BookingStatus::Other(Status::Pending),
         _ => {
             let words = "one of Success, Failed, Aborted, Pending, In Process, On Hold".to_owned();
-            fields.refuse("Status", Problem::MustBe(words), findings);
+            fields.error("Status", Problem::MustBe(words), diagnostics);
             return None;
         }
     };
     Some(status)
 }
 
-fn passenger(fields: &Fields<'_>, findings: &mut Findings) -> Passenger {
-    let tickets = fields.list_in_string("TicketNumber", findings).unwrap_or_default();
+fn passenger(fields: &Fields<'_>, diagnostics: &mut Diagnostics) -> Passenger {
+    let tickets = fields.optional_text_or_list("TicketNumber", diagnostics).unwrap_or_default();
     Passenger {
-        title: fields.expected("Title", findings),
-        first_name: fields.name("FirstName", findings),
-        last_name: fields.name("LastName", findings),
-        tickets: tickets::tickets(&tickets, fields, "TicketNumber", findings),
+        title: fields.expected_text("Title", diagnostics),
+        first_name: fields.expected_name("FirstName", diagnostics),
+        last_name: fields.expected_name("LastName", diagnostics),
+        tickets: tickets::tickets(&tickets, fields, "TicketNumber", diagnostics),
         ..Passenger::default()
     }
 }

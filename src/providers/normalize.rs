@@ -1,93 +1,93 @@
-//! What several providers' normalizations have in common.
+//! Record locators and statuses, normalized alike for all providers.
 
 use compact_str::CompactString;
 
 use crate::{
-    payload::{Fields, Findings, Problem},
-    ticket_event::{Passenger, Status, each_once, upper_case},
+    payload::{Diagnostics, Fields, Problem},
+    ticket_event::{Passenger, Status, deduplicated, upper_case},
 };
 
-/// A booking, and each passenger, may have this many record locators.
+/// Per booking, and per passenger.
 const MAX_LOCATORS: usize = 64;
 
-/// All passengers of a delivery may have this many.
-const MAX_LOCATORS_OF_DELIVERY: usize = 2000;
+/// Of all passengers of a delivery together.
+const MAX_LOCATORS_PER_DELIVERY: usize = 2000;
 
-/// What providers write where there is nothing.
-const NONE: [&str; 10] = ["0", "NA", "N/A", "NULL", "NONE", "NIL", "PENDING", "TBA", "-", "."];
+/// What providers write in place of an empty value.
+const PLACEHOLDERS: [&str; 10] = ["0", "NA", "N/A", "NULL", "NONE", "NIL", "PENDING", "TBA", "-", "."];
 
 /// In bytes.
-const LONGEST_NONE: usize = 7;
+const LONGEST_PLACEHOLDER: usize = 7;
 
-/// Whether a word stands for "none", in any case.
-pub(super) fn is_none(word: &str) -> bool {
-    word.len() <= LONGEST_NONE && NONE.iter().any(|none| none.eq_ignore_ascii_case(word))
+/// In any case.
+pub(super) fn is_placeholder(word: &str) -> bool {
+    word.len() <= LONGEST_PLACEHOLDER && PLACEHOLDERS.iter().any(|placeholder| placeholder.eq_ignore_ascii_case(word))
 }
 
-/// Whether a text has only letters and digits of ASCII, as nearly all record locators and ticket numbers do.
-pub(super) fn is_plain(text: &str) -> bool {
+/// Fast path: true of nearly all record locators and ticket numbers, which need no further normalizing.
+pub(super) fn is_ascii_alphanumeric(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
-/// The record locators of these texts, apart at commas, semicolons, bars and white space: upper case, each once, in their
-/// order. `fields` and `key` say where they stand.
+/// Splits texts at `,`, `;`, `|` and white space into record locators: upper case, without duplicates, in their order.
+/// `fields` and `key` give the path for errors and warnings.
 pub(super) fn record_locators(
     texts: &[CompactString],
     fields: &Fields<'_>,
     key: &str,
-    findings: &mut Findings,
+    diagnostics: &mut Diagnostics,
 ) -> Vec<CompactString> {
     let is_separator = |character: char| matches!(character, ',' | ';' | '|') || character.is_whitespace();
     let mut locators = Vec::new();
     for word in texts.iter().flat_map(|text| text.split(is_separator)).filter(|word| !word.is_empty()) {
-        if is_none(word) || !word.contains(char::is_alphanumeric) {
-            fields.warn(key, "holds a word for none", findings);
+        if is_placeholder(word) || !word.contains(char::is_alphanumeric) {
+            fields.warn(key, "holds a word for none", diagnostics);
         } else {
             locators.push(upper_case(word.into()));
         }
     }
-    let locators = each_once(locators, CompactString::as_str);
+    let locators = deduplicated(locators, CompactString::as_str);
     if locators.len() > MAX_LOCATORS {
-        fields.refuse(key, Problem::MustBe(format!("at most {MAX_LOCATORS} record locators")), findings);
+        fields.error(key, Problem::MustBe(format!("at most {MAX_LOCATORS} record locators")), diagnostics);
     }
     locators
 }
 
-/// The record locators of all passengers, each once, in their order. `key` is the list of passengers.
+/// Those of all passengers, without duplicates, in their order. `key` is the list of passengers.
 pub(super) fn record_locators_of_all(
     passengers: &[Passenger],
     fields: &Fields<'_>,
     key: &str,
-    findings: &mut Findings,
+    diagnostics: &mut Diagnostics,
 ) -> Vec<CompactString> {
     let locators = passengers.iter().flat_map(|passenger| passenger.airline_pnrs.iter().flatten());
-    if locators.clone().count() > MAX_LOCATORS_OF_DELIVERY {
-        let at_most = format!("an array with at most {MAX_LOCATORS_OF_DELIVERY} record locators");
-        fields.refuse(key, Problem::MustBe(at_most), findings);
+    if locators.clone().count() > MAX_LOCATORS_PER_DELIVERY {
+        let at_most = format!("an array with at most {MAX_LOCATORS_PER_DELIVERY} record locators");
+        fields.error(key, Problem::MustBe(at_most), diagnostics);
     }
-    each_once(locators.cloned().collect(), CompactString::as_str)
+    deduplicated(locators.cloned().collect(), CompactString::as_str)
 }
 
-/// The record locator of the booking itself. Where several stand in its place the first is it, and all are returned.
+/// The record locator of the booking itself. When the text holds several, it is the first, and all are returned too.
 pub(super) fn own_record_locator(
     text: Option<CompactString>,
     fields: &Fields<'_>,
     key: &str,
-    findings: &mut Findings,
+    diagnostics: &mut Diagnostics,
 ) -> (Option<CompactString>, Vec<CompactString>) {
     let Some(text) = text else { return (None, Vec::new()) };
-    if is_plain(&text) && !is_none(&text) {
+    if is_ascii_alphanumeric(&text) && !is_placeholder(&text) {
         return (Some(upper_case(text)), Vec::new());
     }
-    let locators = record_locators(&[text], fields, key, findings);
+    let locators = record_locators(&[text], fields, key, diagnostics);
     if locators.len() < 2 {
         return (locators.into_iter().next(), Vec::new());
     }
-    fields.warn(key, "holds several record locators; the first counts", findings);
+    fields.warn(key, "holds several record locators; the first counts", diagnostics);
     (locators.first().cloned(), locators)
 }
 
-/// What a success means for these passengers: all, some or none of them have a ticket.
+/// The status of a booking that the provider reports as a success: it depends on how many passengers have a ticket.
 pub(super) fn status_of_success(passengers: &[Passenger]) -> Status {
     match passengers.iter().filter(|passenger| !passenger.tickets.is_empty()).count() {
         0 => Status::Confirmed,

@@ -1,7 +1,7 @@
 //! The `order.ticketed` notification: sent once an order has been ticketed, with a client id (`cid`) in the body.
 //!
-//! The `cid` is the only proof there is, so it is treated as a secret. The provider has one URL per account and sends
-//! its other notification types there too. Its document answers nothing; its own API answers `{"status":0,"msg":…}`.
+//! The `cid` is the only credential, so it is treated as a secret. The provider has one URL per account and sends its other
+//! notification types there too. Its document defines no reply; this one has the form of its own API: `{"status":0,"msg":…}`.
 
 use compact_str::CompactString;
 use serde_json::json;
@@ -9,11 +9,10 @@ use time::Date;
 
 use super::{Credential, EncodedReply, NormalizeError, Provider, Reply, Sample, normalize, tickets};
 use crate::{
-    payload::{Fields, Findings, Payload, Problem},
-    ticket_event::{AsSent, Booking, Document, Passenger, PassengerType, Status, upper_case},
+    payload::{Diagnostics, Fields, Payload, Problem},
+    ticket_event::{Booking, Document, Passenger, PassengerType, RawJson, Status, upper_case},
 };
 
-/// See the module.
 pub struct OrderTicketed;
 
 const PASSENGERS: &str = "paxTicketInfos";
@@ -33,27 +32,27 @@ impl Provider for OrderTicketed {
         &["status"]
     }
 
-    fn containers(&self) -> &'static [&'static str] {
+    fn structured_members(&self) -> &'static [&'static str] {
         &["data", "paxTicketInfos", "ticketNos", "airlinePNRs"]
     }
 
     fn normalize(&self, payload: &Payload, received_on: Date) -> Result<Booking, NormalizeError> {
-        let mut findings = Findings::default();
+        let mut diagnostics = Diagnostics::default();
         let fields = payload.fields()?;
-        let notification = fields.required("type", &mut findings);
+        let notification = fields.required_text("type", &mut diagnostics);
         if notification.is_some_and(|notification| !notification.eq_ignore_ascii_case("order.ticketed")) {
             return Err(NormalizeError::UnsupportedType);
         }
-        let data = fields.inner("data", &mut findings);
-        let booking_ref = data.booking_ref("orderNo", &mut findings);
-        let status = status(&data, &mut findings);
-        let passengers = data.required_passengers(PASSENGERS, &mut findings).unwrap_or_default();
+        let data = fields.object("data", &mut diagnostics);
+        let booking_ref = data.required_booking_ref("orderNo", &mut diagnostics);
+        let status = status(&data, &mut diagnostics);
+        let passengers = data.required_passengers(PASSENGERS, &mut diagnostics).unwrap_or_default();
         let passengers: Vec<_> =
-            passengers.iter().map(|fields| passenger(fields, received_on, &mut findings)).collect();
-        tickets::check_all(&passengers, &data, PASSENGERS, &mut findings);
-        let airline_pnrs = normalize::record_locators_of_all(&passengers, &data, PASSENGERS, &mut findings);
-        let (Some(booking_ref), Some(status), true) = (booking_ref, status, findings.errors.is_empty()) else {
-            return Err(NormalizeError::Invalid(findings.errors));
+            passengers.iter().map(|fields| passenger(fields, received_on, &mut diagnostics)).collect();
+        tickets::check_count(&passengers, &data, PASSENGERS, &mut diagnostics);
+        let airline_pnrs = normalize::record_locators_of_all(&passengers, &data, PASSENGERS, &mut diagnostics);
+        let (Some(booking_ref), Some(status), true) = (booking_ref, status, diagnostics.errors.is_empty()) else {
+            return Err(NormalizeError::Invalid(diagnostics.errors));
         };
         Ok(Booking {
             booking_ref,
@@ -66,10 +65,10 @@ impl Provider for OrderTicketed {
             airline_pnrs,
             booking_number: None,
             trace_id: None,
-            provider_status: fields.expected("status", &mut findings),
+            provider_status: fields.expected_text("status", &mut diagnostics),
             remark: None,
             passengers,
-            warnings: findings.into_warnings(),
+            warnings: diagnostics.into_warnings(),
         })
     }
 
@@ -116,60 +115,60 @@ impl Provider for OrderTicketed {
     }
 }
 
-/// What `data.orderStatus` says; on a success it depends on the passengers how much it means.
+/// `data.orderStatus`. What a success means depends on the passengers' tickets.
 enum OrderStatus {
     Ticketed,
     Other(Status),
 }
 
-fn status(data: &Fields<'_>, findings: &mut Findings) -> Option<OrderStatus> {
+fn status(data: &Fields<'_>, diagnostics: &mut Diagnostics) -> Option<OrderStatus> {
     let must_be = "one of the integers 2, 1, 0, -3";
-    match data.required_integer("orderStatus", must_be, findings)? {
+    match data.required_integer("orderStatus", must_be, diagnostics)? {
         2 => Some(OrderStatus::Ticketed),
         0 | 1 => Some(OrderStatus::Other(Status::Pending)),
         -3 => Some(OrderStatus::Other(Status::Cancelled)),
         _ => {
-            data.refuse("orderStatus", Problem::MustBe(must_be.to_owned()), findings);
+            data.error("orderStatus", Problem::MustBe(must_be.to_owned()), diagnostics);
             None
         }
     }
 }
 
-fn passenger(fields: &Fields<'_>, received_on: Date, findings: &mut Findings) -> Passenger {
-    let name = fields.name("name", findings).unwrap_or_default();
+fn passenger(fields: &Fields<'_>, received_on: Date, diagnostics: &mut Diagnostics) -> Passenger {
+    let name = fields.expected_name("name", diagnostics).unwrap_or_default();
     let (last, given) = name.split_once('/').unwrap_or((&name, ""));
     let (first, middle) = given.trim().split_once(char::is_whitespace).unwrap_or((given.trim(), ""));
     let part = |text: &str| Some(CompactString::from(text.trim())).filter(|text| !text.is_empty());
     let document = Document {
-        r#type: fields.expected("cardType", findings),
-        number: fields.expected("cardNum", findings),
-        issued_by: fields.expected("cardIssuePlace", findings),
-        expires_on: fields.date("cardExpired", findings),
+        r#type: fields.expected_text("cardType", diagnostics),
+        number: fields.expected_text("cardNum", diagnostics),
+        issued_by: fields.expected_text("cardIssuePlace", diagnostics),
+        expires_on: fields.expected_date("cardExpired", diagnostics),
     };
     Passenger {
         title: None,
         first_name: part(first),
         middle_name: part(middle),
         last_name: part(last),
-        r#type: passenger_type(fields, findings),
-        gender: gender(fields, findings),
-        birth_date: fields.past_date("birthday", received_on, findings),
-        nationality: nationality(fields, findings),
+        r#type: passenger_type(fields, diagnostics),
+        gender: gender(fields, diagnostics),
+        birth_date: fields.expected_past_date("birthday", received_on, diagnostics),
+        nationality: nationality(fields, diagnostics),
         document: Some(document).filter(|document| *document != Document::default()),
         tickets: {
-            let texts = fields.expected_list("ticketNos", findings).unwrap_or_default();
-            tickets::tickets(&texts, fields, "ticketNos", findings)
+            let texts = fields.expected_list("ticketNos", diagnostics).unwrap_or_default();
+            tickets::tickets(&texts, fields, "ticketNos", diagnostics)
         },
         airline_pnrs: fields
-            .expected_list("airlinePNRs", findings)
-            .map(|texts| normalize::record_locators(&texts, fields, "airlinePNRs", findings)),
-        ancillaries: fields.as_sent("ancillaries", findings).map(AsSent::new),
+            .expected_list("airlinePNRs", diagnostics)
+            .map(|texts| normalize::record_locators(&texts, fields, "airlinePNRs", diagnostics)),
+        ancillaries: fields.expected_json("ancillaries", diagnostics).map(RawJson::new),
     }
 }
 
-/// Its document has numbers; the codes and words of the trade are read, too.
-fn passenger_type(fields: &Fields<'_>, findings: &mut Findings) -> Option<PassengerType> {
-    let text = fields.expected("passengerType", findings)?;
+/// The document has numbers; the industry's codes and words are accepted too, with a warning.
+fn passenger_type(fields: &Fields<'_>, diagnostics: &mut Diagnostics) -> Option<PassengerType> {
+    let text = fields.expected_text("passengerType", diagnostics)?;
     let known = match text.to_ascii_uppercase().as_str() {
         "0" => return Some(PassengerType::Adult),
         "1" => return Some(PassengerType::Child),
@@ -179,28 +178,28 @@ fn passenger_type(fields: &Fields<'_>, findings: &mut Findings) -> Option<Passen
         "INF" | "INS" | "INFANT" => PassengerType::Infant,
         _ => PassengerType::Unknown,
     };
-    fields.warn("passengerType", "is none of 0, 1, 2", findings);
+    fields.warn("passengerType", "is none of 0, 1, 2", diagnostics);
     Some(known)
 }
 
-fn gender(fields: &Fields<'_>, findings: &mut Findings) -> Option<CompactString> {
-    let text = fields.expected("gender", findings)?;
+fn gender(fields: &Fields<'_>, diagnostics: &mut Diagnostics) -> Option<CompactString> {
+    let text = fields.expected_text("gender", diagnostics)?;
     match text.to_ascii_uppercase().as_str() {
         "F" | "FEMALE" => Some("F".into()),
         "M" | "MALE" => Some("M".into()),
         _ => {
-            fields.warn("gender", "is neither F nor M", findings);
+            fields.warn("gender", "is neither F nor M", diagnostics);
             Some(text)
         }
     }
 }
 
-/// Codes have two letters, or three in passports.
-fn nationality(fields: &Fields<'_>, findings: &mut Findings) -> Option<CompactString> {
-    let text = fields.expected("nationality", findings)?;
+/// Country codes have two letters, in passports three.
+fn nationality(fields: &Fields<'_>, diagnostics: &mut Diagnostics) -> Option<CompactString> {
+    let text = fields.expected_text("nationality", diagnostics)?;
     if matches!(text.len(), 2 | 3) && text.bytes().all(|byte| byte.is_ascii_alphabetic()) {
         return Some(upper_case(text));
     }
-    fields.warn("nationality", "is no country code", findings);
+    fields.warn("nationality", "is no country code", diagnostics);
     Some(text)
 }

@@ -1,7 +1,7 @@
 //! The ticket status update: sent once a ticket has been confirmed and issued, with an API key as a bearer token.
 //!
-//! Its document shows one payload and calls only the booking's transaction reference required. The document's table
-//! says that a success is told in `message`, its sample says `msg`: both are sent.
+//! Its document shows one payload and requires only the booking's transaction reference. A success is reported in
+//! `message` by the document's table and in `msg` by its sample: the reply has both.
 
 use compact_str::CompactString;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -11,11 +11,10 @@ use time::Date;
 use super::{Credential, EncodedReply, NormalizeError, Provider, Reply, Sample, normalize, tickets};
 use crate::{
     credentials::{AuthenticationFailure, Presented},
-    payload::{FieldError, Fields, Findings, Payload, Problem},
-    ticket_event::{Booking, Document, Passenger, Status, each_once},
+    payload::{Diagnostics, FieldError, Fields, Payload, Problem},
+    ticket_event::{Booking, Document, Passenger, Status, deduplicated},
 };
 
-/// See the module.
 pub struct TicketStatusUpdate;
 
 const BOOKING_REF: &str = "BookingTransactionRef";
@@ -33,7 +32,7 @@ impl Provider for TicketStatusUpdate {
         &[Credential { key: "api_key", member: None, is_secret: true }]
     }
 
-    fn presented_in_header<'a>(&self, headers: &'a HeaderMap) -> Result<Presented<'a>, AuthenticationFailure> {
+    fn credentials_in_header<'a>(&self, headers: &'a HeaderMap) -> Result<Presented<'a>, AuthenticationFailure> {
         let mut values = headers.get_all(header::AUTHORIZATION).iter();
         let value = values.next().ok_or(AuthenticationFailure::Missing)?;
         let text = std::str::from_utf8(value.as_bytes()).ok().filter(|_| values.next().is_none());
@@ -44,23 +43,23 @@ impl Provider for TicketStatusUpdate {
         }
     }
 
-    fn containers(&self) -> &'static [&'static str] {
+    fn structured_members(&self) -> &'static [&'static str] {
         &["TicketInfoes", "PassengerInfo", "NameElement", "DocumentInfo", "TicketNumbers"]
     }
 
     fn normalize(&self, payload: &Payload, _received_on: Date) -> Result<Booking, NormalizeError> {
-        let mut findings = Findings::default();
+        let mut diagnostics = Diagnostics::default();
         let fields = payload.fields()?;
-        let booking_ref = fields.booking_ref(BOOKING_REF, &mut findings);
-        let passengers = fields.required_passengers(TICKETS, &mut findings).unwrap_or_default();
-        let passengers: Vec<_> = passengers.iter().map(|fields| passenger(fields, &mut findings)).collect();
-        tickets::check_all(&passengers, &fields, TICKETS, &mut findings);
-        let pnr = fields.expected("PNR", &mut findings);
-        let (pnr, mut airline_pnrs) = normalize::own_record_locator(pnr, &fields, "PNR", &mut findings);
-        let texts = fields.list_in_string("AirlinesPNR", &mut findings).unwrap_or_default();
-        airline_pnrs.extend(normalize::record_locators(&texts, &fields, "AirlinesPNR", &mut findings));
-        let (Some(booking_ref), true) = (booking_ref, findings.errors.is_empty()) else {
-            return Err(NormalizeError::Invalid(findings.errors));
+        let booking_ref = fields.required_booking_ref(BOOKING_REF, &mut diagnostics);
+        let passengers = fields.required_passengers(TICKETS, &mut diagnostics).unwrap_or_default();
+        let passengers: Vec<_> = passengers.iter().map(|fields| passenger(fields, &mut diagnostics)).collect();
+        tickets::check_count(&passengers, &fields, TICKETS, &mut diagnostics);
+        let pnr = fields.expected_text("PNR", &mut diagnostics);
+        let (pnr, mut airline_pnrs) = normalize::own_record_locator(pnr, &fields, "PNR", &mut diagnostics);
+        let texts = fields.optional_text_or_list("AirlinesPNR", &mut diagnostics).unwrap_or_default();
+        airline_pnrs.extend(normalize::record_locators(&texts, &fields, "AirlinesPNR", &mut diagnostics));
+        let (Some(booking_ref), true) = (booking_ref, diagnostics.errors.is_empty()) else {
+            return Err(NormalizeError::Invalid(diagnostics.errors));
         };
         let status = match normalize::status_of_success(&passengers) {
             Status::Confirmed => return Err(NormalizeError::NoTicket),
@@ -71,13 +70,13 @@ impl Provider for TicketStatusUpdate {
             status,
             pnr,
             gds_pnr: None,
-            airline_pnrs: each_once(airline_pnrs, CompactString::as_str),
-            booking_number: fields.expected("BookingRefNumber", &mut findings),
+            airline_pnrs: deduplicated(airline_pnrs, CompactString::as_str),
+            booking_number: fields.expected_text("BookingRefNumber", &mut diagnostics),
             trace_id: None,
             provider_status: None,
             remark: None,
             passengers,
-            warnings: findings.into_warnings(),
+            warnings: diagnostics.into_warnings(),
         })
     }
 
@@ -85,14 +84,14 @@ impl Provider for TicketStatusUpdate {
         let messages = match reply {
             Reply::Accepted => return EncodedReply { status: StatusCode::OK, header: None, body: SUCCESS.into() },
             Reply::Unauthenticated => vec!["Unauthenticated.".to_owned()],
-            Reply::Invalid(errors) => errors.iter().map(in_its_words).collect(),
+            Reply::Invalid(errors) => errors.iter().map(in_document_words).collect(),
             Reply::NoTicket => vec!["Ticket info not found".to_owned()],
             Reply::UnknownBooking => vec!["Air Booking Info not found".to_owned()],
             Reply::Unavailable => vec!["Something went wrong...".to_owned()],
             other => vec![other.message()],
         };
         let status = match reply {
-            // "Exception Error" and the like are all 422 in its document
+            // its document has 422 for every exception
             Reply::Malformed(_) | Reply::UnknownBooking | Reply::Unavailable => StatusCode::UNPROCESSABLE_ENTITY,
             other => other.status(),
         };
@@ -127,28 +126,28 @@ impl Provider for TicketStatusUpdate {
     }
 }
 
-fn passenger(fields: &Fields<'_>, findings: &mut Findings) -> Passenger {
-    let info = fields.inner("PassengerInfo", findings);
-    let name = info.inner("NameElement", findings);
-    // documented in NameElement, seen in DocumentInfo
-    let number = match name.optional("DocumentNumber", findings) {
-        None => info.inner("DocumentInfo", findings).expected("DocumentNumber", findings),
+fn passenger(fields: &Fields<'_>, diagnostics: &mut Diagnostics) -> Passenger {
+    let info = fields.object("PassengerInfo", diagnostics);
+    let name = info.object("NameElement", diagnostics);
+    // documented in NameElement, but also sent in DocumentInfo
+    let number = match name.optional_text("DocumentNumber", diagnostics) {
+        None => info.object("DocumentInfo", diagnostics).expected_text("DocumentNumber", diagnostics),
         number => number,
     };
-    let tickets = fields.expected_list("TicketNumbers", findings).unwrap_or_default();
+    let tickets = fields.expected_list("TicketNumbers", diagnostics).unwrap_or_default();
     Passenger {
-        title: name.optional("Title", findings),
-        first_name: name.name("FirstName", findings),
-        middle_name: name.optional("MiddleName", findings),
-        last_name: name.name("LastName", findings),
+        title: name.optional_text("Title", diagnostics),
+        first_name: name.expected_name("FirstName", diagnostics),
+        middle_name: name.optional_text("MiddleName", diagnostics),
+        last_name: name.expected_name("LastName", diagnostics),
         document: number.map(|number| Document { number: Some(number), ..Document::default() }),
-        tickets: tickets::tickets(&tickets, fields, "TicketNumbers", findings),
+        tickets: tickets::tickets(&tickets, fields, "TicketNumbers", diagnostics),
         ..Passenger::default()
     }
 }
 
-/// The document calls the fields by other names than the payload does: `The unique trans id field is required.`
-fn in_its_words(error: &FieldError) -> String {
+/// The document's errors use other field names than its payload: `The unique trans id field is required.`
+fn in_document_words(error: &FieldError) -> String {
     let name = match error.field.as_str() {
         BOOKING_REF => "unique trans id",
         TICKETS => "ticket infoes",

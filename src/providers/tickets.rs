@@ -1,70 +1,71 @@
-//! Ticket numbers, in all the ways in which they are written.
+//! Ticket numbers in all the formats in which providers send them.
 //!
-//! None is refused for its format. A text may hold several, or words for none, or a range of numbers (a conjunction
-//! ticket: one ticket with more flights than fit on one number), written as the first number and the last digits of the
-//! last.
+//! A text may hold several numbers, a placeholder, or a conjunction ticket: one ticket over consecutive numbers, written
+//! as the first number and the last digits of the last. No number is rejected for its format.
 
 use compact_str::CompactString;
 use unicode_properties::{GeneralCategory, GeneralCategoryGroup, UnicodeGeneralCategory};
 
-use super::normalize::{is_none, is_plain};
+use super::normalize::{is_ascii_alphanumeric, is_placeholder};
 use crate::{
-    payload::{Fields, Findings, Problem},
-    ticket_event::{Passenger, Ticket, each_once, upper_case},
+    payload::{Diagnostics, Fields, Problem},
+    ticket_event::{Passenger, Ticket, deduplicated, upper_case},
 };
 
-/// A passenger may have this many tickets.
-const MAX_OF_PASSENGER: usize = 64;
+const MAX_PER_PASSENGER: usize = 64;
 
-/// All passengers of a delivery may have this many.
-const MAX_OF_DELIVERY: usize = 2000;
+const MAX_PER_DELIVERY: usize = 2000;
 
-/// A conjunction has at most this many numbers: sixteen flights.
+/// Numbers of a conjunction: sixteen flights.
 const MAX_CONJUNCTION: u64 = 4;
 
-/// The digits of a ticket's serial number.
 const SERIAL_DIGITS: usize = 10;
 
-/// The digits at the end of a number that a conjunction can follow: the serial number, or the airline's code before it.
-const LENGTHS: [usize; 2] = [SERIAL_DIGITS, 3 + SERIAL_DIGITS];
+/// Trailing digits of a number that can begin a conjunction: the serial number, with or without the airline's code.
+const CONJUNCTION_DIGITS: [usize; 2] = [SERIAL_DIGITS, 3 + SERIAL_DIGITS];
 
-/// The tickets of a passenger, each number once, in their order.
-pub(super) fn tickets(texts: &[CompactString], fields: &Fields<'_>, key: &str, findings: &mut Findings) -> Vec<Ticket> {
+/// The tickets of a passenger, without duplicate numbers, in their order.
+pub(super) fn tickets(
+    texts: &[CompactString],
+    fields: &Fields<'_>,
+    key: &str,
+    diagnostics: &mut Diagnostics,
+) -> Vec<Ticket> {
     let mut tickets = Vec::with_capacity(texts.len());
     for part in texts.iter().flat_map(|text| text.split([',', ';', '|'])).map(str::trim) {
         if part.is_empty() {
             continue;
         }
-        let is_plain = is_plain(part);
-        let number = if is_plain { upper_case(part.into()) } else { normalized(part) };
-        if number.is_empty() || is_none(&number) {
-            fields.warn(key, "holds a word for none", findings);
+        let is_normalized = is_ascii_alphanumeric(part);
+        let number = if is_normalized { upper_case(part.into()) } else { normalized(part) };
+        if number.is_empty() || is_placeholder(&number) {
+            fields.warn(key, "holds a word for none", diagnostics);
             continue;
         }
-        match if is_plain { None } else { conjunction(part) } {
+        match if is_normalized { None } else { conjunction(part) } {
             Some(Some(numbers)) => {
                 let mut raw = Some(part.into());
                 tickets.extend(numbers.map(|number| Ticket { raw: raw.take(), number }));
                 continue;
             }
-            Some(None) => fields.warn(key, "holds a number whose suffix makes no range", findings),
+            Some(None) => fields.warn(key, "holds a number whose suffix makes no range", diagnostics),
             None => {}
         }
         tickets.push(Ticket { raw: Some(part.into()), number });
     }
-    let tickets = each_once(tickets, |ticket| &ticket.number);
-    if tickets.len() > MAX_OF_PASSENGER {
-        let at_most = format!("an array of at most {MAX_OF_PASSENGER} ticket numbers");
-        fields.refuse(key, Problem::MustBe(at_most), findings);
+    let tickets = deduplicated(tickets, |ticket| &ticket.number);
+    if tickets.len() > MAX_PER_PASSENGER {
+        let at_most = format!("an array of at most {MAX_PER_PASSENGER} ticket numbers");
+        fields.error(key, Problem::MustBe(at_most), diagnostics);
     }
     tickets
 }
 
-/// Refuses more tickets than a delivery may have. `key` is the list of passengers.
-pub(super) fn check_all(passengers: &[Passenger], fields: &Fields<'_>, key: &str, findings: &mut Findings) {
-    if passengers.iter().map(|passenger| passenger.tickets.len()).sum::<usize>() > MAX_OF_DELIVERY {
-        let at_most = format!("an array with at most {MAX_OF_DELIVERY} ticket numbers");
-        fields.refuse(key, Problem::MustBe(at_most), findings);
+/// An error when a delivery has too many tickets. `key` is the list of passengers.
+pub(super) fn check_count(passengers: &[Passenger], fields: &Fields<'_>, key: &str, diagnostics: &mut Diagnostics) {
+    if passengers.iter().map(|passenger| passenger.tickets.len()).sum::<usize>() > MAX_PER_DELIVERY {
+        let at_most = format!("an array with at most {MAX_PER_DELIVERY} ticket numbers");
+        fields.error(key, Problem::MustBe(at_most), diagnostics);
     }
 }
 
@@ -77,12 +78,12 @@ fn normalized(text: &str) -> CompactString {
     upper_case(number)
 }
 
-/// White space, visible or not.
+/// White space, and characters that show nothing.
 fn is_space(character: char) -> bool {
     if character.is_ascii() {
         return character.is_ascii_whitespace() || character.is_ascii_control();
     }
-    // letters and symbols by their category, which show nothing all the same
+    // by category these are letters and symbols
     let is_blank = matches!(character, '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{2800}' | '\u{3164}' | '\u{ffa0}');
     let group = character.general_category_group();
     is_blank
@@ -90,17 +91,17 @@ fn is_space(character: char) -> bool {
         || matches!(character.general_category(), GeneralCategory::Format | GeneralCategory::Control)
 }
 
-/// A dash of any kind, the minus sign among them.
+/// Any dash, hyphen or minus sign.
 fn is_dash(character: char) -> bool {
     if character.is_ascii() {
         return character == '-';
     }
-    // minus signs and hyphens that are no punctuation
+    // by category these are not punctuation
     let is_minus = matches!(character, '\u{2212}' | '\u{2043}' | '\u{2796}' | '\u{02d7}' | '\u{207b}' | '\u{208b}');
     is_minus || character.general_category() == GeneralCategory::DashPunctuation
 }
 
-/// Reads a conjunction: `None` where there is none, `Some(None)` where a number has a suffix that makes no range.
+/// `None`: not written as a conjunction. `Some(None)`: a suffix that makes no valid range.
 fn conjunction(text: &str) -> Option<Option<impl Iterator<Item = CompactString>>> {
     let has_slash = text.contains('/');
     let at = text.find('/').or_else(|| text.rfind(is_dash))?;
@@ -118,12 +119,12 @@ fn conjunction(text: &str) -> Option<Option<impl Iterator<Item = CompactString>>
     }))
 }
 
-/// What stands before the serial numbers of a range, and the first and the last of them: that is the next one, the first
-/// included, which ends in the suffix. `None` where that is too far away, or the first is no ticket number.
+/// The prefix, and the first and last serial number of a conjunction: the last is the next number, from the first on, that
+/// ends in the suffix. `None` when that is too far away, or `first` is not a ticket number.
 fn range<'a>(first: &'a str, suffix: &str) -> Option<(&'a str, u64, u64)> {
     let digits = first.bytes().rev().take_while(u8::is_ascii_digit).count();
     let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    if !LENGTHS.contains(&digits) || !(2..=3).contains(&suffix.len()) || !is_number(suffix) {
+    if !CONJUNCTION_DIGITS.contains(&digits) || !(2..=3).contains(&suffix.len()) || !is_number(suffix) {
         return None;
     }
     let (prefix, serial) = first.split_at(first.len() - SERIAL_DIGITS);
@@ -131,7 +132,7 @@ fn range<'a>(first: &'a str, suffix: &str) -> Option<(&'a str, u64, u64)> {
     let modulus = 10_u64.pow(u32::try_from(suffix.len()).ok()?);
     let distance = (ending + modulus - serial % modulus) % modulus;
     let last = serial + distance;
-    // beyond it the airline's code would change
+    // an overflow would change the airline's code
     let is_serial = last < 10_u64.pow(u32::try_from(SERIAL_DIGITS).ok()?);
     (distance < MAX_CONJUNCTION && is_serial).then_some((prefix, serial, last))
 }
@@ -141,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn white_space_and_dashes_of_every_kind_are_no_part_of_a_number() {
+    fn white_space_and_dashes_of_every_kind_are_removed() {
         for text in [
             "157-1234567890",
             " 157 1234567890\t",

@@ -1,64 +1,64 @@
-//! Who sent a delivery.
+//! Verifying the credentials of a delivery.
 //!
-//! Credentials in the body are looked for in what it says; in one that is no object, also in its text: what was cut off
-//! or has a comma too many must not be lost for that.
+//! Credentials in the body are read from its members. When the body is not a JSON object, they are also searched for in its
+//! text, so that a delivery that was cut off or has a syntax error is not lost.
 
 use std::borrow::Cow;
 
 use http::HeaderMap;
 use memchr::memmem;
 
-use super::{content::Content, interpret::Rejected};
+use super::{content::Content, rejected::Rejected};
 use crate::{
     credentials::{Accounts, AuthenticationFailure, Presented, Verified},
     json::{Kind, broken_members, layer_texts},
     providers::Provider,
 };
 
-/// `None` where the credentials stand in the body.
-pub(super) fn verify_headers<'a>(
+/// `None` when the provider's credentials are in the body.
+pub(super) fn verify_headers(
     provider: &dyn Provider,
-    accounts: &'a Accounts,
+    accounts: &Accounts,
     headers: &HeaderMap,
-) -> Result<Option<Verified<'a>>, AuthenticationFailure> {
+) -> Result<Option<Verified>, AuthenticationFailure> {
     if !provider.authenticates_by_header() {
         return Ok(None);
     }
-    accounts.verify(provider.presented(headers, None)).map(Some)
+    accounts.verify(provider.credentials_in_header(headers)).map(Some)
 }
 
-/// By the credentials in the body. A body that is no JSON, and in which there is none to be found, is answered as such.
-pub(super) fn verify_body<'a>(
+/// An unreadable body without any credentials is rejected for being unreadable, not as unauthenticated.
+pub(super) fn verify_body(
     provider: &dyn Provider,
-    accounts: &'a Accounts,
+    accounts: &Accounts,
     content: &Content<'_>,
-) -> Result<Verified<'a>, Rejected> {
-    let (text, malformed) = match &content.document {
+) -> Result<Verified, Rejected> {
+    let (text, fault) = match &content.document {
         Ok(document) if document.root().kind() == Kind::Object => {
-            return Ok(accounts.verify(provider.presented(&HeaderMap::new(), Some(document.root())))?);
+            return Ok(accounts.verify(provider.credentials_in_body(document.root()))?);
         }
         Ok(document) => match document.root().text() {
             Some(text) => (text.value, None),
             None => (Cow::Borrowed(document.as_str()), None),
         },
-        Err(unreadable) => (Cow::Borrowed(&*unreadable.text), Some(&unreadable.malformed)),
+        Err(unreadable) => (Cow::Borrowed(&*unreadable.text), Some(&unreadable.fault)),
     };
-    let (presented, is_any_found) = presented_in_text(&text, &provider.credential_members());
+    let (presented, is_any_found) = credentials_in_text(&text, &provider.credential_members());
     let failure = match accounts.verify(presented) {
         Ok(verified) => return Ok(verified),
         Err(failure) => failure,
     };
-    match malformed {
-        Some(malformed) if !is_any_found => Err(Rejected { reply: malformed.into(), failure: Some(failure) }),
+    match fault {
+        Some(fault) if !is_any_found => Err(Rejected { reply: fault.into(), failure: Some(failure) }),
         _ => Err(failure.into()),
     }
 }
 
-/// The scalars behind the quoted names of the credentials, the last of each, and whether any was found. JSON in a string
-/// has its quotes escaped.
-fn presented_in_text(text: &str, members: &[&str]) -> (Result<Presented<'static>, AuthenticationFailure>, bool) {
+/// The scalars of these members in a text that is not a JSON object, of repeated ones the last; and whether any was found.
+/// Searches every escape layer: JSON in a string has its quotes escaped.
+fn credentials_in_text(text: &str, members: &[&str]) -> (Result<Presented<'static>, AuthenticationFailure>, bool) {
     let mut is_any_found = false;
-    // where no name stands and nothing that could be a letter of one, none has to be looked for
+    // fast path: the layer holds neither a name nor an escape that could be a letter of one
     let may_hold_any = |layer: &str| {
         let holds = |part: &str| memmem::find(layer.as_bytes(), part.as_bytes()).is_some();
         holds("\\u") || members.iter().any(|member| holds(member))

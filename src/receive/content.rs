@@ -1,87 +1,129 @@
-//! What a body says: decompressed, decoded, parsed.
+//! The content of a body: decompressed, decoded to text, parsed.
 //!
-//! Nothing is refused for being written in another way than it should be: what can be read is read, and what is odd
-//! leaves a warning.
+//! Reading is lenient: what can be read is read, and every deviation leaves a warning.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 use encoding_rs::{Encoding, UTF_8, WINDOWS_1252};
 
-use super::decompress::{Decompressed, TooLarge, decompress};
+use super::{
+    body::CollectedBody,
+    gzip::{Decompressed, TooLarge, decompress},
+};
 use crate::{
-    json::{Document, Kind, Malformed, Unreadable},
+    json::{Document, Kind, Malformed},
+    providers::Reply,
     redaction::Redactor,
 };
 
-/// A body that was read.
 pub struct Content<'a> {
-    /// What it says.
-    pub document: Result<Document<'a>, Unreadable<'a>>,
-    /// What was odd about the way in which it is written.
+    pub document: Result<Document<'a>, UnreadableBody<'a>>,
     pub warnings: Vec<String>,
-    /// Its bytes, where they are not those of its text.
+    /// The bytes of a text that is not their exact decoding.
     pub(super) bytes: Option<Cow<'a, [u8]>>,
 }
 
-impl<'a> Content<'a> {
-    /// Reads a body of at most `limit` bytes, decompressed. Of one whose encoding is not supported nothing is known but
-    /// that. `containers` are the members that hold lists or objects.
-    pub fn read(body: &'a [u8], is_supported: bool, limit: usize, containers: &[&str]) -> Result<Self, TooLarge> {
-        let Decompressed { bytes, is_damaged } = decompress(body, limit)?;
-        // of damaged gzip also what could not be decompressed is kept
-        let damaged = (is_damaged && bytes.is_empty()).then_some(Cow::Borrowed(body));
-        let Text { text, bytes, warning } = decode(bytes);
-        let mut warnings: Vec<_> = warning.into_iter().collect();
-        let fault = match (is_supported, is_damaged) {
-            (false, _) => Some(Malformed::UnsupportedEncoding),
-            (true, true) => Some(Malformed::NotGzip),
-            (true, false) => None,
-        };
-        let document = match fault {
-            Some(malformed) => Err(Unreadable { malformed, text }),
-            None => Document::parse(text).map(|document| unpacked(document, containers, &mut warnings)),
-        };
-        Ok(Self { document, warnings, bytes: damaged.or(bytes) })
+/// A body that is not JSON, as far as its text could be decoded.
+pub struct UnreadableBody<'a> {
+    pub(super) fault: Fault,
+    pub(super) text: Cow<'a, str>,
+}
+
+/// Why a body is not JSON.
+#[derive(Debug)]
+pub(super) enum Fault {
+    UnsupportedEncoding,
+    DamagedGzip,
+    NotJson(Malformed),
+}
+
+/// Omits the text: it may hold credentials.
+impl fmt::Debug for UnreadableBody<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("UnreadableBody").field("fault", &self.fault).finish_non_exhaustive()
     }
 }
 
-/// What is kept of a body that is no JSON: its bytes as they came, or where anything had to be replaced its text.
-pub(super) fn kept(
-    unreadable: &Unreadable<'_>,
+impl From<&Fault> for Reply {
+    fn from(fault: &Fault) -> Self {
+        match fault {
+            Fault::UnsupportedEncoding => Self::UnsupportedEncoding,
+            Fault::DamagedGzip => Self::Malformed("the body is not valid gzip".to_owned()),
+            Fault::NotJson(malformed) => Self::Malformed(malformed.to_string()),
+        }
+    }
+}
+
+impl<'a> Content<'a> {
+    /// `is_encoding_supported` is by the `Content-Encoding` header; `limit` is of the decompressed bytes;
+    /// `structured_members` are those of the provider.
+    ///
+    /// # Errors
+    ///
+    /// The decompressed body is larger than the limit.
+    pub fn read(
+        body: &'a CollectedBody,
+        is_encoding_supported: bool,
+        limit: usize,
+        structured_members: &[&str],
+    ) -> Result<Self, TooLarge> {
+        let Decompressed { bytes, is_damaged } = decompress(body.as_bytes(), body.coding(), limit)?;
+        // when nothing could be decompressed, the compressed bytes are kept
+        let compressed = (is_damaged && bytes.is_empty()).then_some(Cow::Borrowed(body.as_bytes()));
+        let Text { text, bytes, warning } = decode(bytes);
+        let mut warnings: Vec<_> = warning.into_iter().collect();
+        let fault = match (is_encoding_supported, is_damaged) {
+            (false, _) => Some(Fault::UnsupportedEncoding),
+            (true, true) => Some(Fault::DamagedGzip),
+            (true, false) => None,
+        };
+        let document = match fault {
+            Some(fault) => Err(UnreadableBody { fault, text }),
+            None => match Document::parse(text) {
+                Ok(document) => Ok(unpacked(document, structured_members, &mut warnings)),
+                Err(json) => Err(UnreadableBody { fault: Fault::NotJson(json.malformed), text: json.text }),
+            },
+        };
+        Ok(Self { document, warnings, bytes: compressed.or(bytes) })
+    }
+}
+
+/// What is stored of a body that is not JSON: its bytes as they came, or its text where a secret was replaced.
+pub(super) fn redacted(
+    unreadable: &UnreadableBody<'_>,
     bytes: Option<&[u8]>,
     credential_members: &[&str],
     redactor: &Redactor,
 ) -> Vec<u8> {
-    let less_secrets = |text: &str| redactor.broken_json(text, credential_members).map(String::into_bytes);
+    let redact = |text: &str| redactor.redact_broken_json(text, credential_members).map(String::into_bytes);
     let text = &unreadable.text;
-    match (less_secrets(text), bytes) {
-        (Some(kept), _) => kept,
+    match (redact(text), bytes) {
+        (Some(redacted), _) => redacted,
         (None, None) => text.as_bytes().to_vec(),
-        // a secret may stand in bytes that are no UTF-8 as any encoding has it
-        (None, Some(bytes)) => less_secrets(&String::from_utf8_lossy(bytes))
-            .or_else(|| less_secrets(&windows_1252(bytes)))
+        // bytes that are not UTF-8 may hold a secret in another encoding than the one they were decoded by
+        (None, Some(bytes)) => redact(&String::from_utf8_lossy(bytes))
+            .or_else(|| redact(&windows_1252(bytes)))
             .unwrap_or_else(|| bytes.to_vec()),
     }
 }
 
-/// A document without strings of JSON where an object or a list was meant: the body itself, and the members that hold
-/// such.
-fn unpacked<'a>(mut document: Document<'a>, containers: &[&str], warnings: &mut Vec<String>) -> Document<'a> {
-    // each is shorter than the one around it
-    while let Some(inner) = in_string(&document) {
+/// Unpacks strings of JSON: the body itself, and the members that hold arrays or objects.
+fn unpacked<'a>(mut document: Document<'a>, structured_members: &[&str], warnings: &mut Vec<String>) -> Document<'a> {
+    // ends: each is shorter than the one around it
+    while let Some(inner) = json_in_string(&document) {
         document = inner;
         warnings.push("the body was a string of JSON, which was unpacked".to_owned());
     }
-    let (document, paths, unnamed) = document.unpacked(containers);
+    let (document, paths, others) = document.unpacked(structured_members);
     warnings.extend(paths.iter().map(|path| format!("{path} was a string of JSON, which was unpacked")));
-    if unnamed > 0 {
-        warnings.push(format!("{unnamed} more members were strings of JSON, which were unpacked"));
+    if others > 0 {
+        warnings.push(format!("{others} more members were strings of JSON, which were unpacked"));
     }
     document
 }
 
-/// The object in a document that is a string of JSON, or the string in it.
-fn in_string(document: &Document<'_>) -> Option<Document<'static>> {
+/// The object or string in a document that is a string of JSON.
+fn json_in_string(document: &Document<'_>) -> Option<Document<'static>> {
     let text = document.root().text().filter(|_| document.root().kind() == Kind::String)?;
     let inner = Document::parse(text.value.into_owned()).ok()?;
     matches!(inner.root().kind(), Kind::Object | Kind::String).then_some(inner)
@@ -89,13 +131,13 @@ fn in_string(document: &Document<'_>) -> Option<Document<'static>> {
 
 struct Text<'a> {
     text: Cow<'a, str>,
-    /// The bytes, where the text has others.
+    /// Where the text is not their exact decoding.
     bytes: Option<Cow<'a, [u8]>>,
     warning: Option<String>,
 }
 
-/// Bytes as text, whatever they are: UTF-8 as a rule, UTF-16 where they begin like that, broken UTF-8 where at least a
-/// part of it is whole, else Windows-1252, in which every byte is a character.
+/// Decodes any bytes: as UTF-16 by its byte order mark, as UTF-8, as broken UTF-8 when any multi-byte sequence is valid, else
+/// as Windows-1252, in which every byte is a character.
 fn decode(bytes: Cow<'_, [u8]>) -> Text<'_> {
     let (text, warning) = match Encoding::for_bom(&bytes) {
         Some((encoding, mark)) if encoding != UTF_8 => {
@@ -113,7 +155,7 @@ fn decode(bytes: Cow<'_, [u8]>) -> Text<'_> {
 
 fn decode_broken(bytes: Cow<'_, [u8]>) -> Text<'_> {
     let (text, warning) = if bytes.utf8_chunks().any(|chunk| !chunk.valid().is_ascii()) {
-        let text = String::from_utf8_lossy(without_mark(&bytes)).into_owned();
+        let text = String::from_utf8_lossy(without_byte_order_mark(&bytes)).into_owned();
         (text, "the body was not valid UTF-8; what is broken in it was replaced")
     } else {
         (windows_1252(&bytes).into_owned(), "the body was read as windows-1252")
@@ -121,16 +163,16 @@ fn decode_broken(bytes: Cow<'_, [u8]>) -> Text<'_> {
     Text { text: Cow::Owned(text), bytes: Some(bytes), warning: Some(warning.to_owned()) }
 }
 
-/// The text without a byte order mark before it, or the bytes where they are no UTF-8.
+/// Without a byte order mark. `Err` returns bytes that are not UTF-8.
 fn valid_utf_8(bytes: Cow<'_, [u8]>) -> Result<Cow<'_, str>, Cow<'_, [u8]>> {
     match bytes {
-        Cow::Borrowed(bytes) => match std::str::from_utf8(without_mark(bytes)) {
+        Cow::Borrowed(bytes) => match std::str::from_utf8(without_byte_order_mark(bytes)) {
             Ok(text) => Ok(Cow::Borrowed(text)),
             Err(_) => Err(Cow::Borrowed(bytes)),
         },
         Cow::Owned(bytes) => match String::from_utf8(bytes) {
             Ok(mut text) => {
-                let mark = text.len() - without_mark(text.as_bytes()).len();
+                let mark = text.len() - without_byte_order_mark(text.as_bytes()).len();
                 text.drain(..mark);
                 Ok(Cow::Owned(text))
             }
@@ -139,7 +181,7 @@ fn valid_utf_8(bytes: Cow<'_, [u8]>) -> Result<Cow<'_, str>, Cow<'_, [u8]>> {
     }
 }
 
-fn without_mark(bytes: &[u8]) -> &[u8] {
+fn without_byte_order_mark(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
 }
 
@@ -159,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_read_as_what_they_most_likely_are() {
+    fn bytes_are_decoded_by_their_most_likely_encoding() {
         for (bytes, text, warning) in [
             (&b"{\"a\":1}"[..], "{\"a\":1}", None),
             ("é€😀".as_bytes(), "é€😀", None),

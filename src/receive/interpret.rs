@@ -1,164 +1,143 @@
-//! What an arrived delivery is: who sent it, what it says, what is kept of it, what it is answered. No I/O.
+//! The pure part of receiving: authenticate by the body, parse, normalize, redact. No I/O.
+//!
+//! Invariant: normalized first, redacted second, so that business data is stored as it was sent.
 
-use std::time::Instant;
+use std::{fmt::Write, time::Instant};
 
 use time::OffsetDateTime;
 
 use super::{
     authentication::verify_body,
+    body::CollectedBody,
     content::{self, Content},
-    decompress::TooLarge,
+    gzip::TooLarge,
+    rejected::Rejected,
 };
 use crate::{
     clock,
     credentials::{Account, Accounts, AuthenticationFailure, Verified},
-    delivery::{Delivery, Reason, UnprocessedDelivery},
+    delivery::{Delivery, UnprocessedDelivery},
     json::Document,
-    payload::{KeptPayload, Payload},
-    providers::{NormalizeError, Provider, Reply},
+    payload::{Payload, RedactedPayload},
+    providers::{Provider, Reply, Unprocessable},
     redaction::Redactor,
     ticket_event::{Booking, TicketEvent},
 };
 
-/// A delivery that has arrived, and what it is judged by.
+/// A delivery that has arrived, and what it is checked against.
 pub struct Arrival<'a> {
-    /// Whose endpoint it came to.
     pub provider: &'static dyn Provider,
-    /// Who may deliver there.
     pub accounts: &'a Accounts,
-    /// Who sent it, where its headers said so.
-    pub proof_in_headers: Option<Verified<'a>>,
-    /// Its body as it came over the wire.
-    pub body: &'a [u8],
-    /// Whether its `Content-Encoding` is one that can be read.
+    /// Set when the provider authenticates by header.
+    pub proof_in_headers: Option<Verified>,
+    pub body: &'a CollectedBody,
+    /// By the `Content-Encoding` header.
     pub is_encoding_supported: bool,
-    /// The largest body, decompressed, in bytes.
+    /// Of the decompressed body.
     pub body_limit_bytes: usize,
-    /// When it arrived.
     pub received_at: OffsetDateTime,
-    /// Knows what must not be kept.
     pub redactor: &'a Redactor,
 }
 
-/// A delivery whose sender is known, ready to be made durable.
+/// An authenticated delivery, ready to be made durable.
 pub struct Admitted {
-    /// What is made durable.
     pub delivery: Delivery,
-    /// What it is answered once it is durable, unless the database decides otherwise.
+    /// Once it is durable, unless the database decides otherwise.
     pub reply: Reply,
-    /// Since when it is known who sent it.
+    /// When authentication was complete.
     pub authenticated: Instant,
-    /// Since when it is ready.
+    /// When normalization was complete.
     pub normalized: Instant,
 }
 
-/// A delivery of which nothing is kept.
-pub struct Rejected {
-    /// What it is answered.
-    pub reply: Reply,
-    /// Why it is not authenticated, where that is the reason or counts as one.
-    pub failure: Option<AuthenticationFailure>,
-}
-
-impl From<Reply> for Rejected {
-    fn from(reply: Reply) -> Self {
-        Self { reply, failure: None }
-    }
-}
-
-impl From<AuthenticationFailure> for Rejected {
-    fn from(failure: AuthenticationFailure) -> Self {
-        Self { reply: Reply::Unauthenticated, failure: Some(failure) }
-    }
-}
-
-/// Authenticates, parses, normalizes.
+/// Authenticates, parses, normalizes, redacts.
 ///
 /// # Errors
 ///
-/// Nothing is kept of it: it is too large, or nobody knows who sent it.
+/// The body is too large, or not authenticated.
 pub fn interpret(arrival: &Arrival<'_>) -> Result<Admitted, Rejected> {
     // authenticate
-    let limit = arrival.body_limit_bytes;
-    let containers = arrival.provider.containers();
-    let content = Content::read(arrival.body, arrival.is_encoding_supported, limit, containers)
+    let (limit, structured_members) = (arrival.body_limit_bytes, arrival.provider.structured_members());
+    let content = Content::read(arrival.body, arrival.is_encoding_supported, limit, structured_members)
         .map_err(|TooLarge| arrival.too_large())?;
-    let proof = match arrival.proof_in_headers {
-        Some(proof) => proof,
+    let proof = match &arrival.proof_in_headers {
+        Some(proof) => proof.clone(),
         None => verify_body(arrival.provider, arrival.accounts, &content)?,
     };
     let authenticated = Instant::now();
 
-    // parse and normalize
+    // normalize
     let Content { document, warnings, bytes } = content;
     let (delivery, reply) = match document {
-        Ok(document) => arrival.normalize(proof, document, warnings),
+        Ok(document) => arrival.normalize(&proof, document, warnings),
         Err(unreadable) => {
-            let reply = Reply::from(&unreadable.malformed);
             let credential_members = arrival.provider.credential_members();
-            let kept = content::kept(&unreadable, bytes.as_deref(), &credential_members, arrival.redactor);
-            let delivery = arrival.unprocessed(proof.account(), Reason::Malformed, reply.message(), kept);
-            (delivery, reply)
+            let body = content::redacted(&unreadable, bytes.as_deref(), &credential_members, arrival.redactor);
+            arrival.unprocessed(proof.account(), Unprocessable::malformed(Reply::from(&unreadable.fault)), body)
         }
     };
     Ok(Admitted { delivery, reply, authenticated, normalized: Instant::now() })
 }
 
 impl Arrival<'_> {
-    /// It was decompressed for nothing: where that was done for a stranger, it counts as a failure.
+    /// Counts as a failed authentication unless a header has authenticated it: decompressing was work for a stranger.
     fn too_large(&self) -> Rejected {
         let failure = self.proof_in_headers.is_none().then_some(AuthenticationFailure::Missing);
         Rejected { reply: Reply::TooLarge(self.body_limit_bytes), failure }
     }
 
-    /// What an authenticated document becomes, and what it is answered once that is durable.
-    fn normalize(&self, proof: Verified<'_>, document: Document<'_>, warnings: Vec<String>) -> (Delivery, Reply) {
+    fn normalize(&self, proof: &Verified, document: Document<'_>, warnings: Vec<String>) -> (Delivery, Reply) {
         let (provider, account) = (self.provider, proof.account());
         let credential_members = provider.credential_members();
         let payload = Payload::new(proof, document, &credential_members);
-        // business data is taken as it was sent; only what is kept of the rest loses the secrets in it
         let booking = provider.normalize(&payload, self.received_at.date());
-        let kept = payload.less_secrets(self.redactor, &credential_members);
-        let rejection = match booking {
-            Ok(booking) => return (Delivery::Event(self.event(account, booking, warnings, kept)), Reply::Accepted),
-            Err(rejection) => rejection,
-        };
-        let (reason, reply) = match rejection {
-            NormalizeError::Invalid(errors) => (Reason::Invalid, Reply::Invalid(errors)),
-            NormalizeError::NoTicket => (Reason::NoTicket, Reply::NoTicket),
-            NormalizeError::UnsupportedType => (Reason::UnsupportedType, Reply::Accepted),
-        };
-        let detail = detail(reason, &reply, &kept);
-        (self.unprocessed(account, reason, detail, kept.into_string().into_bytes()), reply)
+        let redacted = payload.redact(self.redactor, &credential_members);
+        match booking {
+            Ok(booking) => (Delivery::Event(self.event(account, booking, warnings, redacted)), Reply::Accepted),
+            Err(error) => {
+                let mut unprocessable = Unprocessable::from(error);
+                for warning in redacted.warnings() {
+                    write!(unprocessable.detail, "; {warning}").expect("writing to a string never fails");
+                }
+                self.unprocessed(account, unprocessable, redacted.into_string().into_bytes())
+            }
+        }
     }
 
-    fn event(&self, account: &Account, booking: Booking, warnings: Vec<String>, kept: KeptPayload) -> TicketEvent {
+    fn event(
+        &self,
+        account: &Account,
+        booking: Booking,
+        warnings: Vec<String>,
+        redacted: RedactedPayload,
+    ) -> TicketEvent {
         TicketEvent {
             id: clock::id_at(self.received_at),
             provider: self.provider.name(),
             account: account.name.clone(),
             environment: account.environment,
-            is_restorable: warnings.is_empty() && kept.warnings().is_empty(),
-            booking: self.finished(booking, warnings, &kept),
-            content_hash: kept.content_hash(self.provider.volatile_members()),
-            payload: kept.into_string(),
+            is_restorable: warnings.is_empty() && redacted.warnings().is_empty(),
+            booking: self.redacted_booking(booking, warnings, &redacted),
+            content_hash: redacted.content_hash(self.provider.volatile_members()),
+            payload: redacted.into_string(),
             received_at: self.received_at,
         }
     }
 
-    /// A booking with all its warnings, less every secret in what is no business data.
-    fn finished(&self, mut booking: Booking, warnings: Vec<String>, kept: &KeptPayload) -> Booking {
+    /// With the warnings of the content before its own, and those of the redaction behind them.
+    fn redacted_booking(&self, mut booking: Booking, warnings: Vec<String>, redacted: &RedactedPayload) -> Booking {
         booking.warnings.splice(0..0, warnings);
-        // where none stands in the payload none stands in what was made of it
-        if !kept.warnings().is_empty() {
-            booking.warnings.extend_from_slice(kept.warnings());
-            self.redactor.booking(&mut booking, &self.provider.credential_members());
+        // a booking holds no secret that its payload does not hold
+        if !redacted.warnings().is_empty() {
+            booking.warnings.extend_from_slice(redacted.warnings());
+            self.redactor.redact_booking(&mut booking, &self.provider.credential_members());
         }
         booking
     }
 
-    fn unprocessed(&self, account: &Account, reason: Reason, detail: String, body: Vec<u8>) -> Delivery {
-        Delivery::Unprocessed(UnprocessedDelivery {
+    fn unprocessed(&self, account: &Account, unprocessable: Unprocessable, body: Vec<u8>) -> (Delivery, Reply) {
+        let Unprocessable { reason, detail, reply } = unprocessable;
+        let delivery = UnprocessedDelivery {
             id: clock::id_at(self.received_at),
             provider: self.provider.name().to_owned(),
             account: account.name.clone(),
@@ -167,16 +146,7 @@ impl Arrival<'_> {
             detail,
             body,
             received_at: self.received_at,
-        })
+        };
+        (Delivery::Unprocessed(delivery), reply)
     }
-}
-
-/// Why a delivery is kept unprocessed, in words that name the fields.
-fn detail(reason: Reason, reply: &Reply, kept: &KeptPayload) -> String {
-    let why = match reason {
-        Reason::UnsupportedType => "a notification of another type".to_owned(),
-        _ => reply.message(),
-    };
-    let warnings = kept.warnings().iter();
-    warnings.fold(why, |detail, warning| format!("{detail}; {warning}"))
 }

@@ -1,4 +1,6 @@
-//! The one line about every delivery. It names the booking and never shows what is in the body.
+//! The log line and the trace of every delivery.
+//!
+//! Invariant: a line names the booking and repeats nothing else of the body.
 
 use std::{
     fmt,
@@ -9,7 +11,7 @@ use compact_str::CompactString;
 use tracing::Value;
 use uuid::Uuid;
 
-use super::{Rejected, RequestContext};
+use super::{RequestContext, rejected::Rejected};
 use crate::{
     credentials::AuthenticationFailure,
     delivery::{Delivery, Outcome, Reason, UnprocessedDelivery},
@@ -18,8 +20,7 @@ use crate::{
     ticket_event::{Environment, Status, TicketEvent},
 };
 
-/// About a delivery of which nothing is kept.
-pub(super) fn rejected(
+pub(super) fn write_rejected(
     provider: &dyn Provider,
     context: &RequestContext,
     rejected: &Rejected,
@@ -29,51 +30,50 @@ pub(super) fn rejected(
     write(provider, context, Err(rejected), outcome, Instant::now(), traces);
 }
 
-/// What is said about a delivery that was handed in: copies, as it is handed on.
-pub(super) struct Line {
+/// What is logged about an admitted delivery; copied, because the delivery itself is submitted.
+pub(super) struct LogEntry {
     id: Uuid,
     account: CompactString,
     environment: Environment,
-    content: Content,
+    summary: Summary,
     authenticated: Instant,
     normalized: Instant,
 }
 
-/// What it says, or why nobody knows.
-enum Content {
+enum Summary {
     Booking { reference: CompactString, status: Status },
     Unprocessed { reason: Reason, detail: String },
 }
 
-impl Line {
+impl LogEntry {
     pub(super) fn of(delivery: &Delivery, authenticated: Instant, normalized: Instant) -> Self {
-        let (id, account, environment, content) = match delivery {
+        let (id, account, environment, summary) = match delivery {
             Delivery::Event(event) => {
                 let TicketEvent { id, account, environment, booking, .. } = event;
-                let content = Content::Booking { reference: booking.booking_ref.clone(), status: booking.status };
-                (id, account, environment, content)
+                let summary = Summary::Booking { reference: booking.booking_ref.clone(), status: booking.status };
+                (id, account, environment, summary)
             }
             Delivery::Unprocessed(delivery) => {
                 let UnprocessedDelivery { id, account, environment, reason, detail, .. } = delivery;
-                (id, account, environment, Content::Unprocessed { reason: *reason, detail: detail.clone() })
+                (id, account, environment, Summary::Unprocessed { reason: *reason, detail: detail.clone() })
             }
         };
         let (id, account, environment) = (*id, account.clone(), *environment);
-        Self { id, account, environment, content, authenticated, normalized }
+        Self { id, account, environment, summary, authenticated, normalized }
     }
 
     fn booking(&self) -> Option<(&str, Status)> {
-        match &self.content {
-            Content::Booking { reference, status } => Some((reference, *status)),
-            Content::Unprocessed { .. } => None,
+        match &self.summary {
+            Summary::Booking { reference, status } => Some((reference, *status)),
+            Summary::Unprocessed { .. } => None,
         }
     }
 
-    /// Why it is no booking: in a word, and in words that name the fields or the place.
+    /// The reason and its detail.
     fn reason(&self) -> Option<(&'static str, &str)> {
-        match &self.content {
-            Content::Booking { .. } => None,
-            Content::Unprocessed { reason, detail } => Some((reason.as_str(), detail)),
+        match &self.summary {
+            Summary::Booking { .. } => None,
+            Summary::Unprocessed { reason, detail } => Some((reason.as_str(), detail)),
         }
     }
 
@@ -93,31 +93,32 @@ impl Line {
     }
 }
 
-/// The line and the trace. What is not known of a delivery is left out of both.
+/// Both omit what is not known of the delivery.
 fn write(
     provider: &dyn Provider,
     context: &RequestContext,
-    delivery: Result<&Line, &Rejected>,
+    delivery: Result<&LogEntry, &Rejected>,
     outcome: &Outcome,
     end: Instant,
     traces: &Traces,
 ) {
-    let line = delivery.ok();
-    let account = line.map(|line| (line.account.as_str(), line.environment));
-    let booking = line.and_then(Line::booking);
+    let entry = delivery.ok();
+    let account = entry.map(|entry| (entry.account.as_str(), entry.environment));
+    let booking = entry.and_then(LogEntry::booking);
     let rejected = delivery.err();
     let message = rejected.map(|rejected| rejected.reply.message());
     let (reason, detail) = match rejected {
         Some(rejected) => (rejected.failure.map(AuthenticationFailure::as_str), message.as_deref()),
-        None => line.and_then(Line::reason).unzip(),
+        None => entry.and_then(LogEntry::reason).unzip(),
     };
     let event = match outcome {
-        Outcome::Recorded { revision, .. } => line.map(|line| (line.id, *revision)),
+        Outcome::Recorded { revision, .. } => entry.map(|entry| (entry.id, *revision)),
         Outcome::Duplicate { event_id, revision } => Some((*event_id, *revision)),
         _ => None,
     };
-    let phases = line
-        .map(|line| [("authenticate", line.authenticated), ("normalize", line.normalized), ("queue and write", end)]);
+    let phases = entry.map(|entry| {
+        [("authenticate", entry.authenticated), ("normalize", entry.normalized), ("queue and write", end)]
+    });
     let trace_id = traces.export(&Trace {
         parent: context.trace,
         provider: provider.name(),
@@ -132,7 +133,7 @@ fn write(
         end,
     });
     let (mut id_text, mut event_id_text) = (Uuid::encode_buffer(), Uuid::encode_buffer());
-    let id: Option<&str> = line.map(|line| &*line.id.hyphenated().encode_lower(&mut id_text));
+    let id: Option<&str> = entry.map(|entry| &*entry.id.hyphenated().encode_lower(&mut id_text));
     let event_id: Option<&str> = event.map(|(id, _)| &*id.hyphenated().encode_lower(&mut event_id_text));
     macro_rules! line {
         ($level:ident, $message:literal) => {
@@ -151,7 +152,7 @@ fn write(
                 event.revision = event.map(|(_, revision)| revision),
                 duration_ms = milliseconds(end - context.start),
                 request.id = context.id.as_str(),
-                trace.id = shown(trace_id, context),
+                trace.id = logged_trace_id(trace_id, context),
                 client.address = %context.client,
                 $message
             )
@@ -160,17 +161,18 @@ fn write(
     match (outcome, delivery) {
         (Outcome::NotDurable, _) => line!(error, "delivery not durable"),
         (Outcome::Unauthenticated, _) => line!(warn, "delivery not authenticated"),
-        (_, Err(_)) => line!(warn, "delivery not taken in"),
+        (_, Err(_)) => line!(warn, "delivery rejected"),
         (_, Ok(_)) => line!(info, "delivery"),
     }
 }
 
-/// The trace that was exported, else the one that the caller named.
-fn shown(trace_id: Option<u128>, context: &RequestContext) -> Option<impl Value> {
+/// The exported trace, else the caller's.
+fn logged_trace_id(trace_id: Option<u128>, context: &RequestContext) -> Option<impl Value> {
     let id = trace_id.or(context.trace.map(|trace| trace.trace_id));
     id.map(|id| tracing::field::display(Hex(id)))
 }
 
+/// 32 digits.
 struct Hex(u128);
 
 impl fmt::Display for Hex {
@@ -179,7 +181,7 @@ impl fmt::Display for Hex {
     }
 }
 
-/// To the microsecond.
+/// With the precision of a microsecond.
 fn milliseconds(duration: Duration) -> f64 {
     duration.as_micros() as f64 / 1000.0
 }

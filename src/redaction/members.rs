@@ -1,8 +1,8 @@
-//! The members in which a provider sends its credentials, taken out of a document.
+//! Removing the members that carry credentials.
 
 use crate::json::Document;
 
-/// A document less the members of these names, in any case and however they are spelled.
+/// Removes the members with these names at any depth, ignoring case, escapes and white space around them.
 pub(crate) fn without_members<'a>(document: Document<'a>, names: &[&str]) -> Document<'a> {
     if names.is_empty() {
         return document;
@@ -10,7 +10,7 @@ pub(crate) fn without_members<'a>(document: Document<'a>, names: &[&str]) -> Doc
     document.without(|key| names.iter().any(|name| is_named(&key.value, name)))
 }
 
-/// The length is compared first, as that is cheap and nearly always differs.
+/// Fast path: the length rules out nearly every key.
 fn is_named(key: &str, name: &str) -> bool {
     key.len() >= name.len() && key.trim().eq_ignore_ascii_case(name)
 }
@@ -21,7 +21,7 @@ mod tests {
     use crate::json::Index;
 
     #[test]
-    fn members_go_in_every_spelling_and_the_rest_stays_to_the_letter() {
+    fn members_are_removed_in_every_spelling_and_the_rest_keeps_its_exact_text() {
         for (sent, kept) in [
             (r#"{"ClientId":1,"a":2}"#, r#"{"a":2}"#),
             (r#"{ "a" : 2 , "Password" : {"x":["}",1]} }"#, r#"{ "a" : 2 }"#),

@@ -18,8 +18,8 @@ use uuid::Uuid;
 use crate::{
     clock,
     delivery::{Delivery, Reason, UnprocessedDelivery},
-    payload::KeptPayload,
-    providers::{self, NormalizeError},
+    payload::RedactedPayload,
+    providers::{self, Unprocessable},
     ticket_event::{Booking, Environment, TicketEvent},
 };
 
@@ -134,7 +134,7 @@ fn restore(mut header: Header<'_>, body: &[u8]) -> Delivery {
         let detail = header.detail.clone();
         return unprocessed(header, reason, detail);
     }
-    let payload = std::str::from_utf8(body).ok().and_then(KeptPayload::restore);
+    let payload = std::str::from_utf8(body).ok().and_then(RedactedPayload::restore);
     let (Some(provider), Some(payload)) = (providers::by_name(&header.provider), payload) else {
         let detail = "of a provider that is not known any more".to_owned();
         return unprocessed(header, Reason::Malformed, detail);
@@ -156,14 +156,6 @@ fn restore(mut header: Header<'_>, body: &[u8]) -> Delivery {
             is_restorable,
             received_at,
         }),
-        Err(error) => unprocessed(header, reason_of(&error), "refused by a later version".to_owned()),
-    }
-}
-
-fn reason_of(error: &NormalizeError) -> Reason {
-    match error {
-        NormalizeError::Invalid(_) => Reason::Invalid,
-        NormalizeError::NoTicket => Reason::NoTicket,
-        NormalizeError::UnsupportedType => Reason::UnsupportedType,
+        Err(error) => unprocessed(header, Unprocessable::from(error).reason, "refused by a later version".to_owned()),
     }
 }

@@ -169,9 +169,9 @@ async fn failures_beyond_the_limit_have_one_line_a_minute_in_the_log() {
     let alone = of("delivery not authenticated");
     assert!((10..50).contains(&alone.len()), "{output}");
     assert_eq!(alone[0]["outcome"], "unauthenticated");
-    let together = of("many deliveries not taken in");
+    let together = of("many deliveries rejected");
     assert!((2..=4).contains(&together.len()), "{output}");
-    assert!(together.iter().all(|line| line["unlogged"].as_u64() >= Some(1)), "{output}");
+    assert!(together.iter().all(|line| line["suppressed"].as_u64() >= Some(1)), "{output}");
     assert!(!output.contains("s3cret"), "{output}");
 }
 
@@ -188,7 +188,7 @@ async fn failures_from_any_number_of_addresses_fill_neither_the_log_nor_the_memo
     let output = service.stop().await;
     let lines = lines(&output);
     assert!(lines.len() < 2000, "{}", lines.len());
-    assert!(output.contains("deliveries not taken in from many addresses"));
+    assert!(output.contains("deliveries rejected from many addresses"));
 }
 
 #[tokio::test]

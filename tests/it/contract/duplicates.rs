@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use ticket_webhooks::{
     delivery::{Delivery, Outcome},
-    payload::KeptPayload,
+    payload::RedactedPayload,
     providers,
     store::Writer,
     ticket_event::{Environment, TicketEvent},
@@ -295,7 +295,7 @@ fn says(booking_ref: &str, members: &Value, received_at: OffsetDateTime) -> Deli
     let callback = providers::by_name("booking_callback").unwrap();
     let mut text = (provider("booking_callback").delivery)("main", booking_ref);
     text.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
-    let kept = KeptPayload::restore(&text.to_string()).unwrap();
+    let kept = RedactedPayload::restore(&text.to_string()).unwrap();
     Delivery::Event(TicketEvent {
         id: Uuid::now_v7(),
         provider: callback.name(),

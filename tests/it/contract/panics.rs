@@ -21,7 +21,7 @@ use ticket_webhooks::{
     payload::Payload,
     providers::{Credential, EncodedReply, NormalizeError, Provider, Reply, Sample},
     readiness::Readiness,
-    receive::{Endpoint, FailureLimiter, ReadLimiter, Receiver},
+    receive::{Endpoint, FailureLimiter, InterpretLimiter, Receiver},
     secrets::{CurrentSecrets, Secrets},
     store::{Writer, WriterConnections},
     telemetry::Traces,
@@ -47,8 +47,8 @@ impl Provider for Panicking {
         self.0.credentials()
     }
 
-    fn presented_in_header<'a>(&self, headers: &'a HeaderMap) -> Result<Presented<'a>, AuthenticationFailure> {
-        self.0.presented_in_header(headers)
+    fn credentials_in_header<'a>(&self, headers: &'a HeaderMap) -> Result<Presented<'a>, AuthenticationFailure> {
+        self.0.credentials_in_header(headers)
     }
 
     fn normalize(&self, payload: &Payload, received_on: Date) -> Result<Booking, NormalizeError> {
@@ -65,8 +65,8 @@ impl Provider for Panicking {
         self.0.sample(credentials, booking_ref)
     }
 
-    fn containers(&self) -> &'static [&'static str] {
-        self.0.containers()
+    fn structured_members(&self) -> &'static [&'static str] {
+        self.0.structured_members()
     }
 }
 
@@ -105,7 +105,7 @@ impl InProcess {
             inbox: inbox.clone(),
             secrets: Arc::clone(&secrets),
             failure_limiter: FailureLimiter::new(settings.server.authentication_failures_per_minute),
-            read_limiter: ReadLimiter::default(),
+            interpret_limiter: InterpretLimiter::default(),
             clock,
             body_limit_bytes: settings.server.body_limit_bytes,
             metrics: Arc::clone(&metrics),

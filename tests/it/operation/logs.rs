@@ -84,7 +84,7 @@ async fn the_line_of_a_delivery_that_is_not_recorded_has_its_cause_and_its_sourc
     assert_eq!(request.send().await.unwrap().status(), 503);
     let log = service.stop().await;
     for (message, outcome, level, id) in [
-        ("delivery not taken in", "malformed", "WARN", "id-400"),
+        ("delivery rejected", "malformed", "WARN", "id-400"),
         ("delivery not authenticated", "unauthenticated", "WARN", "id-401"),
         ("delivery", "unprocessed", "INFO", "id-422"),
         ("delivery not durable", "not_durable", "ERROR", "id-503"),

@@ -7,7 +7,7 @@ use ticket_webhooks::{
     credentials::{Account, Accounts},
     delivery::Delivery,
     providers::{self, PROVIDERS},
-    receive::{Arrival, interpret},
+    receive::{Arrival, CollectedBody, interpret},
     redaction::Redactor,
     ticket_event::{Booking, Environment},
 };
@@ -197,7 +197,7 @@ fn booking(provider: &str, secret: &str, body: &Value, members: &[(&str, &str)])
         provider,
         accounts: &accounts,
         proof_in_headers,
-        body: body.to_string().as_bytes(),
+        body: &CollectedBody::unmetered(body.to_string()),
         is_encoding_supported: true,
         body_limit_bytes: 1 << 18,
         received_at: datetime!(2026-07-31 12:00 UTC),

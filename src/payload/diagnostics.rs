@@ -1,25 +1,23 @@
-//! What reading a payload brings to light: reasons to refuse it, and things that are only odd.
+//! Errors and warnings found while a payload is read.
 
 use std::fmt;
 
-/// More warnings than this on one delivery tell nothing new.
+/// Warnings per delivery; the rest is only counted.
 const MAX_WARNINGS: usize = 100;
 
 /// A required field that is missing or cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldError {
-    /// The field in the provider's spelling, with its path.
+    /// The path of the field, in the provider's spelling.
     pub field: String,
-    /// What is wrong with it.
     pub problem: Problem,
 }
 
-/// What can be wrong with a required field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Problem {
-    /// Not there, null, or empty.
+    /// Absent, null, or empty.
     Missing,
-    /// There, but not what it must be: `must be …`.
+    /// Completes the sentence "the field must be ...".
     MustBe(String),
 }
 
@@ -32,39 +30,37 @@ impl fmt::Display for FieldError {
     }
 }
 
-/// What reading a payload brought to light.
 #[derive(Default)]
-pub struct Findings {
-    /// Reasons to refuse the delivery.
+pub struct Diagnostics {
+    /// Any error makes the delivery invalid.
     pub errors: Vec<FieldError>,
     warnings: Vec<String>,
-    left_out: usize,
+    /// Warnings beyond [`MAX_WARNINGS`].
+    dropped_warnings: usize,
 }
 
-impl Findings {
-    /// Notes something odd.
+impl Diagnostics {
+    /// The text names fields and repeats no values.
     pub fn warn(&mut self, text: impl FnOnce() -> String) {
         if self.warnings.len() < MAX_WARNINGS {
             self.warnings.push(text());
         } else {
-            self.left_out += 1;
+            self.dropped_warnings += 1;
         }
     }
 
-    /// How many odd things there are.
-    pub(super) fn warned(&self) -> usize {
-        self.warnings.len() + self.left_out
+    pub(super) fn warning_count(&self) -> usize {
+        self.warnings.len() + self.dropped_warnings
     }
 
-    /// Notes a reason to refuse the delivery.
-    pub fn refuse(&mut self, field: String, problem: Problem) {
+    pub fn error(&mut self, field: String, problem: Problem) {
         self.errors.push(FieldError { field, problem });
     }
 
-    /// The warnings, the number of those beyond the hundredth in the last one.
+    /// The last warning gives the number of dropped ones, if any.
     pub fn into_warnings(mut self) -> Vec<String> {
-        if self.left_out > 0 {
-            self.warnings.push(format!("{} more warnings", self.left_out));
+        if self.dropped_warnings > 0 {
+            self.warnings.push(format!("{} more warnings", self.dropped_warnings));
         }
         self.warnings
     }

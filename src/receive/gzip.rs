@@ -1,57 +1,74 @@
-//! Bodies in gzip.
+//! Gzip bodies: recognized, given memory, and decompressed here.
 //!
-//! They are recognized by their first bytes, which no JSON begins with: a `Content-Encoding` that is missing or wrong
-//! is no reason to lose a delivery. Another encoding cannot be recognized, and is believed.
+//! Gzip is recognized by its first bytes, which begin no JSON: a missing or wrong `Content-Encoding` must not cost a
+//! delivery. Other codings cannot be recognized, so for those the header decides.
 //!
-//! What decompressing costs is not told by the bytes that come out: a block that holds nothing takes ten bits, and one
-//! with codes of its own a microsecond for its tables. So blocks are counted, too. What has more of them than any
-//! compressor makes is damaged gzip.
+//! Invariants:
+//! - decompressing takes at most `limit + 1` bytes, and a permit for `limit` is held meanwhile;
+//! - its time is bounded by counting blocks, not bytes: an empty block takes ten bits, and one with its own code tables about
+//!   a microsecond. More blocks than any compressor makes are treated as damaged gzip.
 
 use std::borrow::Cow;
 
 use http::{HeaderMap, header::CONTENT_ENCODING};
 use zlib_rs::{Inflate, InflateFlush, Status};
 
+use super::memory::{MemoryBudget, MemoryPermit, OutOfMemory};
+
 const MAGIC: &[u8] = &[0x1f, 0x8b];
 
-/// zlib's number for gzip with a window of any size.
-const GZIP: u8 = 16 + 15;
+/// zlib's `windowBits` for gzip with a window of any size.
+const WINDOW_BITS: u8 = 16 + 15;
 
-/// The most that a body may be at first, decompressed, before more memory is asked for: so many times its size.
-const USUAL_RATIO: usize = 4;
+/// Sizes the first output buffer: bytes per compressed byte.
+const TYPICAL_RATIO: usize = 4;
 
-/// What is left over for a small body, in units of work.
-const FREE_WORK: usize = 2048;
+/// Work units that every body has.
+const BASE_WORK: usize = 2048;
 
-/// The bytes of the limit for each unit of work: a block with codes of its own for every 768. Compressors make blocks of
-/// some KiB.
-const BYTES_PER_WORK: usize = 48;
+/// Bytes of the limit per further work unit, which allows a block with its own tables in every 768 bytes. Compressors make
+/// blocks of several KiB.
+const BYTES_PER_WORK_UNIT: usize = 48;
 
-/// A block with codes of its own, or the head of a member, costs about so many times what another one does.
-const WORK_OF_TABLES: usize = 16;
+/// Work units of a block with its own tables, or of the header of a gzip member; another block takes one.
+const WORK_PER_TABLES: usize = 16;
 
-/// A block in so many bytes has no codes of its own.
-const WITHOUT_TABLES: usize = 9;
+/// A block of at most so many compressed bytes has no tables of its own.
+const MAX_BYTES_WITHOUT_TABLES: usize = 9;
 
-/// The body is larger than the limit when decompressed; nothing beyond the limit was.
+/// The decompressed body is larger than the limit. At most one byte beyond the limit was decompressed.
 #[derive(Debug)]
 pub struct TooLarge;
 
-/// A body without its compression.
-pub(super) struct Decompressed<'a> {
-    /// The bytes, as far as they could be had.
-    pub(super) bytes: Cow<'a, [u8]>,
-    /// Whether it starts as gzip does and cannot be decompressed to its end.
-    pub(super) is_damaged: bool,
+/// The content coding of a body.
+pub(super) enum ContentCoding {
+    Identity,
+    /// With the memory for decompressing it.
+    Gzip(MemoryPermit),
 }
 
-/// Whether a body is in gzip.
-pub fn is_compressed(body: &[u8]) -> bool {
-    body.starts_with(MAGIC)
+impl ContentCoding {
+    /// Gzip reserves `limit` bytes of the budget.
+    pub(super) fn recognize(body: &[u8], budget: &MemoryBudget, limit: usize) -> Result<Self, OutOfMemory> {
+        let mut coding = Self::recognize_unmetered(body);
+        if let Self::Gzip(permit) = &mut coding {
+            budget.extend(permit, limit)?;
+        }
+        Ok(coding)
+    }
+
+    /// Gzip holds no memory of any budget.
+    pub(super) fn recognize_unmetered(body: &[u8]) -> Self {
+        if body.starts_with(MAGIC) { Self::Gzip(MemoryPermit::default()) } else { Self::Identity }
+    }
+
+    pub(super) fn is_gzip(&self) -> bool {
+        matches!(self, Self::Gzip(_))
+    }
 }
 
-/// Whether the `Content-Encoding` of a request is gzip, or none.
-pub fn is_supported(headers: &HeaderMap) -> bool {
+/// Whether every `Content-Encoding` of a request is gzip or identity.
+pub(super) fn is_supported(headers: &HeaderMap) -> bool {
     let mut values = headers.get_all(CONTENT_ENCODING).iter().map(|value| value.to_str().unwrap_or("?"));
     values.all(|value| {
         let mut encodings = value.split(',').map(str::trim);
@@ -61,14 +78,25 @@ pub fn is_supported(headers: &HeaderMap) -> bool {
     })
 }
 
-/// The body as the provider wrote it, of at most `limit` bytes.
-pub(super) fn decompress(body: &[u8], limit: usize) -> Result<Decompressed<'_>, TooLarge> {
-    if !is_compressed(body) {
+pub(super) struct Decompressed<'a> {
+    /// Of damaged gzip, the bytes before the damage.
+    pub(super) bytes: Cow<'a, [u8]>,
+    /// It is gzip that cannot be decompressed to its end.
+    pub(super) is_damaged: bool,
+}
+
+/// A body without its content coding, of at most `limit` bytes.
+pub(super) fn decompress<'a>(
+    body: &'a [u8],
+    coding: &ContentCoding,
+    limit: usize,
+) -> Result<Decompressed<'a>, TooLarge> {
+    if !coding.is_gzip() {
         let whole = Decompressed { bytes: Cow::Borrowed(body), is_damaged: false };
         return if body.len() > limit { Err(TooLarge) } else { Ok(whole) };
     }
-    let mut members =
-        Members { rest: body, out: Vec::new(), length: 0, limit, work: FREE_WORK + limit / BYTES_PER_WORK };
+    let work = BASE_WORK + limit / BYTES_PER_WORK_UNIT;
+    let mut members = Members { rest: body, out: Vec::new(), length: 0, limit, work };
     let is_damaged = match members.read() {
         Ok(()) => false,
         Err(Stop::Damaged) => true,
@@ -79,52 +107,52 @@ pub(super) fn decompress(body: &[u8], limit: usize) -> Result<Decompressed<'_>, 
     Ok(Decompressed { bytes: Cow::Owned(out), is_damaged })
 }
 
-/// Why decompressing ends before the end.
+/// Why decompressing stops early.
 enum Stop {
     Damaged,
     TooLarge,
 }
 
-/// The members of a gzip file on their way out of it.
+/// Decompresses the members of a gzip file, which are concatenated.
 struct Members<'a> {
-    /// What was not read yet.
+    /// Compressed bytes that are left.
     rest: &'a [u8],
-    /// What came out, and room for more.
+    /// Decompressed bytes, and space for more.
     out: Vec<u8>,
-    /// How much came out.
+    /// Of the decompressed bytes in `out`.
     length: usize,
     limit: usize,
-    /// The units of work that are left.
+    /// Work units that are left.
     work: usize,
 }
 
 impl Members<'_> {
-    /// All of them, and the zeros behind them with which some fill up a file.
+    /// Zeros behind the last member are padding.
     fn read(&mut self) -> Result<(), Stop> {
         while self.rest.iter().any(|byte| *byte != 0) {
-            let mut inflate = Inflate::new(true, GZIP);
+            let mut inflate = Inflate::new(true, WINDOW_BITS);
             while self.step(&mut inflate)? != Status::StreamEnd {}
         }
         Ok(())
     }
 
-    /// To the end of a block, of the input, or of the room for output.
+    /// To the end of a block, of the input, or of the space for output.
     fn step(&mut self, inflate: &mut Inflate) -> Result<Status, Stop> {
         if self.length == self.out.len() {
-            let room = (2 * self.length).max(USUAL_RATIO * self.rest.len());
-            self.out.resize(room.min(self.limit + 1), 0);
+            let space = (2 * self.length).max(TYPICAL_RATIO * self.rest.len());
+            self.out.resize(space.min(self.limit + 1), 0);
         }
         let (read, written) = (inflate.total_in(), inflate.total_out());
         let status = inflate.decompress(self.rest, &mut self.out[self.length..], InflateFlush::Block);
         let (read, written) = (inflate.total_in() - read, inflate.total_out() - written);
-        // neither is more than the length of a slice
+        // each is at most the length of a slice
         let (read, written) = (read as usize, written as usize);
         self.rest = &self.rest[read..];
         self.length += written;
         if self.length > self.limit {
             return Err(Stop::TooLarge);
         }
-        let work = if read > WITHOUT_TABLES { WORK_OF_TABLES } else { 1 };
+        let work = if read > MAX_BYTES_WITHOUT_TABLES { WORK_PER_TABLES } else { 1 };
         self.work = self.work.checked_sub(work).ok_or(Stop::Damaged)?;
         match status {
             Ok(status) if read > 0 || written > 0 || status == Status::StreamEnd => Ok(status),
@@ -140,6 +168,10 @@ mod tests {
     use flate2::{Compress, Compression, FlushCompress, write::GzEncoder};
 
     use super::*;
+
+    fn decompressed(body: &[u8], limit: usize) -> Result<Decompressed<'_>, TooLarge> {
+        decompress(body, &ContentCoding::recognize_unmetered(body), limit)
+    }
 
     fn gzip(bytes: &[u8], level: u32) -> Vec<u8> {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::new(level));
@@ -159,12 +191,12 @@ mod tests {
     }
 
     fn assert_whole(compressed: &[u8], bytes: &[u8], what: &str) {
-        let out = decompress(compressed, 1 << 18).unwrap();
+        let out = decompressed(compressed, 1 << 18).unwrap();
         assert!(!out.is_damaged && out.bytes == bytes, "{what}: {} of {}", out.bytes.len(), bytes.len());
     }
 
     #[test]
-    fn what_any_compressor_makes_is_decompressed_whole() {
+    fn the_output_of_any_compressor_is_decompressed_whole() {
         let line = |n: usize| format!("{{\"number\": {n}, \"name\": \"passenger {}\"}}\n", n * 7919 % 1000);
         let text: String = (0..5600).map(line).collect();
         for (what, bytes) in [
@@ -210,21 +242,21 @@ mod tests {
     }
 
     #[test]
-    fn what_is_broken_or_cut_off_is_damaged_and_what_is_too_large_is_told() {
+    fn broken_or_truncated_gzip_is_damaged_and_gzip_beyond_the_limit_is_too_large() {
         let text = b"some words and more words and more";
         let whole = gzip(text, 6);
         for length in 2..whole.len() {
-            let out = decompress(&whole[..length], 1000).unwrap();
+            let out = decompressed(&whole[..length], 1000).unwrap();
             assert!(out.is_damaged && text.starts_with(&out.bytes), "{length}");
         }
         for position in whole.len() - 8..whole.len() {
             let mut broken = whole.clone();
             broken[position] ^= 1;
-            assert!(decompress(&broken, 1000).unwrap().is_damaged, "{position}");
+            assert!(decompressed(&broken, 1000).unwrap().is_damaged, "{position}");
         }
-        assert!(decompress(&[&whole[..], b"x"].concat(), 1000).unwrap().is_damaged);
-        assert!(!decompress(&whole, text.len()).unwrap().is_damaged);
-        assert!(decompress(&whole, text.len() - 1).is_err());
-        assert!(decompress(&whole.repeat(2), 2 * text.len() - 1).is_err());
+        assert!(decompressed(&[&whole[..], b"x"].concat(), 1000).unwrap().is_damaged);
+        assert!(!decompressed(&whole, text.len()).unwrap().is_damaged);
+        assert!(decompressed(&whole, text.len() - 1).is_err());
+        assert!(decompressed(&whole.repeat(2), 2 * text.len() - 1).is_err());
     }
 }
