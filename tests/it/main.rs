@@ -12,6 +12,7 @@ mod commands;
 mod configuration;
 mod containers;
 mod corpora;
+mod docs;
 mod duplicates;
 mod embedded_postgres;
 mod failed_authentication;

@@ -11,7 +11,7 @@ use tokio::task::spawn_blocking;
 pub use self::scrape::Scrape;
 use crate::support::{Command, Database, PROVIDERS, Service, Wire, provider, settings};
 
-const README: &str = include_str!("../../README.md");
+const README: &str = include_str!("../../docs/metrics-and-logs.md");
 
 const DELIVERIES: &str = "ticket_webhooks_deliveries_total";
 
