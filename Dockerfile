@@ -19,15 +19,16 @@ RUN mkdir -p src benches/attacks benches/throughput tests/it && touch src/lib.rs
 # rebuild them.
 FROM rust:1.95.0-slim-bookworm AS build
 WORKDIR /build
-COPY Cargo.toml Cargo.lock build.rs ./
+COPY Cargo.toml Cargo.lock ./
 RUN mkdir -p src benches/attacks benches/throughput tests/it && touch src/lib.rs \
         benches/pure.rs benches/attacks/main.rs benches/throughput/main.rs tests/it/main.rs \
     && echo 'fn main() {}' >src/main.rs \
     && cargo build --release --locked --no-default-features --features opentelemetry && rm -r src
+# the commit in --version, since there is no .git here: --build-arg TICKET_WEBHOOKS_COMMIT=$(git rev-parse HEAD)
+ARG TICKET_WEBHOOKS_COMMIT
+COPY build.rs build.rs
 COPY migrations migrations
 COPY src src
-# for --version: there is no .git here
-ARG TICKET_WEBHOOKS_COMMIT
 RUN touch src/main.rs src/lib.rs && cargo build --release --locked --no-default-features --features opentelemetry
 RUN mkdir -p /root-of-image/var/lib/ticket-webhooks
 
