@@ -1,5 +1,5 @@
-# `make dev` and `make test` work on a fresh machine: they install the PostgreSQL server programs where they are missing.
-# They neither start nor use a Postgres of the system.
+# `make dev` and `make test` work on a fresh machine: they install the PostgreSQL server programs where they are
+# missing. They neither start nor use a Postgres of the system.
 
 .DEFAULT_GOAL := help
 .PHONY: help dev test cost-test torture fuzz lint deny bench bench-pure attacks image up container-test alerts-test \
