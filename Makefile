@@ -1,88 +1,88 @@
-# The two commands for a fresh machine are `make dev` and `make test`: both install the PostgreSQL server programs where
-# they are missing. No server of the system is started or used.
+# `make dev` and `make test` work on a fresh machine: they install the PostgreSQL server programs where they are
+# missing. They neither start nor use a Postgres of the system.
 
-.PHONY: dev test cost-test torture fuzz lint deny bench bench-pure attacks image up container-test alerts-test server-programs \
-        clock-library
+.DEFAULT_GOAL := help
+.PHONY: help dev test cost-test torture fuzz lint deny bench bench-pure attacks image up container-test alerts-test \
+        server-programs clock-library
 
-dev: server-programs
+help: ## list the targets
+	@sed -nE 's/^([a-z-]+):.*## (.*)$$/  \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-18s%s\n", $$1, $$2}'
+
+dev: server-programs ## run the service with a private Postgres and demo accounts
 	cargo run --locked -- dev
 
-test: server-programs clock-library
+test: server-programs clock-library ## run all tests that need only a toolchain and Postgres
 	cargo test --locked --all-features
 	$(MAKE) cost-test
 
-# what a hostile body costs, which only the release profile can say: it prints the worst of each family
-cost-test:
+# in the release profile: CPU time without optimization says nothing
+cost-test: ## measure the CPU time of hostile bodies; prints the worst of each family
 	cargo test --locked --release --test cost -- --nocapture --test-threads=1
 
-# breaks one thing after the other under load: make torture TORTURE_ROUNDS=1000
 torture: export TORTURE_ROUNDS ?= 100
-torture: server-programs clock-library
+torture: server-programs clock-library ## inject one fault after the other under load (TORTURE_ROUNDS=100)
 	cargo test --locked --release --test it torture:: -- --nocapture
 
-# make fuzz FUZZ_SECONDS=60: each target for so long, with a nightly toolchain; what is new goes to fuzz/found, and a
-# crash to fuzz/artifacts, from where it belongs into fuzz/corpus once it is mended
+# New inputs go to fuzz/found. A crash goes to fuzz/artifacts; move it to fuzz/corpus once it is fixed.
 fuzz: FUZZ_SECONDS ?= 900
-fuzz:
+fuzz: ## run each fuzz target (FUZZ_SECONDS=900, TARGETS=order_ticketed for one); needs a nightly toolchain
 	cargo fuzz --version || cargo install --locked cargo-fuzz
-	set -e; for target in $$(cargo +nightly fuzz list); do \
+	set -e; for target in $(or $(TARGETS),$$(cargo +nightly fuzz list)); do \
 	  mkdir -p fuzz/found/$$target; \
 	  cargo +nightly fuzz run $$target fuzz/found/$$target fuzz/corpus/$$target -- -dict=fuzz/$$target.dict \
 	    -max_total_time=$(FUZZ_SECONDS) -max_len=8192 -rss_limit_mb=2048; \
 	done
 
-# make bench ARGS=--quick
-bench: server-programs
+bench: server-programs ## measure throughput and latency against pgbench (ARGS=--quick)
 	cargo bench --locked --bench throughput -- $(ARGS)
 
-# what strangers, a test account and one provider can do to the rest: make attacks ARGS="--before /path/to/another/binary"
-attacks: server-programs
+attacks: server-programs ## measure what one sender costs the others (ARGS="--before /path/to/another/binary")
 	cargo bench --locked --bench attacks -- $(ARGS)
 
-bench-pure:
+bench-pure: ## measure authenticating, parsing and normalizing alone
 	cargo bench --locked --bench pure -- $(ARGS)
 
 IMAGE ?= ticket-webhooks
-# an image build need not have a network of its own
+# host: on some engines a build has no network of its own
 DOCKER_BUILD = docker build --network=host
 
-# several times: an engine may lose a layer that it has just made, and has the others still
-image:
-	$(DOCKER_BUILD) -t $(IMAGE) . || $(DOCKER_BUILD) -t $(IMAGE) . || $(DOCKER_BUILD) -t $(IMAGE) .
+# tried three times: some engines lose a layer that they have just made; the others are cached
+image: ## build the container image (IMAGE=ticket-webhooks)
+	build="$(DOCKER_BUILD) --build-arg TICKET_WEBHOOKS_COMMIT=$$(git rev-parse HEAD 2>/dev/null) -t $(IMAGE) ."; \
+	$$build || $$build || $$build
 
 COMPOSE = $$(docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
 
-# Postgres, two replicas and HAProxy: compose.yaml
-up: image
+up: image ## start Postgres, two replicas and HAProxy (compose.yaml)
 	$(COMPOSE) up
 
-# rolling restart, a replica killed, Postgres failed over …: tests/it/operation/containers.rs
-container-test:
+# tests/it/operation/containers.rs
+container-test: ## test rolling restarts, crashes and failover in containers; skipped without a Docker engine
 	@if ! docker info >/dev/null 2>&1; then \
-	  echo "SKIPPED: no Docker engine answers here, so nothing was proved in containers"; exit 0; fi; \
+	  echo "SKIPPED: no Docker engine answers here, so nothing was tested in containers"; exit 0; fi; \
 	set -e; $(MAKE) image DOCKER_BUILD="$(DOCKER_BUILD) --quiet"; \
 	pooler="$(DOCKER_BUILD) --quiet -t ticket-webhooks-test-pgbouncer tests/it/operation/containers/pgbouncer"; $$pooler || $$pooler; \
 	cargo test --locked --all-features --test it containers:: -- --ignored --nocapture
 
-# promtool on the rules; then Prometheus beside the service, and everything caused that there is an alert for
-alerts-test: server-programs
+# promtool on the rules, then a real Prometheus beside the service: tests/it/operation/alerts.rs
+alerts-test: server-programs ## cause every alert and see it fire; skipped without Prometheus
 	@if ! command -v promtool >/dev/null; then \
 	  echo "SKIPPED: no Prometheus here (Debian: apt-get install prometheus), so the alerts were not tested"; exit 0; fi; \
 	set -e; promtool check rules ops/alerts.yml; promtool test rules ops/alerts_test.yml; \
 	cargo test --locked --all-features --test it alerts:: -- --ignored --nocapture
 
-lint:
+lint: ## check format, lints and documentation
 	cargo fmt --check
 	cargo clippy --locked --all-targets --all-features -- -D warnings
+	cargo clippy --locked --no-default-features -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --all-features
 
-# what may be depended on (deny.toml); installs cargo-deny where it is missing, which takes minutes. Known
-# vulnerabilities, where there is a network: make deny CHECKS=advisories
 deny: export CHECKS ?= bans licenses sources
-deny:
+deny: ## check licences, sources and duplicates of dependencies (deny.toml; CHECKS=advisories needs a network)
 	command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
 	cargo deny --locked check $(CHECKS)
 
-# what sets the clock for a test; where it cannot be installed, those tests say that they are left out
+# libfaketime sets the clock of a process; where it cannot be installed, tests that need it say that they are skipped
 clock-library:
 	@if ls /usr/lib/*/faketime/libfaketime.so.1 /usr/local/lib/faketime/libfaketime.so.1 2>/dev/null | grep -q . \
 	      || ! command -v apt-get >/dev/null; then exit 0; fi; \

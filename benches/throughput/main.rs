@@ -1,7 +1,7 @@
 //! `make bench`: throughput of the service beside that of Postgres alone with the same rows.
 //!
 //! It starts a Postgres of its own with durable settings and the release binary, drives all three providers over HTTP,
-//! and ends with the table that the README quotes. Contestants take turns within each round, every figure is the median
+//! and ends with the table that docs/performance.md quotes. Contestants take turns within each round, every figure is the median
 //! of the rounds, and every ratio the median of the rounds' ratios. After each load, `ticket_events` must hold exactly
 //! what was acknowledged, or the whole run fails.
 //!

@@ -90,6 +90,8 @@ mod operation {
     mod configuration;
     /// Replicas, load balancer, pooler and failover in containers (`make container-test`).
     mod containers;
+    /// What README and docs/ name exists, and what exists is documented.
+    mod docs;
     /// The private Postgres of `dev` and of these tests.
     mod embedded_postgres;
     /// The log: one line for each delivery, and warnings that are limited.

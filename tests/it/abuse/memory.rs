@@ -1,4 +1,4 @@
-//! The bound on memory that the README names, whatever bodies are accepted.
+//! The bound on memory that docs/operations.md names, whatever bodies are accepted.
 
 use std::sync::Arc;
 

@@ -9,7 +9,7 @@ use tokio::task::spawn_blocking;
 
 use crate::support::{Command, Database, PROVIDERS, Scrape, Series, Service, Wire, provider, settings};
 
-const README: &str = include_str!("../../../README.md");
+const PAGE: &str = include_str!("../../../docs/metrics-and-logs.md");
 
 const DELIVERIES: &str = "ticket_webhooks_deliveries_total";
 
@@ -79,10 +79,10 @@ async fn every_metric_exists_from_the_start_and_is_explained_in_the_scrape_and_i
         let is_counter = name.ends_with("_total");
         assert_eq!(is_counter, kind == "counter", "{name} is a {kind}");
         let help = scrape.help.get(name).unwrap_or_else(|| panic!("{name} is not explained"));
-        assert!(README.contains(&format!("`{name}`")), "the README does not name {name}");
+        assert!(PAGE.contains(&format!("`{name}`")), "the PAGE does not name {name}");
         if name.starts_with("ticket_webhooks_") {
             assert!(NAMES.contains(&name.as_str()), "nobody expects {name}");
-            assert!(README.contains(help), "the README does not say of {name}: {help}");
+            assert!(PAGE.contains(help), "the PAGE does not say of {name}: {help}");
             let has_unit = ["_seconds", "_bytes"].iter().any(|unit| name.ends_with(unit));
             let names_unit = help.contains("in seconds") || help.contains("ytes");
             assert!(!has_unit || names_unit, "{name} without its unit: {help}");

@@ -1,4 +1,4 @@
-//! The rights in the database that `serve --no-migrate` needs are those that the README names, and no others.
+//! The rights in the database that `serve --no-migrate` needs are those that docs/database.md names, and no others.
 
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Executor};
@@ -6,10 +6,10 @@ use tokio::task::spawn_blocking;
 
 use crate::support::{Command, PROVIDERS, Server, Service, provider, settings};
 
-/// The statements of the README.
+/// The statements of docs/database.md.
 fn statements() -> Vec<String> {
-    let readme = include_str!("../../../README.md");
-    let blocks = readme.split("```sql\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let page = include_str!("../../../docs/database.md");
+    let blocks = page.split("```sql\n").skip(1).map(|rest| rest.split("```").next().unwrap());
     let block = blocks.into_iter().find(|block| block.contains("ticket_service")).unwrap();
     let statements = block.lines().map(|line| line.split("--").next().unwrap()).collect::<Vec<_>>().join(" ");
     let statements = statements.replace("database tickets", "database deliveries");

@@ -109,7 +109,7 @@ fn add_standby(stack: &mut Stack) {
         "standby",
         &[
             &["-e", "PGPASSWORD=demo-postgres-password", "-v", "/var/lib/postgresql/standby"][..],
-            &["--entrypoint", "bash", "postgres:15-bookworm", "-c", script],
+            &["--entrypoint", "bash", "postgres:15.18-bookworm", "-c", script],
         ]
         .concat(),
     );
