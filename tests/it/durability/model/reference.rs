@@ -72,18 +72,29 @@ impl Reference {
             self.replicas[replica].spool.push_back((sent.clone(), received));
             return reply(sent).0;
         }
-        self.record(sent, received, false)
+        self.record(&[(sent.clone(), received)], false)
     }
 
     pub fn cut(&mut self, replica: usize) {
         self.replicas[replica].is_cut = true;
     }
 
-    /// A spool is drained in the order of receipt.
+    /// A spool is drained in the order of receipt. Deliveries of one booking that follow one another there and say the
+    /// same are recorded together: late only when the last of them was overtaken.
     pub fn mend(&mut self, replica: usize) {
         self.replicas[replica].is_cut = false;
-        while let Some((sent, received)) = self.replicas[replica].spool.pop_front() {
-            self.record(&sent, received, true);
+        let mut groups: Vec<Vec<(Sent, u64)>> = Vec::new();
+        for (sent, received) in std::mem::take(&mut self.replicas[replica].spool) {
+            let is_event = sent.content == Content::Event;
+            let of_booking =
+                |group: &&mut Vec<(Sent, u64)>| group[0].0.content == Content::Event && key(&group[0].0) == key(&sent);
+            match groups.iter_mut().rev().find(of_booking) {
+                Some(group) if is_event && group[0].0.variant == sent.variant => group.push((sent, received)),
+                _ => groups.push(vec![(sent, received)]),
+            }
+        }
+        for group in groups {
+            self.record(&group, true);
         }
     }
 
@@ -95,38 +106,36 @@ impl Reference {
         self.expected.insert(key(sent));
     }
 
-    /// Only a delivery that waited in a spool can be late.
-    fn record(&mut self, sent: &Sent, received: u64, was_spooled: bool) -> u16 {
+    /// Records deliveries that say the same, in the order of receipt. Only what waited in a spool can be late.
+    fn record(&mut self, equal: &[(Sent, u64)], was_spooled: bool) -> u16 {
+        let ((sent, first), (_, last)) = (&equal[0], &equal[equal.len() - 1]);
         let (status, reason) = reply(sent);
-        if let Some(reason) = reason {
-            self.keep(sent, reason);
-            return status;
-        }
         let key = key(sent);
-        if sent.provider == REJECTING && !self.expected.contains(&key) {
-            self.keep(sent, "unknown_booking");
-            return 404;
+        let is_unknown = sent.provider == REJECTING && !self.expected.contains(&key);
+        if let Some(reason) = reason.or(is_unknown.then_some("unknown_booking")) {
+            equal.iter().for_each(|(sent, _)| self.keep(sent, reason));
+            return if reason == "unknown_booking" { 404 } else { status };
         }
         let of_booking = || (0..self.revisions.len()).filter(|at| self.revisions[*at].key == key);
         let state = of_booking().rfind(|at| !self.revisions[*at].is_late);
-        let is_late = was_spooled && state.is_some_and(|at| self.revisions[at].last_received > received);
-        let is_before = |(time, at): &&(u64, usize)| *time < received && self.revisions[*at].key == key;
+        let is_late = was_spooled && state.is_some_and(|at| self.revisions[at].last_received > *last);
+        let is_before = |(time, at): &&(u64, usize)| time < first && self.revisions[*at].key == key;
         let before = self.received.iter().filter(is_before).max().map(|(_, at)| *at);
         let basis = if is_late { before } else { state };
         let says_nothing_new = |at: &usize| self.revisions[*at].sent.variant == sent.variant;
-        if let Some(at) = state.filter(says_nothing_new).or(basis.filter(says_nothing_new)) {
-            self.received.push((received, at));
-            let known = &mut self.revisions[at];
-            known.deliveries += 1;
-            known.last_received = known.last_received.max(received);
-            return status;
-        }
         let revision = u32::try_from(of_booking().count()).unwrap() + 1;
         let previous_status = basis.map(|at| self.revisions[at].sent.status());
-        let (sent, last_received) = (sent.clone(), received);
-        let row = Revision { key, sent, revision, is_late, previous_status, last_received, deliveries: 1 };
-        self.received.push((received, self.revisions.len()));
-        self.revisions.push(row);
+        let known = state.filter(says_nothing_new).or(basis.filter(says_nothing_new));
+        let at = known.unwrap_or(self.revisions.len());
+        if known.is_none() {
+            let (sent, last_received) = (sent.clone(), *last);
+            let row = Revision { key, sent, revision, is_late, previous_status, last_received, deliveries: 0 };
+            self.revisions.push(row);
+        }
+        let row = &mut self.revisions[at];
+        row.deliveries += u32::try_from(equal.len()).unwrap();
+        row.last_received = row.last_received.max(*last);
+        self.received.extend(equal.iter().map(|(_, time)| (*time, at)));
         status
     }
 
