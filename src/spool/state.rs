@@ -165,13 +165,13 @@ impl SpoolState {
         result
     }
 
-    /// Opens the file anew, so that its writes stay in memory.
+    /// Opens the file anew, after an operation found no space.
     fn work_in_memory(&self, slot: &mut FileSlot, error: &SpoolError) -> Result<(), SpoolError> {
         let Some(raw) = slot.file.as_ref().map(SpoolFile::raw) else { return Ok(()) };
         let raw = raw.map_err(SpoolError::io)?;
         slot.close();
         let known = slot.closed.map(|(_, watermark)| watermark);
-        slot.open(open_in_memory(&self.directory, &raw, known, error)?);
+        slot.open(open_without_space(&self.directory, &raw, known, error)?);
         Ok(())
     }
 
@@ -256,20 +256,30 @@ fn open_file(
     let known = closed.filter(|(closed, _)| *closed == identity).map(|(_, watermark)| watermark);
     let file = match SpoolFile::open(directory, &raw, known, Writes::ToDisk) {
         Err(SpoolError::Damaged(damage)) => replace_file(directory, &raw, known, Some(&damage), incidents),
-        Err(error) if error.is_no_space() => open_in_memory(directory, &raw, known, &error),
+        Err(error) if error.is_no_space() => open_without_space(directory, &raw, known, &error),
         result => result,
     }?;
     incidents.opened(&file);
     Ok(file)
 }
 
-fn open_in_memory(
+/// Opens the file so that its writes stay in memory. One without records is emptied first, which may give space enough.
+fn open_without_space(
     directory: &SpoolDirectory,
     raw: &fs::File,
     known: Option<Watermark>,
     error: &SpoolError,
 ) -> Result<SpoolFile, SpoolError> {
-    let file = SpoolFile::open(directory, raw, known, Writes::InMemory)?;
+    let mut file = SpoolFile::open(directory, raw, known, Writes::InMemory)?;
+    if file.records == 0 && raw.metadata().is_ok_and(|raw| raw.len() > 0) {
+        let known = Some(file.watermark);
+        drop(file);
+        raw.set_len(0).map_err(SpoolError::io)?;
+        file = match SpoolFile::open(directory, raw, known, Writes::ToDisk) {
+            Err(error) if error.is_no_space() => SpoolFile::open(directory, raw, known, Writes::InMemory)?,
+            result => return result,
+        };
+    }
     tracing::error!(
         spool.file = %directory.file_path().display(), spool.records = file.records, %error,
         "the spool takes no more: its disk is full; it can still be drained"
