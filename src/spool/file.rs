@@ -19,8 +19,6 @@ use super::{
     backend::{Backend, Length, Writes},
     directory::{FileIdentity, SpoolDirectory},
     frame::{self, Watermark},
-    record,
-    salvage::Salvage,
 };
 
 pub(super) const RECORDS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("records");
@@ -39,9 +37,6 @@ const CACHE_BYTES: usize = 8 * 1024 * 1024;
 
 /// An empty file is compacted when it is larger than this.
 const COMPACTED_ABOVE_BYTES: u64 = 16 * 1024 * 1024;
-
-/// Bytes of salvaged records that are copied in one commit.
-const COPIED_BYTES: u64 = 16 * 1024 * 1024;
 
 /// `redb` may panic over a damaged file.
 pub(super) fn catch_panic<T>(act: impl FnOnce() -> Result<T, SpoolError>) -> Result<T, SpoolError> {
@@ -172,9 +167,9 @@ impl SpoolFile {
         directory.contains(self.identity)
     }
 
-    /// Whether the file in place is shorter than it was left.
-    pub(super) fn is_cut_short_in(&self, directory: &SpoolDirectory) -> bool {
-        !self.is_in_memory() && directory.length_of(self.identity).is_some_and(|length| length < self.length.get())
+    /// How long `redb` left it.
+    pub(super) fn length(&self) -> u64 {
+        self.length.get()
     }
 
     pub(super) fn identity(&self) -> FileIdentity {
@@ -183,28 +178,6 @@ impl SpoolFile {
 
     pub(super) fn raw(&self) -> io::Result<fs::File> {
         self.raw.try_clone()
-    }
-
-    /// Appends the intact records of another file, synced when it returns. Returns how many.
-    pub(super) fn copy_from(&mut self, salvage: &mut Salvage) -> Result<u64, SpoolError> {
-        let (mut copied, mut records, mut bytes) = (0, Vec::new(), 0);
-        loop {
-            let intact = salvage.next_intact().map_err(SpoolError::io)?;
-            let is_last = intact.is_none();
-            if let Some(intact) = intact {
-                bytes += cost(&intact.record);
-                self.newest = self.newest.max(record::received_at(&intact.record));
-                records.push(intact.record);
-            }
-            if is_last || bytes > COPIED_BYTES {
-                self.append(&records, u64::MAX)?;
-                copied += records.len() as u64;
-                (records, bytes) = (Vec::new(), 0);
-            }
-            if is_last {
-                return Ok(copied);
-            }
-        }
     }
 
     /// Writes so many bytes and removes them.
