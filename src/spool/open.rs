@@ -48,30 +48,21 @@ pub(super) fn open_file(
     let known = closed.filter(|(closed, _)| *closed == identity).map(|(_, watermark)| watermark);
     let file = match SpoolFile::open(directory, &raw, known, Writes::ToDisk) {
         Err(SpoolError::Damaged(damage)) => replace_file(directory, &raw, known, Some(&damage), incidents),
-        Err(error) if error.is_no_space() => open_without_space(directory, &raw, known, &error),
+        Err(error) if error.is_no_space() => open_in_memory(directory, &raw, known, &error),
         result => result,
     }?;
     incidents.opened(&file);
     Ok(file)
 }
 
-/// Opens the file so that its writes stay in memory. One without records is emptied first, which may give space enough.
-pub(super) fn open_without_space(
+/// Opens the file so that its writes stay in memory.
+pub(super) fn open_in_memory(
     directory: &SpoolDirectory,
     raw: &fs::File,
     known: Option<Watermark>,
     error: &SpoolError,
 ) -> Result<SpoolFile, SpoolError> {
-    let mut file = SpoolFile::open(directory, raw, known, Writes::InMemory)?;
-    if file.records == 0 && raw.metadata().is_ok_and(|raw| raw.len() > 0) {
-        let known = Some(file.watermark);
-        drop(file);
-        raw.set_len(0).map_err(SpoolError::io)?;
-        file = match SpoolFile::open(directory, raw, known, Writes::ToDisk) {
-            Err(error) if error.is_no_space() => SpoolFile::open(directory, raw, known, Writes::InMemory)?,
-            result => return result,
-        };
-    }
+    let file = SpoolFile::open(directory, raw, known, Writes::InMemory)?;
     tracing::error!(
         spool.file = %directory.file_path().display(), spool.records = file.records, %error,
         "the spool takes no more: its disk is full; it can still be drained"

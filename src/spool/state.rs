@@ -6,7 +6,7 @@
 //! - Before and after every operation the file is checked to be in place and not cut short: success is reported after that.
 //! - After a disk error the file is closed, and opened and verified again by the next operation.
 //! - When the disk has no space, the file is opened so that writes stay in memory: reading and removing go on, appending
-//!   is refused until there is space. When it is empty the file is emptied too, which frees its own disk.
+//!   is refused until there is space. When the last record is removed the file is emptied, which frees the disk.
 //! - The counters are copies: readers of metrics do not wait for the file.
 
 use std::{
@@ -25,7 +25,7 @@ use super::{
     directory::{FileIdentity, SpoolDirectory},
     file::{SpoolFile, catch_panic},
     frame::Watermark,
-    open::{Incidents, open_file, open_without_space, replace_file},
+    open::{Incidents, open_file, open_in_memory, replace_file},
 };
 
 /// So long the disk is not tried again after it had no space: opening the file reads all of it.
@@ -137,7 +137,6 @@ impl SpoolState {
                 if !file.is_in(&self.directory) {
                     self.incidents.replaced.fetch_add(1, Ordering::Relaxed);
                 }
-                tracing::info!("the spool on a full disk is drained; its file begins anew");
                 slot.close();
             }
         }
@@ -153,7 +152,7 @@ impl SpoolState {
         let raw = raw.map_err(SpoolError::io)?;
         slot.close();
         let known = slot.closed.map(|(_, watermark)| watermark);
-        slot.open(open_without_space(&self.directory, &raw, known, error)?);
+        slot.open(open_in_memory(&self.directory, &raw, known, error)?);
         Ok(())
     }
 
@@ -190,9 +189,11 @@ impl SpoolState {
         result
     }
 
-    /// Replaces a file that is gone. A file whose writes stay in memory is only read, and may be gone.
+    /// Replaces a file that is gone. One whose writes stay in memory is only read, and one that is spent has nothing: both
+    /// may be gone.
     fn check_in_place(&self, slot: &mut FileSlot) -> Result<(), SpoolError> {
-        let Some(file) = slot.file.as_ref().filter(|file| !file.is_in_memory()) else { return Ok(()) };
+        let file = slot.file.as_ref().filter(|file| !file.is_in_memory() && !file.is_spent);
+        let Some(file) = file else { return Ok(()) };
         match self.directory.length_of(file.identity()) {
             None => self.replace(slot, None),
             Some(length) if length < file.length() => Err(SpoolError::Damaged("the file was cut short".to_owned())),

@@ -170,28 +170,6 @@ async fn a_spool_that_fills_its_disk_is_opened_and_drained_by_the_next_process()
 }
 
 #[tokio::test]
-async fn an_empty_spool_on_a_full_disk_makes_room_for_itself() {
-    let Some(disk) = Disk::new("6m") else { return };
-    let mut server = stopped_server().await;
-    let service = start(server.url(), &disk.path, &[]).await;
-    for number in 0..300 {
-        assert_eq!(post(&service, &format!("B{number}")).await, 200);
-    }
-    server.start_again().await;
-    let service = drained(service).await;
-    service.stop().await;
-    server.signal("QUIT");
-    server.gone().await;
-    // the file is as large as before, and has nothing in it
-    disk.fill();
-    let service = start(server.url(), &disk.path, &[]).await;
-    for number in 0..200 {
-        assert_eq!(post(&service, &format!("C{number}")).await, 200, "{number}");
-    }
-    service.stop().await;
-}
-
-#[tokio::test]
 async fn a_disk_that_others_fill_keeps_nothing_from_postgres() {
     let Some(disk) = Disk::new("6m") else { return };
     let mut server = stopped_server().await;
