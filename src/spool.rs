@@ -21,6 +21,7 @@ mod directory;
 mod error;
 mod file;
 mod frame;
+mod open;
 mod private;
 pub mod record;
 pub mod salvage;

@@ -25,7 +25,7 @@ pub use self::{
     connections::WriterConnections,
     error::StoreError,
     migrations::{MigrationError, Pending, migrate, wait_for_schema},
-    quota::{Destination, MAX_BODIES_PER_MINUTE, MAX_BYTES_PER_MINUTE, UnprocessedQuota},
+    quota::{Destination, MAX_BODIES_PER_MINUTE, MAX_BYTES_PER_MINUTE, MAX_SAME_BODIES_IN_SPOOL, UnprocessedQuota},
     writer::Writer,
 };
 

@@ -19,8 +19,6 @@ use super::{
     backend::{Backend, Length, Writes},
     directory::{FileIdentity, SpoolDirectory},
     frame::{self, Watermark},
-    record,
-    salvage::Salvage,
 };
 
 pub(super) const RECORDS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("records");
@@ -37,11 +35,8 @@ const OVERHEAD_BYTES: u64 = 64;
 /// For pages of the file.
 const CACHE_BYTES: usize = 8 * 1024 * 1024;
 
-/// An empty file is compacted when it is larger than this.
-const COMPACTED_ABOVE_BYTES: u64 = 16 * 1024 * 1024;
-
-/// Bytes of salvaged records that are copied in one commit.
-const COPIED_BYTES: u64 = 16 * 1024 * 1024;
+/// A file without records is emptied when it is larger than this.
+const EMPTIED_ABOVE_BYTES: u64 = 16 * 1024 * 1024;
 
 /// `redb` may panic over a damaged file.
 pub(super) fn catch_panic<T>(act: impl FnOnce() -> Result<T, SpoolError>) -> Result<T, SpoolError> {
@@ -54,14 +49,14 @@ pub(super) fn catch_panic<T>(act: impl FnOnce() -> Result<T, SpoolError>) -> Res
 
 /// An open spool file.
 pub(super) struct SpoolFile {
-    /// `None` only while it is dropped.
+    /// `None` only while it is dropped, and when it is spent.
     database: Option<Database>,
     /// The same file without `redb`: it stays readable when it was deleted or replaced.
     pub(super) raw: fs::File,
     identity: FileIdentity,
     writes: Writes,
     length: Length,
-    /// All was removed while writes stayed in memory, and the file was emptied: it has to be opened again.
+    /// All records were removed and the file was emptied: it has to be opened again.
     pub(super) is_spent: bool,
     pub(super) records: u64,
     pub(super) bytes: u64,
@@ -72,12 +67,7 @@ pub(super) struct SpoolFile {
 
 impl Drop for SpoolFile {
     fn drop(&mut self) {
-        let database = self.database.take();
-        // closing writes
-        let _ = catch_panic(|| {
-            drop(database);
-            Ok(())
-        });
+        drop_database(self.database.take());
     }
 }
 
@@ -172,9 +162,9 @@ impl SpoolFile {
         directory.contains(self.identity)
     }
 
-    /// Whether the file in place is shorter than it was left.
-    pub(super) fn is_cut_short_in(&self, directory: &SpoolDirectory) -> bool {
-        !self.is_in_memory() && directory.length_of(self.identity).is_some_and(|length| length < self.length.get())
+    /// How long `redb` left it.
+    pub(super) fn length(&self) -> u64 {
+        self.length.get()
     }
 
     pub(super) fn identity(&self) -> FileIdentity {
@@ -183,28 +173,6 @@ impl SpoolFile {
 
     pub(super) fn raw(&self) -> io::Result<fs::File> {
         self.raw.try_clone()
-    }
-
-    /// Appends the intact records of another file, synced when it returns. Returns how many.
-    pub(super) fn copy_from(&mut self, salvage: &mut Salvage) -> Result<u64, SpoolError> {
-        let (mut copied, mut records, mut bytes) = (0, Vec::new(), 0);
-        loop {
-            let intact = salvage.next_intact().map_err(SpoolError::io)?;
-            let is_last = intact.is_none();
-            if let Some(intact) = intact {
-                bytes += cost(&intact.record);
-                self.newest = self.newest.max(record::received_at(&intact.record));
-                records.push(intact.record);
-            }
-            if is_last || bytes > COPIED_BYTES {
-                self.append(&records, u64::MAX)?;
-                copied += records.len() as u64;
-                (records, bytes) = (Vec::new(), 0);
-            }
-            if is_last {
-                return Ok(copied);
-            }
-        }
     }
 
     /// Writes so many bytes and removes them.
@@ -287,15 +255,30 @@ impl SpoolFile {
         self.watermark = watermark;
         self.records -= count;
         self.bytes = self.bytes.saturating_sub(bytes);
-        if self.records == 0 && self.is_in_memory() {
-            // frees the disk
-            self.is_spent = self.raw.set_len(0).is_ok();
-        } else if self.records == 0 && self.raw.metadata().is_ok_and(|file| file.len() > COMPACTED_ABOVE_BYTES) {
-            let compacted = self.database.as_mut().map_or(Ok(false), Database::compact);
-            compacted.map_err(|error| SpoolError::from(redb::Error::from(error)))?;
+        if self.records == 0 && (self.is_in_memory() || self.length() > EMPTIED_ABOVE_BYTES) {
+            self.empty();
         }
         Ok(())
     }
+
+    /// Gives back the disk space of a file without records.
+    fn empty(&mut self) {
+        // closing writes to the file, and unlocks it
+        drop_database(self.database.take());
+        if self.raw.try_lock().is_ok() {
+            // if that fails, the file is opened again as it is
+            let _ = self.raw.set_len(0);
+        }
+        self.is_spent = true;
+    }
+}
+
+/// Closing writes, and `redb` may panic over a damaged file.
+fn drop_database(database: Option<Database>) {
+    let _ = catch_panic(|| {
+        drop(database);
+        Ok(())
+    });
 }
 
 /// The record of an intact frame under its own key. It follows the record `last`, or is the first that is pending.

@@ -1,4 +1,4 @@
-//! The open spool file, and its replacement when it is damaged or gone.
+//! The open spool file: its replacement when it is damaged or gone, and how it goes on when its disk is full.
 //!
 //! Invariants:
 //!
@@ -6,11 +6,10 @@
 //! - Before and after every operation the file is checked to be in place and not cut short: success is reported after that.
 //! - After a disk error the file is closed, and opened and verified again by the next operation.
 //! - When the disk has no space, the file is opened so that writes stay in memory: reading and removing go on, appending
-//!   is refused until there is space. When it is empty the file is emptied too, which frees its own disk.
+//!   is refused until there is space. When the last record is removed the file is emptied, which frees the disk.
 //! - The counters are copies: readers of metrics do not wait for the file.
 
 use std::{
-    fs,
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -23,18 +22,14 @@ use tokio::sync::Notify;
 
 use super::{
     SpoolError,
-    backend::Writes,
     directory::{FileIdentity, SpoolDirectory},
     file::{SpoolFile, catch_panic},
     frame::Watermark,
-    salvage::Salvage,
+    open::{Incidents, open_file, open_in_memory, replace_file},
 };
 
 /// So long the disk is not tried again after it had no space: opening the file reads all of it.
 const DISK_RETRY_DELAY: Duration = Duration::from_secs(1);
-
-/// Keys of lost records in a log line.
-const MAX_LOGGED_KEYS: usize = 50;
 
 pub(super) struct SpoolState {
     pub(super) directory: SpoolDirectory,
@@ -56,19 +51,6 @@ struct FileSlot {
     /// The file that this process closed last, and its range of keys then.
     closed: Option<(FileIdentity, Watermark)>,
     opened: Instant,
-}
-
-/// Counted since the spool was opened.
-#[derive(Default)]
-pub(super) struct Incidents {
-    /// Damaged files.
-    pub(super) set_aside: AtomicU64,
-    /// Files that were deleted or replaced by others.
-    pub(super) replaced: AtomicU64,
-    /// Lost records.
-    pub(super) damaged: AtomicU64,
-    /// Of the file that was opened last.
-    identity: Mutex<Option<FileIdentity>>,
 }
 
 impl SpoolState {
@@ -155,7 +137,6 @@ impl SpoolState {
                 if !file.is_in(&self.directory) {
                     self.incidents.replaced.fetch_add(1, Ordering::Relaxed);
                 }
-                tracing::info!("the spool on a full disk is drained; its file begins anew");
                 slot.close();
             }
         }
@@ -165,7 +146,7 @@ impl SpoolState {
         result
     }
 
-    /// Opens the file anew, so that its writes stay in memory.
+    /// Opens the file anew, after an operation found no space.
     fn work_in_memory(&self, slot: &mut FileSlot, error: &SpoolError) -> Result<(), SpoolError> {
         let Some(raw) = slot.file.as_ref().map(SpoolFile::raw) else { return Ok(()) };
         let raw = raw.map_err(SpoolError::io)?;
@@ -208,15 +189,15 @@ impl SpoolState {
         result
     }
 
-    /// Replaces a file that is gone. A file whose writes stay in memory is only read, and may be gone.
+    /// Replaces a file that is gone. One whose writes stay in memory is only read, and one that is spent has nothing: both
+    /// may be gone.
     fn check_in_place(&self, slot: &mut FileSlot) -> Result<(), SpoolError> {
-        match &slot.file {
-            Some(file) if file.is_in_memory() => Ok(()),
-            Some(file) if !file.is_in(&self.directory) => self.replace(slot, None),
-            Some(file) if file.is_cut_short_in(&self.directory) => {
-                Err(SpoolError::Damaged("the file was cut short".to_owned()))
-            }
-            _ => Ok(()),
+        let file = slot.file.as_ref().filter(|file| !file.is_in_memory() && !file.is_spent);
+        let Some(file) = file else { return Ok(()) };
+        match self.directory.length_of(file.identity()) {
+            None => self.replace(slot, None),
+            Some(length) if length < file.length() => Err(SpoolError::Damaged("the file was cut short".to_owned())),
+            Some(_) => Ok(()),
         }
     }
 
@@ -242,87 +223,5 @@ impl FileSlot {
         if let Some(file) = self.file.take() {
             self.closed = Some((file.identity(), file.watermark));
         }
-    }
-}
-
-/// Opens the file, and replaces it if it is damaged. On a full disk its writes stay in memory.
-fn open_file(
-    directory: &SpoolDirectory,
-    closed: Option<(FileIdentity, Watermark)>,
-    incidents: &Incidents,
-) -> Result<SpoolFile, SpoolError> {
-    let raw = directory.open()?;
-    let identity = FileIdentity::of(&raw).map_err(SpoolError::io)?;
-    let known = closed.filter(|(closed, _)| *closed == identity).map(|(_, watermark)| watermark);
-    let file = match SpoolFile::open(directory, &raw, known, Writes::ToDisk) {
-        Err(SpoolError::Damaged(damage)) => replace_file(directory, &raw, known, Some(&damage), incidents),
-        Err(error) if error.is_no_space() => open_in_memory(directory, &raw, known, &error),
-        result => result,
-    }?;
-    incidents.opened(&file);
-    Ok(file)
-}
-
-fn open_in_memory(
-    directory: &SpoolDirectory,
-    raw: &fs::File,
-    known: Option<Watermark>,
-    error: &SpoolError,
-) -> Result<SpoolFile, SpoolError> {
-    let file = SpoolFile::open(directory, raw, known, Writes::InMemory)?;
-    tracing::error!(
-        spool.file = %directory.file_path().display(), spool.records = file.records, %error,
-        "the spool takes no more: its disk is full; it can still be drained"
-    );
-    Ok(file)
-}
-
-/// Copies the intact records to a new file and puts that in place. `watermark`: that of the open file, which is newer than
-/// what is found in a damaged one.
-fn replace_file(
-    directory: &SpoolDirectory,
-    raw: &fs::File,
-    watermark: Option<Watermark>,
-    damage: Option<&str>,
-    incidents: &Incidents,
-) -> Result<SpoolFile, SpoolError> {
-    let salvage = raw.try_clone().and_then(Salvage::of).map_err(SpoolError::io)?;
-    let mut salvage = match watermark {
-        Some(watermark) => salvage.with_watermark(watermark),
-        None => salvage,
-    };
-    let replacement = directory.create_replacement()?;
-    let copied = SpoolFile::new(directory, &replacement, salvage.end())
-        .and_then(|mut file| file.copy_from(&mut salvage).map(|saved| (file, saved)));
-    let (file, saved) = copied.inspect_err(|_| directory.remove_replacement())?;
-    let set_aside = directory.install_replacement(raw, damage.is_some())?;
-    incidents.opened(&file);
-    let (missing, lost) = salvage.missing();
-    let keys: Vec<_> = missing.iter().take(MAX_LOGGED_KEYS).map(|missing| missing.key).collect();
-    let set_aside = set_aside.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
-    incidents.damaged.fetch_add(lost, Ordering::Relaxed);
-    match damage {
-        Some(error) => {
-            incidents.set_aside.fetch_add(1, Ordering::Relaxed);
-            tracing::error!(
-                spool.file = set_aside, saved, lost, spool.record_keys = ?keys, error,
-                "the spool's file was damaged and is set aside; its intact records are in a new one"
-            );
-        }
-        None => {
-            incidents.replaced.fetch_add(1, Ordering::Relaxed);
-            tracing::error!(
-                spool.file = %directory.file_path().display(), spool.file_set_aside = set_aside, saved, lost,
-                spool.record_keys = ?keys,
-                "the spool's file was deleted or replaced; its intact records are in a new one"
-            );
-        }
-    }
-    Ok(file)
-}
-
-impl Incidents {
-    fn opened(&self, file: &SpoolFile) {
-        *self.identity.lock().unwrap_or_else(PoisonError::into_inner) = Some(file.identity());
     }
 }

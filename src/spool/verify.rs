@@ -55,14 +55,8 @@ impl SpoolFile {
         }
         self.watermark.next_key = salvage.end();
         let newest = records.iter().filter_map(|record| record::received_at(record)).max();
-        match self.append(&records, u64::MAX) {
-            Ok(()) => self.newest = self.newest.max(newest),
-            // in doubt, and not acknowledged by this process
-            Err(SpoolError::Disk(error)) => {
-                tracing::warn!(%error, "uncommitted records are not taken into the spool");
-            }
-            Err(error) => return Err(error),
-        }
+        self.append(&records, u64::MAX)?;
+        self.newest = self.newest.max(newest);
         if !records.is_empty() {
             tracing::warn!(spool.records = records.len(), "uncommitted records are taken into the spool");
         }

@@ -2,9 +2,11 @@
 //!
 //! It is for deliveries that are answered with an error: what is answered with a success must be stored. What exceeds the
 //! quota is only counted by a metric.
+//!
+//! Invariant: copies of a body take nothing from the quota of different bodies. In a spool they have one of the same size.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -13,11 +15,14 @@ use compact_str::CompactString;
 
 use crate::delivery::UnprocessedDelivery;
 
-/// Different bodies of an account; in a spool every delivery counts.
+/// Different bodies of an account. A spool takes as many copies of them.
 pub const MAX_BODIES_PER_MINUTE: usize = 1000;
 
-/// Bytes of these bodies.
+/// Bytes of these bodies, and of these copies.
 pub const MAX_BYTES_PER_MINUTE: usize = 16 * 1024 * 1024;
+
+/// Deliveries with the same body that a spool takes. Postgres only counts them.
+pub const MAX_SAME_BODIES_IN_SPOOL: u32 = 16;
 
 const MINUTE: Duration = Duration::from_mins(1);
 
@@ -26,7 +31,7 @@ const MINUTE: Duration = Duration::from_mins(1);
 pub enum Destination {
     /// A repeated body only raises a count.
     Postgres,
-    /// A repeated body takes space again.
+    /// A repeated body takes space again: [`MAX_SAME_BODIES_IN_SPOOL`].
     Spool,
 }
 
@@ -37,9 +42,16 @@ pub struct UnprocessedQuota(Mutex<HashMap<(String, CompactString), Usage>>);
 /// What an account has used since the beginning of its minute.
 struct Usage {
     since: Instant,
-    bytes: usize,
+    bodies: Amount,
+    copies: Amount,
+    /// How often each body was admitted to the spool, or 1 if it was stored in Postgres alone.
+    admitted: HashMap<[u8; 32], u32>,
+}
+
+#[derive(Default)]
+struct Amount {
     deliveries: usize,
-    body_hashes: HashSet<[u8; 32]>,
+    bytes: usize,
 }
 
 impl UnprocessedQuota {
@@ -51,23 +63,39 @@ impl UnprocessedQuota {
         if usage.since.elapsed() >= MINUTE {
             *usage = Usage::new();
         }
-        let hash = delivery.body_hash();
-        if destination == Destination::Postgres && usage.body_hashes.contains(&hash) {
-            return true;
+        let (hash, bytes) = (delivery.body_hash(), delivery.body.len());
+        match (usage.admitted.get_mut(&hash), destination) {
+            (Some(_), Destination::Postgres) => true,
+            (Some(admitted), Destination::Spool) => {
+                let is_admitted = *admitted < MAX_SAME_BODIES_IN_SPOOL && usage.copies.try_add(bytes);
+                *admitted += u32::from(is_admitted);
+                is_admitted
+            }
+            (None, _) => {
+                let is_admitted = usage.bodies.try_add(bytes);
+                if is_admitted {
+                    usage.admitted.insert(hash, 1);
+                }
+                is_admitted
+            }
         }
-        let bytes = usage.bytes + delivery.body.len();
-        // the first delivery of a minute may have any size
-        if usage.deliveries >= MAX_BODIES_PER_MINUTE || (bytes > MAX_BYTES_PER_MINUTE && usage.deliveries > 0) {
+    }
+}
+
+impl Amount {
+    /// Adds a delivery of so many bytes, if it is within the quota. The first of a minute may have any size.
+    fn try_add(&mut self, bytes: usize) -> bool {
+        let bytes = self.bytes + bytes;
+        if self.deliveries >= MAX_BODIES_PER_MINUTE || (bytes > MAX_BYTES_PER_MINUTE && self.deliveries > 0) {
             return false;
         }
-        usage.body_hashes.insert(hash);
-        (usage.bytes, usage.deliveries) = (bytes, usage.deliveries + 1);
+        (self.bytes, self.deliveries) = (bytes, self.deliveries + 1);
         true
     }
 }
 
 impl Usage {
     fn new() -> Self {
-        Self { since: Instant::now(), bytes: 0, deliveries: 0, body_hashes: HashSet::new() }
+        Self { since: Instant::now(), bodies: Amount::default(), copies: Amount::default(), admitted: HashMap::new() }
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use ticket_webhooks::store::{MAX_BODIES_PER_MINUTE, MAX_BYTES_PER_MINUTE};
+use ticket_webhooks::store::{MAX_BODIES_PER_MINUTE, MAX_BYTES_PER_MINUTE, MAX_SAME_BODIES_IN_SPOOL};
 use tokio::task::JoinSet;
 
 use crate::support::{Command, Database, PROVIDERS, Scrape, Service, provider, settings};
@@ -144,16 +144,22 @@ async fn the_spool_has_the_same_limit_for_errors_and_takes_all_events() {
         tokio::task::spawn_blocking(move || Service::over(command.start())).await.unwrap()
     };
     let cut_off = start("postgres://nobody@127.0.0.1:1/nothing").await;
-    // here the same body takes room each time
-    post_all(&cut_off, (0..MAX_BODIES_PER_MINUTE + 50).map(|_| invalid("main", 1).to_string()), 422).await;
+    // copies take room here: of one body a few are kept, and nothing of what different bodies may have
+    let copies = MAX_SAME_BODIES_IN_SPOOL as usize;
+    post_all(&cut_off, (0..MAX_BODIES_PER_MINUTE + 50).map(|_| invalid("main", 0).to_string()), 422).await;
+    assert_eq!(not_kept(&Scrape::of(&cut_off).await), (MAX_BODIES_PER_MINUTE + 50 - copies) as f64);
+    post_all(&cut_off, (1..MAX_BODIES_PER_MINUTE + 50).map(|n| invalid("main", n).to_string()), 422).await;
     let callbacks = provider("booking_callback");
     assert_eq!(cut_off.post(callbacks, (callbacks.delivery)("main", "B1").to_string()).await.status, 200);
     let scrape = Scrape::of(&cut_off).await;
-    assert_eq!(not_kept(&scrape), 50.0);
-    assert_eq!(scrape.get("ticket_webhooks_spool_records", &[]), MAX_BODIES_PER_MINUTE as f64 + 1.0);
+    assert_eq!(not_kept(&scrape), (MAX_BODIES_PER_MINUTE + 100 - copies) as f64);
+    let kept_copies = copies - 1;
+    assert_eq!(scrape.get("ticket_webhooks_spool_records", &[]), (MAX_BODIES_PER_MINUTE + kept_copies + 1) as f64);
     cut_off.stop().await;
     let back = start(&database.url()).await;
     Scrape::until(&back, |scrape| scrape.get("ticket_webhooks_spool_records", &[]) == 0.0).await;
-    assert_eq!(kept(&database).await, [json!({"reason": "invalid", "n": MAX_BODIES_PER_MINUTE})]);
+    let rows = kept(&database).await;
+    assert_eq!(rows.len(), MAX_BODIES_PER_MINUTE);
+    assert_eq!([&rows[0], &rows[1]], [copies, 1].map(|n| json!({"reason": "invalid", "n": n})).each_ref());
     assert_eq!(database.events().await.len(), 1);
 }

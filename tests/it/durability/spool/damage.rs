@@ -238,3 +238,28 @@ async fn a_flipped_bit_costs_a_service_one_delivery_at_most_and_is_told() {
     assert_eq!(rows, expected);
     drop(process);
 }
+
+#[tokio::test]
+async fn a_large_file_is_emptied_when_it_is_drained_and_goes_on() {
+    let directory = TempDir::new().unwrap();
+    let spool = Spool::open(directory.path(), MAX_BYTES).unwrap();
+    let Delivery::Unprocessed(mut large) = delivery(1) else { unreachable!() };
+    large.body = vec![b'a'; 1_000_000];
+    let length = || fs::metadata(file_in(directory.path())).unwrap().len();
+    for _ in 0..2 {
+        for _ in 0..20 {
+            spool.append(&[Delivery::Unprocessed(large.clone())]).await.unwrap();
+        }
+        assert!(length() > 16 * 1024 * 1024);
+        while let Some(batch) = spool.read(7, usize::MAX).await.unwrap() {
+            spool.remove(batch).await.unwrap();
+        }
+        assert!(length() < 4 * 1024 * 1024, "{}", length());
+        assert_eq!((spool.records(), spool.bytes(), spool.has_room().await), (0, 0, true));
+    }
+    spool.append(&[delivery(3)]).await.unwrap();
+    drop(spool);
+    let spool = Spool::open(directory.path(), MAX_BYTES).unwrap();
+    assert_eq!(drain(&spool).await, [3]);
+    assert_eq!((spool.files_set_aside(), spool.files_replaced(), spool.records_damaged()), (0, 0, 0));
+}

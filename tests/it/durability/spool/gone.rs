@@ -80,3 +80,33 @@ async fn what_cannot_be_saved_is_not_acknowledged_and_readiness_says_so() {
     assert_eq!(names, ["B1", "B3"]);
     drop(process);
 }
+
+#[tokio::test]
+async fn a_file_that_is_cut_short_is_noticed_before_anything_more_is_acknowledged() {
+    for is_emptied in [true, false] {
+        let spool = TempDir::new().unwrap();
+        let mut service = start(NOWHERE, spool.path(), &[]).await;
+        for number in 0..200 {
+            assert_eq!(post(&service, &format!("B{number}")).await.status, 200);
+        }
+        let path = spool.path().join("deliveries.redb");
+        let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+        let length = if is_emptied { 0 } else { file.metadata().unwrap().len() / 8 };
+        file.set_len(length).unwrap();
+        for number in 0..3 {
+            assert_eq!(post(&service, &format!("C{number}")).await.status, 200);
+        }
+        assert_eq!(metric(&service, "files_set_aside_total").await, 1.0);
+        let damaged = metric(&service, "records_damaged_total").await;
+        assert!(damaged > 0.0 && (damaged == 200.0 || !is_emptied), "{damaged}");
+        service.process.signal("KILL");
+        tokio::task::spawn_blocking(move || service.process.wait()).await.unwrap();
+        let database = Database::new().await;
+        let service = start(&database.url(), spool.path(), &[]).await;
+        let process = wait(service.process, "the spool is empty again").await;
+        let rows = bookings(&database).await;
+        assert_eq!(rows.len(), 203 - damaged as usize);
+        assert_eq!(rows.iter().filter(|row| row["b"].as_str().unwrap().starts_with('C')).count(), 3);
+        drop(process);
+    }
+}
