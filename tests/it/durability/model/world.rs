@@ -105,8 +105,9 @@ impl World {
         let events = self.database.rows(EVENTS).await;
         let unprocessed = self.database.rows(UNPROCESSED).await;
         let is_true = |reference: &Reference| reference.events() == events && reference.unprocessed() == unprocessed;
-        if let Some(at) = self.possible.iter().position(is_true) {
-            self.possible = vec![self.possible.swap_remove(at)];
+        // several may be true as long as what tells them apart waits in a spool
+        if self.possible.iter().any(is_true) {
+            self.possible.retain(is_true);
             return Ok(());
         }
         let mut differences = format!("the tables are\n{events:#?}\n{unprocessed:#?}");
