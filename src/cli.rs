@@ -47,8 +47,8 @@ enum Command {
 }
 
 /// Stands behind the key of a secret, of which occurrences in other data cannot be told from business data.
-const WEAK_SECRET: &str = "has only digits or fewer than eight characters: it is removed with the JSON member that \
-                           carries it, and not redacted anywhere else";
+const WEAK_SECRET: &str = "has only digits or fewer than eight characters: it can be guessed, and is removed \
+                           with the JSON member that carries it, but not redacted anywhere else";
 
 /// Runs the command of the command line.
 ///

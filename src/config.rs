@@ -16,6 +16,7 @@ mod wipe;
 
 use std::{path::PathBuf, time::Duration};
 
+use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
@@ -36,6 +37,9 @@ const MAX_CONNECTIONS: u32 = 10_000;
 pub const MIN_CONNECTIONS: u32 = 5;
 
 /// Far more than any provider sends.
+/// The largest private networks: 10.0.0.0/8 and fc00::/7.
+const MIN_PROXY_PREFIX_V4: u8 = 8;
+const MIN_PROXY_PREFIX_V6: u8 = 7;
 const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
 
 /// Larger batches are no faster and delay their callers.
@@ -157,9 +161,13 @@ impl Settings {
             let problem = format!("expected a number from {MIN_CONNECTIONS} to {MAX_CONNECTIONS}");
             return Err(ConfigError::at("database.max_connections", problem));
         }
-        if server.trusted_proxies.iter().any(|network| network.prefix_len() == 0) {
-            let problem =
-                "expected the networks of your proxies; with all addresses trusted, any client can claim any address";
+        let is_too_large = |network: &IpNet| match network {
+            IpNet::V4(network) => network.prefix_len() < MIN_PROXY_PREFIX_V4,
+            IpNet::V6(network) => network.prefix_len() < MIN_PROXY_PREFIX_V6,
+        };
+        if server.trusted_proxies.iter().any(is_too_large) {
+            let problem = "expected the networks of your proxies, at most an IPv4 /8 or an IPv6 /7; with a large part of \
+                           all addresses trusted, any client can claim any address";
             return Err(ConfigError::at("server.trusted_proxies", problem));
         }
         if server.public_address == server.admin_address && server.public_address.port() != 0 {

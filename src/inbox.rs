@@ -82,6 +82,8 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// Nothing is written to Postgres while this is false.
     pub schema_ready: Arc<AtomicBool>,
+    /// Set while the last write to Postgres failed.
+    pub writes_fail: Arc<AtomicBool>,
 }
 
 /// Clones share the queues, which are closed by [`Self::close`] or when the last clone is dropped;
@@ -97,9 +99,9 @@ impl Inbox {
     /// is stopped.
     pub fn start(settings: Settings, parts: Parts, tasks: &mut Tasks) -> Self {
         let Settings { max_batch, write_timeout } = settings;
-        let Parts { clock, writer, spools, metrics, schema_ready } = parts;
+        let Parts { clock, writer, spools, metrics, schema_ready, writes_fail } = parts;
         let quota = Arc::clone(writer.quota());
-        let context = Arc::new(Context { max_batch, write_timeout, quota, metrics, schema_ready });
+        let context = Arc::new(Context { max_batch, write_timeout, quota, metrics, schema_ready, writes_fail });
         let spools = spools.map(|spools| [spools.live, spools.test].map(|spool| Arc::new(FairSpool::new(spool))));
         let (live_spool, test_spool) = spools.clone().map(|[live, test]| (live, test)).unzip();
 

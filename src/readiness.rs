@@ -5,6 +5,8 @@
 //! - Test accounts do not count: their spool may be full.
 //! - While the live spool takes deliveries the service is ready, and Postgres is not asked.
 //! - Postgres is asked at most every [`CACHE_TIME`], however many ask for readiness.
+//! - After a write that failed, Postgres takes deliveries only once it takes a row on trial, which is rolled back: it may
+//!   answer and yet refuse every row.
 
 use std::{
     sync::{
@@ -18,7 +20,10 @@ use sqlx::PgPool;
 use thiserror::Error;
 use tokio::{sync::Mutex, time::timeout};
 
-use crate::{spool::Spool, store::takes_writes};
+use crate::{
+    spool::Spool,
+    store::{StoreError, takes_writes, try_insert},
+};
 
 /// How long the result of asking Postgres is cached, for all that ask together.
 const CACHE_TIME: Duration = Duration::from_millis(250);
@@ -39,6 +44,8 @@ pub enum NotReady {
     DatabaseReadOnly,
     #[error("the database does not answer")]
     DatabaseUnreachable,
+    #[error("the database answers, but takes no row")]
+    WritesFail,
 }
 
 /// Clones share the cache.
@@ -52,6 +59,7 @@ pub struct Readiness {
 struct Database {
     pool: PgPool,
     is_schema_ready: Arc<AtomicBool>,
+    writes_fail: Arc<AtomicBool>,
     timeout: Duration,
     /// When Postgres was asked last, and the result. Held while asking, so that others wait for the same answer.
     cache: Mutex<Option<(Instant, Result<(), NotReady>)>>,
@@ -62,12 +70,13 @@ impl Readiness {
     pub fn new(
         pool: PgPool,
         is_schema_ready: Arc<AtomicBool>,
+        writes_fail: Arc<AtomicBool>,
         database_timeout: Duration,
         live_spool: Option<Spool>,
         is_stopping: Arc<AtomicBool>,
     ) -> Self {
         let timeout = database_timeout.min(MAX_CHECK_TIME);
-        let database = Arc::new(Database { pool, is_schema_ready, timeout, cache: Mutex::new(None) });
+        let database = Arc::new(Database { pool, is_schema_ready, writes_fail, timeout, cache: Mutex::new(None) });
         Self { database, live_spool, is_stopping }
     }
 
@@ -85,7 +94,7 @@ impl Readiness {
 
     /// Whether Postgres takes writes.
     pub async fn check_database(&self) -> Result<(), NotReady> {
-        let Database { pool, is_schema_ready, timeout: limit, cache } = &*self.database;
+        let Database { pool, is_schema_ready, writes_fail, timeout: limit, cache } = &*self.database;
         if !is_schema_ready.load(Ordering::Acquire) {
             return Err(NotReady::SchemaNotReady);
         }
@@ -95,9 +104,18 @@ impl Readiness {
         {
             return result;
         }
-        let result = match timeout(*limit, takes_writes(pool)).await {
+        let writes_fail = writes_fail.load(Ordering::Relaxed);
+        let check = async {
+            let takes_writes = takes_writes(pool).await?;
+            if takes_writes && writes_fail {
+                try_insert(pool).await?;
+            }
+            Ok::<_, StoreError>(takes_writes)
+        };
+        let result = match timeout(*limit, check).await {
             Ok(Ok(true)) => Ok(()),
             Ok(Ok(false)) => Err(NotReady::DatabaseReadOnly),
+            Ok(Err(_)) if writes_fail => Err(NotReady::WritesFail),
             Ok(Err(_)) | Err(_) => Err(NotReady::DatabaseUnreachable),
         };
         *cache = Some((Instant::now(), result));

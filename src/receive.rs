@@ -24,7 +24,7 @@ use time::OffsetDateTime;
 
 use self::log::LogEntry;
 pub use self::{
-    body::{ArrivingBody, BodyMemory, CollectedBody},
+    body::{ArrivingBody, BodyMemory, CollectedBody, are_too_many},
     content::Content,
     failure_limiter::FailureLimiter,
     interpret::{Admitted, Arrival, interpret},
@@ -95,7 +95,7 @@ impl Receiver {
         let proof_in_headers = authentication::verify_headers(provider, accounts, &headers)?;
         let headers_verified = Instant::now();
 
-        let body = body.await?;
+        let body = body.await.map_err(|reply| Rejected::unread(reply, proof_in_headers.is_some()))?;
         let body_arrived = Instant::now();
 
         // authenticate by the body, parse, normalize

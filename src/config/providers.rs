@@ -177,7 +177,7 @@ fn check_account(
     let mut credentials = Vec::new();
     for credential in provider.credentials() {
         match values.remove(credential.key) {
-            Some(value) if value.expose_secret().is_empty() => {
+            Some(value) if value.expose_secret().trim().is_empty() => {
                 return Err(ConfigError::at(at(credential.key), "expected a value that is not empty"));
             }
             Some(value) if !can_match(credential, value.expose_secret()) => {

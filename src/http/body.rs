@@ -12,6 +12,7 @@ use std::{
 };
 
 use axum::body::Body;
+use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Body as _;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -20,7 +21,7 @@ use super::{connection_limiter::ConnectionPermit, connection_state::ConnectionSt
 use crate::{
     config::ServerSettings,
     providers::Reply,
-    receive::{BodyMemory, CollectedBody},
+    receive::{BodyMemory, CollectedBody, are_too_many},
 };
 
 /// For discarding an unneeded body while the connection holds its permit: as a rule it is in one packet with the head.
@@ -127,11 +128,15 @@ pub(super) async fn discard(mut body: Body, connection: &Arc<ConnectionPermit>) 
     false
 }
 
-/// `false` when the body is longer than `bytes`, or broken.
+/// `false` when the body is longer than `bytes`, comes in too small chunks, or is broken.
 async fn read_to_end(body: &mut Body, bytes: usize) -> bool {
     let mut rest = Limited::new(body, bytes);
+    let (mut frames, mut length) = (0, 0);
     while let Some(frame) = rest.frame().await {
-        if frame.is_err() {
+        let Ok(frame) = frame else { return false };
+        frames += 1;
+        length += frame.data_ref().map_or(0, Bytes::len);
+        if are_too_many(frames, length) {
             return false;
         }
     }

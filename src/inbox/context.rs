@@ -23,6 +23,8 @@ pub(super) struct Context {
     pub(super) quota: Arc<UnprocessedQuota>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) schema_ready: Arc<AtomicBool>,
+    /// Whether the last write to Postgres failed.
+    pub(super) writes_fail: Arc<AtomicBool>,
 }
 
 /// The spool of one environment.
@@ -68,6 +70,7 @@ impl Context {
     ) -> Result<Vec<Outcome>, WriteError> {
         self.check_schema()?;
         let written = timeout(limit, writer.write(deliveries, from_spool)).await;
+        self.writes_fail.store(!matches!(written, Ok(Ok(_))), Ordering::Relaxed);
         let outcomes = written.map_err(|_| WriteError::TimedOut)??;
         self.metrics.count_stored(deliveries, &outcomes);
         Ok(outcomes)

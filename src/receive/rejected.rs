@@ -10,6 +10,12 @@ pub struct Rejected {
 }
 
 impl Rejected {
+    /// The body was not read to its end. A stranger's counts as a failed authentication when reading it was in vain.
+    pub(super) fn unread(reply: Reply, is_authenticated: bool) -> Self {
+        let is_in_vain = !is_authenticated && matches!(reply, Reply::Malformed(_));
+        Self { reply, failure: is_in_vain.then_some(AuthenticationFailure::Missing) }
+    }
+
     pub(super) fn outcome(&self) -> Outcome {
         match self.reply {
             Reply::Unauthenticated | Reply::TooManyFailures(_) => Outcome::Unauthenticated,

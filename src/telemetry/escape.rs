@@ -1,5 +1,5 @@
-//! Escapes what would make a terminal show a log line as something else: control characters, and those that change the
-//! direction of text.
+//! Escapes what would make a terminal show a log line as something else: control characters, those that change the
+//! direction of text, and invisible ones.
 //!
 //! The formatters of `tracing-subscriber` do so in part: JSON escapes what is below U+0020, text the ANSI sequences in
 //! values.
@@ -10,6 +10,7 @@ use std::{
 };
 
 use tracing_subscriber::fmt::MakeWriter;
+use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 
 /// Begins the sequences by which the text formatter colours a line; it escapes those in values itself.
 const ESCAPE: u8 = 0x1b;
@@ -50,8 +51,10 @@ fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len() + 16);
     for character in text.chars() {
         if is_unsafe(character) {
-            // writing to a string cannot fail
-            let _ = write!(escaped, "\\u{:04x}", u32::from(character));
+            // as JSON writes it; writing to a string cannot fail
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                let _ = write!(escaped, "\\u{unit:04x}");
+            }
         } else {
             escaped.push(character);
         }
@@ -60,11 +63,15 @@ fn escape(text: &str) -> String {
 }
 
 fn is_unsafe(character: char) -> bool {
-    let changes_direction = matches!(
-        character,
-        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+    // Format: the direction of text, zero-width characters, tags
+    let is_invisible = matches!(
+        character.general_category(),
+        GeneralCategory::Control
+            | GeneralCategory::Format
+            | GeneralCategory::LineSeparator
+            | GeneralCategory::ParagraphSeparator
     );
-    changes_direction || (character.is_control() && character != char::from(ESCAPE))
+    is_invisible && character != char::from(ESCAPE)
 }
 
 #[cfg(test)]

@@ -65,7 +65,7 @@ impl Service {
         let spools = open_spools(&settings.spool).await?;
         let clock = Arc::new(ReceiptClock::after(spools.as_ref().and_then(Spools::newest_at_open)));
         let Database { pool, schema_ready, first_attempt } = database(&settings.database, migrate, &mut tasks)?;
-        let writers = WriterConnections::default();
+        let (writers, writes_fail) = (WriterConnections::default(), Arc::new(AtomicBool::new(false)));
         let writer = Writer::new(
             pool.clone(),
             settings.database.transaction_pooler,
@@ -79,6 +79,7 @@ impl Service {
                 spools: spools.clone(),
                 metrics: Arc::clone(&metrics),
                 schema_ready: Arc::clone(&schema_ready),
+                writes_fail: Arc::clone(&writes_fail),
             },
             &mut tasks,
         );
@@ -95,7 +96,14 @@ impl Service {
         });
         let is_stopping = Arc::new(AtomicBool::new(false));
         let live_spool = spools.as_ref().map(|spools| spools.live.clone());
-        let readiness = Readiness::new(pool.clone(), schema_ready, write_timeout, live_spool, Arc::clone(&is_stopping));
+        let readiness = Readiness::new(
+            pool.clone(),
+            schema_ready,
+            writes_fail,
+            write_timeout,
+            live_spool,
+            Arc::clone(&is_stopping),
+        );
         let bodies = BodyReader::new(&server);
         let endpoints = endpoints(&settings.providers, &metrics);
         if let Some((reload_signal, load)) = reload {

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::support::{Answer, Database, PROVIDERS, Service, provider};
+use crate::support::{Answer, Database, PROVIDERS, Service, Wire, provider};
 
 /// The longest that a live delivery or `/livez` may take, also without optimization and beside other tests.
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -93,4 +93,35 @@ async fn costly_and_too_large_bodies_of_strangers_count_as_failed_authentication
     let delivery = (provider.delivery)("main", "B1").to_string();
     assert_eq!(service.post(provider, delivery).await.status, 200);
     assert_eq!(database.rows("select 1 as one from unprocessed_deliveries").await.len(), 0);
+}
+
+/// A body in chunks of one byte.
+fn in_chunks(body: &str) -> Vec<u8> {
+    let head = "POST /webhooks/order-ticketed HTTP/1.1\r\nhost: test\r\ntransfer-encoding: chunked\r\n\r\n";
+    let chunks: String = body.chars().map(|character| format!("1\r\n{character}\r\n")).collect();
+    (head.to_owned() + &chunks + "0\r\n\r\n").into_bytes()
+}
+
+#[tokio::test]
+async fn a_body_in_a_hundred_thousand_chunks_is_not_read_and_counts_as_a_failed_authentication() {
+    const LIMIT: &str = "TICKET_WEBHOOKS__SERVER__AUTHENTICATION_FAILURES_PER_MINUTE";
+    let database = Database::new().await;
+    let service = Service::start(&database, &[(LIMIT, "1")]).await;
+    let delivery = (provider("order_ticketed").delivery)("main", "B1").to_string();
+    let many = in_chunks(&(delivery.clone() + &" ".repeat(100_000)));
+    for status in [400, 429] {
+        let mut wire = Wire::to(&service);
+        wire.try_send(&many);
+        let (reply, _) = wire.rest();
+        // the service may close before all is sent, and then the reply may be lost
+        assert!(reply.is_empty() || reply.starts_with(&format!("HTTP/1.1 {status} ")), "{reply}");
+    }
+    assert_eq!(database.events().await.len(), 0);
+    // a small delivery may come like that
+    let mut wire = Wire::to(&service);
+    wire.send(&in_chunks(&delivery));
+    assert!(wire.answer().0.starts_with("http/1.1 200 "));
+    let page = reqwest::get(format!("{}/metrics", service.admin)).await.unwrap().text().await.unwrap();
+    let failures = "ticket_webhooks_authentication_failures_total{provider=\"order_ticketed\"} 2\n";
+    assert!(page.contains(failures), "{page}");
 }

@@ -98,6 +98,7 @@ impl InProcess {
                 spools: None,
                 metrics: Arc::clone(&metrics),
                 schema_ready: Arc::clone(&schema_ready),
+                writes_fail: Arc::default(),
             },
             &mut tasks,
         );
@@ -112,7 +113,8 @@ impl InProcess {
             traces: Arc::new(Traces::start()),
         });
         let is_stopping = Arc::default();
-        let readiness = Readiness::new(database.pool.clone(), schema_ready, write_timeout, None, is_stopping);
+        let readiness =
+            Readiness::new(database.pool.clone(), schema_ready, Arc::default(), write_timeout, None, is_stopping);
         let endpoints = settings.providers.iter().map(|settings| {
             let metrics = metrics.provider(settings.provider);
             (settings.path.clone(), Endpoint { provider: settings.provider, allowed_networks: Vec::new(), metrics })

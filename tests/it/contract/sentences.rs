@@ -78,7 +78,7 @@ const ROUTES: &[Sentence] = &[
     ),
     (
         "a POST to any other path is counted, and logged once a minute for each address",
-        &["operation::logs::a_post_to_nowhere_is_counted_and_leaves_a_line_a_minute_for_each_address"],
+        &["operation::logs::an_unrouted_post_is_counted_and_logged_once_a_minute_for_each_address"],
     ),
     (
         "Content-Type and Accept-Encoding are never a reason to refuse",
@@ -118,6 +118,7 @@ const ANSWERS: &[Sentence] = &[
         "2xx is sent only when the delivery is durable; else 422 or 503 with Retry-After",
         &[
             "contract::answers::durability::a_missing_table_is_no_success",
+            "contract::answers::durability::a_database_that_answers_and_takes_no_row_is_no_success_and_not_ready",
             "contract::answers::durability::a_write_that_takes_too_long_is_no_success",
             "contract::answers::durability::a_database_that_takes_no_writes_is_no_success",
             "contract::answers::durability::a_database_that_is_gone_is_no_success_and_no_answer_to_strangers_changes",
@@ -126,6 +127,10 @@ const ANSWERS: &[Sentence] = &[
     (
         "2xx is always sent when it is durable: a duplicate gets the success answer too",
         &["contract::answers::a_redelivery_is_answered_as_a_success_and_counted"],
+    ),
+    (
+        "an error of the service's own (a panic): as what cannot be made durable now",
+        &["contract::panics::a_panic_is_answered_as_not_durable_and_the_connection_goes_on"],
     ),
     ("not authenticated: 401", &["contract::answers::wrong_credentials_get_401_and_leave_nothing_behind"]),
     ("not JSON: 422 or 400", &["contract::answers::a_body_that_is_not_json_is_kept_if_a_header_authenticates_it"]),
@@ -189,7 +194,7 @@ const ANSWERS: &[Sentence] = &[
         "an unauthenticated one is never stored: it is counted and logged without its body, with the reason",
         &[
             "contract::routes::authentication::an_unauthenticated_delivery_is_logged_without_its_body",
-            "operation::logs::the_line_of_what_was_refused_says_why",
+            "operation::logs::the_line_of_an_error_has_its_reason_and_detail",
         ],
     ),
     (

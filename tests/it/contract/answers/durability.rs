@@ -1,5 +1,7 @@
 //! What cannot be made durable: the answer says so at once, and the same delivery is recorded as soon as it can be.
 
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
@@ -26,6 +28,7 @@ async fn nothing_is_lost(database: &Database, service: &Service, spoil: impl Asy
         let delivery = (provider.delivery)("main", "B1");
         assert_not_durable(provider, &post(service, provider, delivery.to_string()).await);
     }
+    assert_eq!(service.request("GET", "/readyz").send().await.unwrap().status(), 503);
     mend().await;
     for provider in &PROVIDERS {
         assert_success(provider, &post(service, provider, (provider.delivery)("main", "B1").to_string()).await);
@@ -43,6 +46,34 @@ async fn beside(database: &Database, statement: &str) {
 
 async fn name(database: &Database) -> String {
     sqlx::query_scalar("select current_database()::text").fetch_one(&database.pool).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_database_that_answers_and_takes_no_row_is_no_success_and_not_ready() {
+    let database = Database::new().await;
+    let service = Service::start(&database, &[]).await;
+    database
+        .execute(
+            "create function refuse() returns trigger language plpgsql as $$ begin \
+             raise exception 'no space left on device' using errcode = '53100'; end $$",
+        )
+        .await;
+    nothing_is_lost(
+        &database,
+        &service,
+        async || {
+            database.execute("create trigger refuse before insert on ticket_events execute function refuse()").await;
+        },
+        async || database.execute("drop trigger refuse on ticket_events").await,
+    )
+    .await;
+    // the trial leaves nothing behind
+    assert_eq!(database.rows("select from ticket_events where provider = 'trial'").await.len(), 0);
+    // the result of asking Postgres is cached for a moment
+    let since = Instant::now();
+    while service.request("GET", "/readyz").send().await.unwrap().status() != 200 {
+        assert!(since.elapsed() < Duration::from_secs(20));
+    }
 }
 
 #[tokio::test]
