@@ -17,6 +17,7 @@
 //!   append, the drainer reads and removes, and the readiness check writes a probe after a disk error.
 
 mod backend;
+mod database;
 mod directory;
 mod error;
 mod file;

@@ -1,90 +1,89 @@
-//! The file as `redb` sees it. While the disk has no space, what `redb` writes stays in memory.
+//! The file as `redb` sees it: what is not yet written to it stays in memory.
 //!
 //! Invariants:
 //!
-//! - With [`Writes::InMemory`] the file is only read: records can be read and removed without any disk space. Their
-//!   removal is durable only when the file is emptied at the end; until then a restart reads them again.
-//! - With [`Writes::ToDisk`], [`Length`] is how long the file must be.
+//! - Until [`Backend::write_through`] the file is only read. Without it, records can be read and removed without any disk
+//!   space; their removal is durable only when the file is emptied at the end; until then a restart reads them again.
+//! - After it, the header is written behind everything else that a sync covers: a process that is killed never leaves a
+//!   commit in the header whose pages are not in the file.
+//! - After it, [`Backend::length`] is how long the file must be.
 
 use std::{
     collections::HashMap,
     fs, io,
     ops::Bound,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use redb::{BackendError, DatabaseError, StorageBackend, backends::FileBackend};
 
 const PAGE_BYTES: usize = 4096;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Writes {
-    ToDisk,
-    InMemory,
-}
+/// Has the header.
+const FIRST_PAGE: u64 = 0;
 
-/// The length of the file as `redb` left it. Clones are the same length.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Length(Arc<AtomicU64>);
-
-#[derive(Debug)]
+/// Clones are the same file.
+#[derive(Clone, Debug)]
 pub(super) struct Backend {
-    file: FileBackend,
-    length: Length,
-    /// `None`: writes go to the file.
-    overlay: Option<Mutex<Overlay>>,
+    file: Arc<FileBackend>,
+    overlay: Arc<Mutex<Overlay>>,
 }
 
-/// What was written over the file.
+/// What was written and is not in the file.
 #[derive(Debug)]
 struct Overlay {
     /// By their number.
     pages: HashMap<u64, Box<[u8]>>,
     /// What of the file still counts: behind it there are zeros.
     file_bytes: u64,
-}
-
-impl Length {
-    pub(super) fn get(&self) -> u64 {
-        self.0.load(Ordering::Acquire)
-    }
-
-    fn set(&self, length: u64) {
-        self.0.store(length, Ordering::Release);
-    }
+    /// The length of the file as `redb` left it.
+    length: u64,
+    /// Pages go to the file, the first one when it is synced.
+    is_written_through: bool,
 }
 
 impl Backend {
-    /// Also returns the length of the file, which follows what `redb` does.
-    pub(super) fn new(raw: fs::File, writes: Writes) -> Result<(Self, Length), DatabaseError> {
+    pub(super) fn new(raw: fs::File) -> Result<Self, DatabaseError> {
         let file = FileBackend::new(raw)?;
-        let file_bytes = StorageBackend::len(&file).map_err(|error| DatabaseError::Storage(error.into()))?;
-        let length = Length::default();
-        length.set(file_bytes);
-        let overlay = Overlay { pages: HashMap::new(), file_bytes };
-        let overlay = (writes == Writes::InMemory).then(|| Mutex::new(overlay));
-        Ok((Self { file, length: length.clone(), overlay }, length))
+        let length = StorageBackend::len(&file).map_err(|error| DatabaseError::Storage(error.into()))?;
+        let overlay = Overlay { pages: HashMap::new(), file_bytes: length, length, is_written_through: false };
+        Ok(Self { file: Arc::new(file), overlay: Arc::new(Mutex::new(overlay)) })
     }
 
-    fn overlay(&self) -> Option<MutexGuard<'_, Overlay>> {
-        self.overlay.as_ref().map(|overlay| overlay.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Writes to the file what was kept in memory, synced when it returns, and from now on everything.
+    pub(super) fn write_through(&self) -> io::Result<()> {
+        let mut overlay = self.overlay();
+        if self.file.len()? != overlay.length {
+            self.file.set_len(overlay.length)?;
+        }
+        overlay.write_pages(&self.file)?;
+        overlay.file_bytes = overlay.length;
+        overlay.is_written_through = true;
+        self.file.sync_data()
+    }
+
+    /// How long `redb` left the file.
+    pub(super) fn length(&self) -> u64 {
+        self.overlay().length
+    }
+
+    fn overlay(&self) -> MutexGuard<'_, Overlay> {
+        self.overlay.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl StorageBackend for Backend {
     fn len(&self) -> io::Result<u64> {
-        match &self.overlay {
-            Some(_) => Ok(self.length.get()),
-            None => self.file.len(),
-        }
+        let overlay = self.overlay();
+        if overlay.is_written_through { self.file.len() } else { Ok(overlay.length) }
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let Some(overlay) = self.overlay() else { return self.file.read(offset, out) };
-        if offset + out.len() as u64 > self.length.get() {
+        let overlay = self.overlay();
+        if overlay.is_written_through && (offset >= PAGE_BYTES as u64 || overlay.pages.is_empty()) {
+            return self.file.read(offset, out);
+        }
+        if offset + out.len() as u64 > overlay.length {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         for (page, within, part) in parts(offset, out.len()) {
@@ -98,23 +97,27 @@ impl StorageBackend for Backend {
     }
 
     fn set_len(&self, length: u64) -> io::Result<()> {
-        match self.overlay() {
-            Some(mut overlay) => overlay.truncate(&self.file, length)?,
-            None => self.file.set_len(length)?,
+        let mut overlay = self.overlay();
+        if overlay.is_written_through {
+            self.file.set_len(length)?;
         }
-        self.length.set(length);
-        Ok(())
+        overlay.truncate(&self.file, length)
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        match &self.overlay {
-            Some(_) => Ok(()),
-            None => self.file.sync_data(),
+        let mut overlay = self.overlay();
+        if !overlay.is_written_through {
+            return Ok(());
         }
+        overlay.write_pages(&self.file)?;
+        self.file.sync_data()
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        let Some(mut overlay) = self.overlay() else { return self.file.write(offset, data) };
+        let mut overlay = self.overlay();
+        if overlay.is_written_through && offset >= PAGE_BYTES as u64 {
+            return self.file.write(offset, data);
+        }
         for (page, within, part) in parts(offset, data.len()) {
             let data = &data[part];
             overlay.page(&self.file, page)?[within..within + data.len()].copy_from_slice(data);
@@ -171,11 +174,27 @@ impl Overlay {
 
     fn truncate(&mut self, file: &FileBackend, length: u64) -> io::Result<()> {
         let (page, within) = (length / PAGE_BYTES as u64, (length % PAGE_BYTES as u64) as usize);
-        if within > 0 {
+        if self.is_written_through {
+            self.file_bytes = length;
+        } else if within > 0 {
             self.page(file, page)?[within..].fill(0);
         }
         self.pages.retain(|number, _| number * (PAGE_BYTES as u64) < length);
         self.file_bytes = self.file_bytes.min(length);
+        self.length = length;
+        Ok(())
+    }
+
+    /// Writes the pages to the file, that of the header last.
+    fn write_pages(&mut self, file: &FileBackend) -> io::Result<()> {
+        let mut numbers: Vec<_> = self.pages.keys().copied().collect();
+        numbers.sort_unstable_by_key(|number| (*number == FIRST_PAGE, *number));
+        for number in numbers {
+            let (offset, page) = (number * PAGE_BYTES as u64, &self.pages[&number]);
+            let in_file = usize::try_from(self.length - offset).unwrap_or(usize::MAX).min(PAGE_BYTES);
+            file.write(offset, &page[..in_file])?;
+        }
+        self.pages.clear();
         Ok(())
     }
 }
@@ -203,7 +222,7 @@ mod tests {
         let mut raw = tempfile::tempfile().unwrap();
         let original: Vec<u8> = (0..3 * PAGE_BYTES + 100).map(|at| (at % 251) as u8).collect();
         raw.write_all(&original).unwrap();
-        let (backend, length) = Backend::new(raw.try_clone().unwrap(), Writes::InMemory).unwrap();
+        let backend = Backend::new(raw.try_clone().unwrap()).unwrap();
         let mut expected = original.clone();
         let mut random = 7u64;
         let mut next = |below: usize| {
@@ -223,11 +242,36 @@ mod tests {
             let mut found = vec![0; expected.len()];
             backend.read(0, &mut found).unwrap();
             assert!(found == expected, "round {round}");
-            assert_eq!((backend.len().unwrap(), length.get()), (expected.len() as u64, expected.len() as u64));
+            assert_eq!((backend.len().unwrap(), backend.length()), (expected.len() as u64, expected.len() as u64));
         }
         assert!(backend.read(expected.len() as u64, &mut [0]).is_err());
         let mut file = vec![0; original.len()];
         std::os::unix::fs::FileExt::read_exact_at(&raw, &mut file, 0).unwrap();
         assert!(file == original);
+    }
+
+    #[test]
+    fn a_header_is_in_the_file_only_after_what_it_points_to() {
+        let raw = tempfile::tempfile().unwrap();
+        let backend = Backend::new(raw.try_clone().unwrap()).unwrap();
+        let in_file = |offset: u64| {
+            let mut byte = [0];
+            std::os::unix::fs::FileExt::read_at(&raw, &mut byte, offset).unwrap();
+            byte[0]
+        };
+        let page = PAGE_BYTES as u64;
+        backend.set_len(3 * page).unwrap();
+        backend.write(0, &[1]).unwrap();
+        backend.write(page, &[1]).unwrap();
+        assert_eq!((raw.metadata().unwrap().len(), in_file(0), in_file(page)), (0, 0, 0));
+        backend.write_through().unwrap();
+        assert_eq!((raw.metadata().unwrap().len(), in_file(0), in_file(page)), (3 * page, 1, 1));
+        backend.write(0, &[2]).unwrap();
+        backend.write(page, &[2]).unwrap();
+        let mut header = [0];
+        backend.read(0, &mut header).unwrap();
+        assert_eq!((header, in_file(0), in_file(page)), ([2], 1, 2));
+        backend.sync_data().unwrap();
+        assert_eq!(in_file(0), 2);
     }
 }

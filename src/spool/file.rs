@@ -11,12 +11,13 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition};
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use time::OffsetDateTime;
 
 use super::{
     SpoolError,
-    backend::{Backend, Length, Writes},
+    backend::Backend,
+    database::{Writes, open_database},
     directory::{FileIdentity, SpoolDirectory},
     frame::{self, Watermark},
 };
@@ -31,9 +32,6 @@ const PROBE: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("trial");
 
 /// What a record takes in the file beside its own bytes, roughly.
 const OVERHEAD_BYTES: u64 = 64;
-
-/// For pages of the file.
-const CACHE_BYTES: usize = 8 * 1024 * 1024;
 
 /// A file without records is emptied when it is larger than this.
 const EMPTIED_ABOVE_BYTES: u64 = 16 * 1024 * 1024;
@@ -55,7 +53,7 @@ pub(super) struct SpoolFile {
     pub(super) raw: fs::File,
     identity: FileIdentity,
     writes: Writes,
-    length: Length,
+    backend: Backend,
     /// All records were removed and the file was emptied: it has to be opened again.
     pub(super) is_spent: bool,
     pub(super) records: u64,
@@ -81,8 +79,12 @@ impl SpoolFile {
         writes: Writes,
     ) -> Result<Self, SpoolError> {
         let is_new = raw.metadata().map_err(SpoolError::io)?.len() == 0;
+        if is_new && known.is_some_and(|known| known.last_key >= known.first_pending) {
+            return Err(SpoolError::Damaged("the file was emptied".to_owned()));
+        }
         let opened = catch_panic(|| {
-            let mut file = Self::open_database(directory, raw, writes)?;
+            // the known keys tell whether records are missing; the commit of a refused batch may be lost
+            let mut file = Self::of(directory, raw, known.is_none(), writes)?;
             if is_new {
                 file.initialize(known.map_or(1, |known| known.next_key))?;
             }
@@ -101,32 +103,26 @@ impl SpoolFile {
 
     /// Initialises an empty file.
     pub(super) fn new(directory: &SpoolDirectory, raw: &fs::File, first_key: u64) -> Result<Self, SpoolError> {
-        let mut file = Self::open_database(directory, raw, Writes::ToDisk)?;
+        let mut file = Self::of(directory, raw, false, Writes::ToDisk)?;
         file.initialize(first_key)?;
         Ok(file)
     }
 
-    fn open_database(directory: &SpoolDirectory, raw: &fs::File, writes: Writes) -> Result<Self, SpoolError> {
+    /// `must_have_last`: a lost commit is an error.
+    fn of(
+        directory: &SpoolDirectory,
+        raw: &fs::File,
+        must_have_last: bool,
+        writes: Writes,
+    ) -> Result<Self, SpoolError> {
         let identity = FileIdentity::of(raw).map_err(SpoolError::io)?;
-        let (backend, length) = Backend::new(raw.try_clone().map_err(SpoolError::io)?, writes)?;
-        let mut builder = Database::builder();
-        builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true);
-        let database = match builder.create_with_backend(backend) {
-            Ok(database) => database,
-            Err(DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch) => {
-                return Err(SpoolError::InUse(directory.file_path()));
-            }
-            Err(DatabaseError::Storage(StorageError::Io(error))) if error.kind() == io::ErrorKind::PermissionDenied => {
-                return Err(SpoolError::Directory(directory.file_path(), error));
-            }
-            Err(error) => return Err(error.into()),
-        };
+        let (database, backend) = open_database(directory, raw, must_have_last, writes)?;
         Ok(Self {
             database: Some(database),
             raw: raw.try_clone().map_err(SpoolError::io)?,
             identity,
             writes,
-            length,
+            backend,
             is_spent: false,
             records: 0,
             bytes: 0,
@@ -164,7 +160,7 @@ impl SpoolFile {
 
     /// How long `redb` left it.
     pub(super) fn length(&self) -> u64 {
-        self.length.get()
+        self.backend.length()
     }
 
     pub(super) fn identity(&self) -> FileIdentity {

@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     SpoolError,
-    backend::Writes,
+    database::Writes,
     directory::{FileIdentity, SpoolDirectory},
     file::{SpoolFile, cost},
     frame::Watermark,

@@ -11,8 +11,7 @@ use super::{
 };
 
 impl SpoolFile {
-    /// Verifies and counts the records in `redb`, and compares them with the frames in the file: `redb` may have gone back
-    /// to the commit before.
+    /// Verifies and counts the records in `redb`, of which none that was acknowledged may be missing.
     ///
     /// `known`: the range of keys when this process closed the file.
     pub(super) fn verify(&mut self, known: Option<Watermark>) -> Result<(), SpoolError> {
@@ -36,6 +35,11 @@ impl SpoolFile {
         drop(table);
         transaction.commit()?;
         let Watermark { first_pending, next_key, last_key } = watermark;
+        // both name a record that was committed before them
+        let acknowledged = known.map_or(last_key, |known| last_key.max(known.last_key));
+        if acknowledged >= first_pending && last.is_none_or(|last| last < acknowledged) {
+            return Err(SpoolError::Damaged(format!("the records up to {acknowledged} are not all there")));
+        }
         let next_key = last.map_or(0, |last| last + 1).max(next_key).max(first_pending);
         let last_key = last.unwrap_or(last_key.max(first_pending - 1));
         (self.records, self.bytes, self.newest) = (records, bytes, newest);
@@ -46,8 +50,8 @@ impl SpoolFile {
         Ok(())
     }
 
-    /// Appends the last batch before a crash, which `redb` does not have: when the file's header is damaged, the batch may
-    /// have been committed and acknowledged. A batch that this process has refused is left out.
+    /// Appends what is intact of the last batch before a crash. It was not acknowledged: that its commit was not lost was
+    /// verified before. A batch that this process has refused is left out.
     fn append_uncommitted(&mut self, mut salvage: Salvage, is_refused: bool) -> Result<(), SpoolError> {
         let mut records = Vec::new();
         while let Some(intact) = salvage.next_intact().map_err(SpoolError::io)?.filter(|_| !is_refused) {

@@ -130,6 +130,79 @@ async fn whatever_byte_is_hit_only_the_record_that_it_belongs_to_may_be_missing(
     assert!(set_aside > 50 && missing_once > 5);
 }
 
+/// The file as `kill -9` would leave it now, in a directory of its own with these changes.
+fn killed(directory: &Path, change: impl Fn(&mut Vec<u8>)) -> TempDir {
+    let (mut file, killed) = (fs::read(file_in(directory)).unwrap(), quick_directory());
+    change(&mut file);
+    fs::write(file_in(killed.path()), file).unwrap();
+    killed
+}
+
+/// Flips a bit in the middle of a delivery, wherever in the file it is.
+fn hit(file: &mut [u8], number: u64) {
+    let places = places(file, number);
+    assert!(!places.is_empty(), "{number} is in it");
+    places.into_iter().for_each(|place| file[place.end - 20] ^= 4);
+}
+
+#[tokio::test]
+async fn damage_in_the_last_commit_before_a_kill_is_counted_and_not_taken_for_a_batch_never_acknowledged() {
+    let numbers = |from: u64, to: u64| (from..to).map(delivery).collect::<Vec<_>>();
+    for (before, batch, damaged) in [
+        (0, 68, vec![5, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59]),
+        (0, 1, vec![0]),
+        (3, 4, vec![3]),
+        (3, 20, vec![10]),
+        (3, 20, vec![22]),
+        (40, 1, vec![40]),
+        (40, 100, vec![70, 71, 139]),
+    ] {
+        let directory = quick_directory();
+        let spool = filled(directory.path(), 0..before).await;
+        spool.append(&numbers(before, before + batch)).await.unwrap();
+        let flip = |file: &mut Vec<u8>| damaged.iter().for_each(|number| hit(file, *number));
+        let header = |file: &mut Vec<u8>| (64..320).for_each(|at| file[at] ^= u8::from(at % 128 == 73));
+        let last_slot = |file: &mut Vec<u8>| {
+            let last = usize::from(file[9] & 1);
+            file[64 + 128 * last + 20] ^= 1;
+        };
+        for (what, killed, lost) in [
+            ("nothing", killed(directory.path(), |_| ()), 0),
+            ("records", killed(directory.path(), flip), damaged.len()),
+            ("both slots", killed(directory.path(), header), 0),
+            ("the last slot", killed(directory.path(), last_slot), 0),
+            (
+                "records and the last slot",
+                killed(directory.path(), |file| (flip(file), last_slot(file)).0),
+                damaged.len(),
+            ),
+        ] {
+            let case = format!("{before} and {batch}, hit: {what}");
+            let spool = Spool::open(killed.path(), MAX_BYTES).unwrap();
+            let expected: Vec<_> =
+                (0..before + batch).filter(|number| lost == 0 || !damaged.contains(number)).collect();
+            let counted = (spool.records_damaged(), spool.files_set_aside(), spool.files_aside());
+            let is_hit = u64::from(what != "nothing");
+            assert_eq!((counted, drain(&spool).await), ((lost as u64, is_hit, is_hit), expected), "{case}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn damage_in_a_file_made_anew_is_counted_after_a_kill_and_the_file_set_aside_as_it_was() {
+    let directory = quick_directory();
+    let spool = filled(directory.path(), 0..68).await;
+    fs::remove_file(file_in(directory.path())).unwrap();
+    assert_eq!((spool.oldest().await.unwrap().is_some(), spool.files_replaced()), (true, 1));
+    let killed = killed(directory.path(), |file| [5, 50, 59].iter().for_each(|number| hit(file, *number)));
+    let found = fs::read(file_in(killed.path())).unwrap();
+    let spool = Spool::open(killed.path(), MAX_BYTES).unwrap();
+    assert_eq!((spool.records_damaged(), spool.files_set_aside(), spool.files_aside()), (3, 1, 1));
+    // also a start that is killed before it has replaced the file leaves the damage to be found
+    assert!(fs::read(&aside(killed.path())[0]).unwrap() == found);
+    assert_eq!(drain(&spool).await, (0..68).filter(|number| ![5, 50, 59].contains(number)).collect::<Vec<_>>());
+}
+
 #[tokio::test]
 async fn a_bit_that_flips_under_the_process_writes_nothing_wrong_and_blocks_nothing() {
     let directory = TempDir::new().unwrap();
