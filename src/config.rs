@@ -6,6 +6,7 @@
 //! - No error and no output contains a value that could be a secret.
 
 mod database;
+mod database_url;
 mod error;
 mod load;
 mod providers;

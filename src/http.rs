@@ -13,7 +13,9 @@ mod limits;
 mod metrics;
 mod panics;
 mod public;
+mod reply;
 mod server;
+mod service;
 mod stream;
 mod unrouted;
 
@@ -21,8 +23,8 @@ pub use self::{
     admin::admin_service,
     body::BodyReader,
     connection_limiter::ConnectionLimiter,
-    layers::HttpService,
     limits::{Limits, TooFewFiles},
     public::public_service,
     server::Server,
+    service::HttpService,
 };

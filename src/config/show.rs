@@ -15,7 +15,7 @@ use serde::{
 };
 use serde_json::Value;
 
-use super::{ProviderSettings, Settings, database::parse_url};
+use super::{ProviderSettings, Settings, database_url::parse_url};
 use crate::{credentials::Account, redaction::REDACTED};
 
 /// A reload takes these over, and the accounts; every other key needs a restart.

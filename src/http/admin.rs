@@ -15,10 +15,9 @@ use secrecy::ExposeSecret;
 use super::{
     client_address::TrustedProxies,
     error::{error, retry_after},
-    health, layers,
-    layers::HttpService,
-    metrics,
+    health, layers, metrics,
     server::Peer,
+    service::HttpService,
 };
 use crate::{
     addresses::{ClientLimiter, ClientPrefix},

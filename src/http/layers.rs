@@ -6,18 +6,17 @@
 //! - Every answer has an `x-request-id`, that of a panic too.
 //! - A panic is answered and logged, and ends its own request only.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use axum::{
-    BoxError, Router,
-    body::HttpBody,
+    Router,
     extract::{ConnectInfo, Request},
     http::{
         HeaderName, HeaderValue, Response, StatusCode, Uri, header,
         uri::{self, PathAndQuery},
     },
 };
-use tower::{Service, ServiceBuilder, layer::layer_fn};
+use tower::{ServiceBuilder, layer::layer_fn};
 use tower_http::{
     compression::CompressionLayer,
     request_id::{PropagateRequestIdLayer, SetRequestIdLayer},
@@ -30,6 +29,7 @@ use tracing::Span;
 use super::{
     panics::{CatchPanics, PanicContext},
     server::Peer,
+    service::HttpService,
     unrouted::loggable_path,
 };
 use crate::{
@@ -41,22 +41,6 @@ use crate::{
 
 /// Beyond what any request to the admin listener takes.
 const ADMIN_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// What a listener serves: a router within its layers.
-pub trait HttpService:
-    Service<Request, Response = Response<Self::ResponseBody>, Error = Infallible, Future: Send> + Clone + Send + 'static
-{
-    /// Depends on the layers.
-    type ResponseBody: HttpBody<Data: Send, Error: Into<BoxError>> + Send + 'static;
-}
-
-impl<S, B> HttpService for S
-where
-    S: Service<Request, Response = Response<B>, Error = Infallible, Future: Send> + Clone + Send + 'static,
-    B: HttpBody<Data: Send, Error: Into<BoxError>> + Send + 'static,
-{
-    type ResponseBody = B;
-}
 
 /// Four layers of tower-http are left out on purpose:
 /// - trace: a span for each delivery, whose one log line has all fields of it already;

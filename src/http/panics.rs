@@ -20,7 +20,7 @@ use axum::{
 use tower::Service;
 use tower_http::catch_panic::{CatchPanic, ResponseForPanic};
 
-use super::{error::error, public::encode, server::Peer};
+use super::{error::error, reply::encode, server::Peer};
 use crate::{delivery::Outcome, providers::Reply, receive::Endpoint, request_id::RequestId, secrets::CurrentSecrets};
 
 /// What is the same for all requests of a listener.

@@ -6,7 +6,7 @@ use axum::{
     Router,
     extract::{ConnectInfo, Request, State},
     http::{HeaderValue, Method, header, request::Parts},
-    response::{IntoResponse, Response},
+    response::Response,
     routing::any,
 };
 use hyper::body::Body as _;
@@ -14,24 +14,21 @@ use hyper::body::Body as _;
 use super::{
     body::{BodyReader, discard},
     client_address::TrustedProxies,
-    error::retry_after,
     health, layers,
-    layers::HttpService,
+    reply::encode,
     server::Peer,
+    service::HttpService,
     unrouted::Unrouted,
 };
 use crate::{
     config::ServerSettings,
-    providers::{Provider, Reply},
+    providers::Reply,
     readiness::Readiness,
     receive::{self, Endpoint, Received, Receiver, RequestContext},
     request_id::RequestId,
     telemetry::TraceContext,
     ticket_event::Environment,
 };
-
-/// Seconds, for what could not be made durable.
-const RETRY_AFTER: HeaderValue = HeaderValue::from_static("30");
 
 struct Webhook {
     endpoint: Endpoint,
@@ -95,25 +92,6 @@ async fn deliver(
         answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     answer
-}
-
-/// The reply in the provider's format, with the headers that HTTP has for it.
-pub(super) fn encode(provider: &dyn Provider, reply: &Reply) -> Response {
-    let encoded = provider.encode(reply);
-    let mut response = (encoded.status, encoded.body).into_response();
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.extend(encoded.header);
-    match reply {
-        Reply::MethodNotAllowed => drop(headers.insert(header::ALLOW, HeaderValue::from_static("POST"))),
-        Reply::UnsupportedEncoding => {
-            drop(headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip")));
-        }
-        Reply::Unavailable => drop(headers.insert(header::RETRY_AFTER, RETRY_AFTER)),
-        Reply::TooManyFailures(wait) => drop(headers.insert(header::RETRY_AFTER, retry_after(*wait))),
-        _ => {}
-    }
-    response
 }
 
 async fn not_found(

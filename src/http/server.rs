@@ -28,8 +28,8 @@ use tower::ServiceBuilder;
 use super::{
     connection_limiter::{ConnectionLimiter, ConnectionPermit},
     header_timer::IdleThenHeadTimer,
-    layers::HttpService,
     limits::Limits,
+    service::HttpService,
     stream::TimeoutStream,
 };
 use crate::{clock, metrics::ConnectionMetrics, request_id::RequestId, telemetry::RateLimitedWarning};
