@@ -4,7 +4,7 @@
 //!
 //! - Test accounts do not count: their spool may be full.
 //! - While the live spool takes deliveries the service is ready, and Postgres is not asked.
-//! - Postgres is asked at most every [`CACHE_TIME`], however many ask for readiness.
+//! - Postgres is asked at most every `CACHE_TIME`, however many ask for readiness.
 //! - After a write that failed, Postgres takes deliveries only once it takes a row on trial, which is rolled back: it may
 //!   answer and yet refuse every row.
 

@@ -94,7 +94,7 @@ impl Traces {
         Some(id)
     }
 
-    /// Exports what is still queued. Blocks for up to [`SHUTDOWN_TIMEOUT`].
+    /// Exports what is still queued. Blocks for up to `SHUTDOWN_TIMEOUT`.
     pub fn stop(&self) {
         if let Some((provider, _)) = &self.0
             && let Err(error) = provider.shutdown_with_timeout(SHUTDOWN_TIMEOUT)

@@ -204,6 +204,26 @@ async fn damage_in_a_file_made_anew_is_counted_after_a_kill_and_the_file_set_asi
 }
 
 #[tokio::test]
+async fn a_kill_in_the_middle_of_a_commit_is_no_damage() {
+    let directory = TempDir::new().unwrap();
+    for round in 0..8 {
+        let mut service = start(NOWHERE, directory.path(), &[]).await;
+        let aside = Scrape::of(&service).await.get("ticket_webhooks_spool_files_aside", &[("environment", "live")]);
+        assert_eq!(aside, 0.0, "round {round}: {}", service.process.output());
+        let posts = async {
+            for number in 0.. {
+                let [a, b, c, d] = std::array::from_fn(|client| format!("B{round}-{number}-{client}"));
+                tokio::join!(post(&service, &a), post(&service, &b), post(&service, &c), post(&service, &d));
+            }
+        };
+        let kill = tokio::time::sleep(std::time::Duration::from_millis(40 + round * 13));
+        tokio::select! { () = posts => {} () = kill => {} }
+        service.process.signal("KILL");
+        tokio::task::spawn_blocking(move || service.process.wait()).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_bit_that_flips_under_the_process_writes_nothing_wrong_and_blocks_nothing() {
     let directory = TempDir::new().unwrap();
     let spool = Spool::open(directory.path(), MAX_BYTES).unwrap();
