@@ -73,6 +73,12 @@ pub struct Ticket {
     pub number: CompactString,
 }
 
+impl Ticket {
+    fn text_bytes(&self) -> usize {
+        self.raw.as_ref().map_or(0, CompactString::len) + self.number.len()
+    }
+}
+
 /// A JSON value in the text in which it was sent.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -125,6 +131,8 @@ pub fn deduplicated<T>(mut items: Vec<T>, text: impl Fn(&T) -> &str) -> Vec<T> {
     let is_first: Vec<_> = items.iter().map(|item| seen.insert(text(item))).collect();
     let mut is_first = is_first.into_iter();
     items.retain(|_| is_first.next() == Some(true));
+    // a hundred thousand copies of one number would keep megabytes for it
+    items.shrink_to_fit();
     items
 }
 
@@ -219,15 +227,17 @@ pub struct Booking {
 impl Booking {
     /// The heap memory of its lists, in bytes, roughly.
     pub fn memory_bytes(&self) -> usize {
+        let remark = self.remark.as_ref().map_or(0, CompactString::len);
         let locators = |list: &[CompactString]| size_of_val(list) + list.iter().map(CompactString::len).sum::<usize>();
         let warnings = self.warnings.iter().map(|warning| size_of::<String>() + warning.len()).sum::<usize>();
         let passengers = self.passengers.iter().map(|passenger| {
             size_of::<Passenger>()
                 + size_of_val(passenger.tickets.as_slice())
+                + passenger.tickets.iter().map(Ticket::text_bytes).sum::<usize>()
                 + passenger.airline_pnrs.as_deref().map_or(0, locators)
                 + passenger.ancillaries.as_ref().map_or(0, |ancillaries| ancillaries.as_str().len())
         });
-        locators(&self.airline_pnrs) + warnings + passengers.sum::<usize>()
+        locators(&self.airline_pnrs) + remark + warnings + passengers.sum::<usize>()
     }
 
     /// The normalized numbers of all passengers, without duplicates.

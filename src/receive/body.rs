@@ -49,7 +49,6 @@ pub struct ArrivingBody<'a> {
     first_frame: Bytes,
     /// All frames, once there are several.
     frames: BytesMut,
-    announced: usize,
     length: usize,
     frame_count: usize,
     permit: MemoryPermit,
@@ -85,8 +84,7 @@ impl BodyMemory {
             return Err(Reply::TooLarge(self.body_limit));
         }
         let (first_frame, frames, permit) = (Bytes::new(), BytesMut::new(), MemoryPermit::default());
-        let announced = usize::try_from(announced).unwrap_or(usize::MAX);
-        Ok(ArrivingBody { memory: self, first_frame, frames, announced, length: 0, frame_count: 0, permit })
+        Ok(ArrivingBody { memory: self, first_frame, frames, length: 0, frame_count: 0, permit })
     }
 }
 
@@ -112,10 +110,6 @@ impl ArrivingBody<'_> {
         if self.frames.is_empty() && self.first_frame.is_empty() {
             self.first_frame = frame;
         } else {
-            if self.frames.capacity() == 0 {
-                // growing by doubling would take twice the memory and copy most bytes twice
-                self.frames.reserve(self.announced.max(self.length));
-            }
             self.frames.extend_from_slice(&std::mem::take(&mut self.first_frame));
             self.frames.extend_from_slice(&frame);
         }

@@ -48,6 +48,18 @@ const KINDS: &[Kind] = &[
             delivery["Remark"] = json!("x".repeat(LARGE - 40_000));
         })
     }),
+    ("one ticket number a hundred thousand times", 200, |account, n| {
+        let numbers = "1,".repeat(LARGE / 2 - 1000);
+        callback(account, n, |delivery| {
+            delivery["Passengers"] = json!([{"FirstName": "A", "LastName": "B", "TicketNumber": numbers}]);
+        })
+    }),
+    ("ticket numbers of 4,000 characters", 200, |account, n| {
+        let tickets: Vec<_> = (0..56).map(|ticket| format!("{ticket}{}", "x".repeat(4000))).collect();
+        callback(account, n, |delivery| {
+            delivery["Passengers"] = json!([{"FirstName": "A", "LastName": "B", "TicketNumber": tickets}]);
+        })
+    }),
     ("passengers of whom nothing is known", 200, |account, n| {
         callback(account, n, |delivery| delivery["Passengers"] = json!(vec![json!({}); 1000]))
     }),
