@@ -11,6 +11,8 @@ help: ## list the targets
 dev: server-programs ## run the service with a private Postgres and demo accounts
 	cargo run --locked -- dev
 
+# many tests wait rather than compute: two for each core
+test: export RUST_TEST_THREADS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN || echo 1))))
 test: server-programs clock-library ## run all tests that need only a toolchain and Postgres
 	cargo test --locked --all-features
 	$(MAKE) cost-test

@@ -126,6 +126,21 @@ pub const FAMILIES: &[Family] = &[
         let length = 1 + upto(p[1].powi(2), 20_000);
         broken(p, fill(&format!("\"{}\":", escape.repeat(length))))
     }),
+    ("members in one string", |p| {
+        let key = KEYS[upto(p[0], 3)];
+        let (outer, inner) = (upto(p[1], 5), upto(p[2], 4));
+        let unit =
+            ["\\\"K\\\":1", "{\\\"K\\\":\\\"x\\\",", "\\\"K\\\":\\\"x\\\",", "[\\\"K\\\":", "{\\\"K\\\":"][inner];
+        let unit = unit.replace('K', key);
+        let (start, end) = [("\"", "\""), ("\"", ""), ("{\"data\":\"", "\"}")][outer % 3];
+        let count = (LIMIT - start.len() - end.len() - 1) / unit.len();
+        let mut body = format!("{start}{}{end}", unit.repeat(count)).into_bytes();
+        // not UTF-8: it is read as Windows-1252, and a string with it is longer
+        if outer >= 3 {
+            body.insert(body.len() - end.len(), 0x80);
+        }
+        if p[3] < 0.5 { body } else { gzip::compressed(body) }
+    }),
     ("UTF-16", |p| {
         let of = &FAMILIES[FIRST_JSON + upto(p[0], FAMILIES.len() - FIRST_JSON - 6)];
         let text = String::from_utf8_lossy(&(of.1)(&[p[1], p[2], p[3], p[1]])).into_owned();

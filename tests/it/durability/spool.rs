@@ -15,9 +15,15 @@ use crate::support::{Answer, Command, Database, Process, Server, Service, provid
 
 const NOWHERE: &str = "postgres://nobody@127.0.0.1:1/nothing";
 
+/// For a service that reaches no Postgres: it waits this long whenever it writes, also at its stop.
+const NOWHERE_WRITE_TIMEOUT_MS: &str = "200";
+
 fn command(url: &str, spool: &Path, variables: &[(&str, &str)]) -> Command {
     let mut settings = settings(url);
     settings.push(("TICKET_WEBHOOKS__SPOOL__DIRECTORY".to_owned(), spool.display().to_string()));
+    if url == NOWHERE {
+        settings.push(("TICKET_WEBHOOKS__DATABASE__WRITE_TIMEOUT_MS".to_owned(), NOWHERE_WRITE_TIMEOUT_MS.to_owned()));
+    }
     settings.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
     Command::new(&["serve"]).envs(&settings)
 }

@@ -17,8 +17,7 @@ use super::database;
 
 const DATABASE: &str = "deliveries";
 
-/// The directory of a stopped server with an empty database for deliveries. Each server starts on a copy, which takes a
-/// tenth of the time of creating a cluster.
+/// The directory of a stopped server with an empty database for deliveries. Each server starts on a copy.
 fn template() -> &'static Path {
     static TEMPLATE: OnceLock<PathBuf> = OnceLock::new();
     TEMPLATE.get_or_init(|| {
