@@ -64,6 +64,19 @@ impl Account {
     }
 }
 
+/// Nobody's: no credentials match it, as it is in no list.
+impl Default for Account {
+    fn default() -> Self {
+        Self::new("", Environment::Test, [])
+    }
+}
+
+impl fmt::Debug for Accounts {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("Accounts").field(&self.accounts).finish()
+    }
+}
+
 impl fmt::Debug for Account {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
@@ -75,8 +88,12 @@ impl fmt::Debug for Account {
 }
 
 /// The accounts of one provider; to rotate a secret, several are valid at once.
-#[derive(Clone, Debug, Default)]
-pub struct Accounts(Vec<Arc<Account>>);
+#[derive(Clone, Default)]
+pub struct Accounts {
+    accounts: Vec<Arc<Account>>,
+    /// Cloned in place of the account that does not match, so that a match takes no longer.
+    nobody: Arc<Account>,
+}
 
 /// The proof that a delivery presented the credentials of an account.
 #[derive(Clone, Debug)]
@@ -86,11 +103,11 @@ pub struct Verified {
 
 impl Accounts {
     pub fn new(accounts: Vec<Account>) -> Self {
-        Self(accounts.into_iter().map(Arc::new).collect())
+        Self { accounts: accounts.into_iter().map(Arc::new).collect(), nobody: Arc::default() }
     }
 
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.accounts.is_empty()
     }
 
     /// Presenting no credentials takes as long as presenting wrong ones.
@@ -105,13 +122,14 @@ impl Accounts {
         let is_presented = Choice::from(u8::from(presented.is_ok()));
         let digest = Digest::of(presented.iter().flatten().map(Cow::as_ref));
         let mut matched = u32::MAX;
-        for (index, account) in (0_u32..).zip(&self.0) {
+        for (index, account) in (0_u32..).zip(&self.accounts) {
             matched.conditional_assign(&index, account.digest.0.ct_eq(&digest.0) & is_presented);
         }
-        let account = self.0.get(matched as usize);
-        account
-            .map(|account| Verified { account: Arc::clone(account) })
-            .ok_or(presented.err().unwrap_or(AuthenticationFailure::Wrong))
+        let account = self.accounts.get(matched as usize);
+        let is_match = account.is_some();
+        let account = Arc::clone(account.unwrap_or(&self.nobody));
+        let failure = presented.err().unwrap_or(AuthenticationFailure::Wrong);
+        if is_match { Ok(Verified { account }) } else { Err(failure) }
     }
 }
 
