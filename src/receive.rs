@@ -95,7 +95,7 @@ impl Receiver {
         let proof_in_headers = authentication::verify_headers(provider, accounts, &headers)?;
         let headers_verified = Instant::now();
 
-        let body = body.await.map_err(|reply| Rejected::unread(reply, proof_in_headers.is_some()))?;
+        let body = body.await.map_err(|reply| Rejected::of_incomplete_body(reply, proof_in_headers.is_some()))?;
         let body_arrived = Instant::now();
 
         // authenticate by the body, parse, normalize
