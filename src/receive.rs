@@ -2,7 +2,8 @@
 //!
 //! Invariants:
 //! - nothing is kept of an unauthenticated delivery;
-//! - an authenticated delivery is answered only once it is durable, whatever the answer;
+//! - a delivery is answered with success only once it is durable; an error may be answered without keeping it (quota,
+//!   `NotDurable`);
 //! - nothing here knows the HTTP server: a request is headers, context and a future body.
 
 mod authentication;

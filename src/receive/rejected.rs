@@ -10,7 +10,7 @@ pub struct Rejected {
 }
 
 impl Rejected {
-    /// The body was not read to its end. A stranger's counts as a failed authentication when reading it was in vain.
+    /// The body was not read to its end. A malformed one without authentication counts as a failed authentication.
     pub(super) fn of_incomplete_body(reply: Reply, is_authenticated: bool) -> Self {
         let counts_as_failure = !is_authenticated && matches!(reply, Reply::Malformed(_));
         Self { reply, failure: counts_as_failure.then_some(AuthenticationFailure::Missing) }

@@ -2,7 +2,7 @@
 //!
 //! Invariants:
 //!
-//! - A key is used once; keys of a batch that did not commit are skipped by the next watermark or frame.
+//! - A key is never reused. The next frame's previous key, or the watermark, skips the keys of an uncommitted batch.
 //! - Counters change after the commit.
 //! - A record that is read was verified: its checksum, its key, and that it follows the record before.
 

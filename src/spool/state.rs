@@ -102,7 +102,7 @@ impl SpoolState {
     }
 
     fn slot(&self) -> MutexGuard<'_, FileSlot> {
-        // poisoned by a panic: nothing is half done, as what was not committed does not exist
+        // a panic leaves no half change: redb drops what was not committed
         self.slot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -181,7 +181,7 @@ impl SpoolState {
         self.check_in_place(slot)?;
         let Some(file) = slot.file.as_mut() else { return Err(SpoolError::Aborted("the file is closed".to_owned())) };
         let result = catch_panic(|| act(file));
-        // what was just written may be in a file without a name
+        // the file may have been deleted while it was written: check again before reporting success
         self.check_in_place(slot)?;
         if matches!(&result, Err(error @ SpoolError::Disk(_)) if !error.is_no_space()) {
             slot.close();
@@ -189,8 +189,8 @@ impl SpoolState {
         result
     }
 
-    /// Replaces a file that is gone. One whose writes stay in memory is only read, and one that is spent has nothing: both
-    /// may be gone.
+    /// Replaces a file that is gone. One whose writes stay in memory is only read, and one that needs to be reopened is
+    /// empty: both may be gone.
     fn check_in_place(&self, slot: &mut FileSlot) -> Result<(), SpoolError> {
         let file = slot.file.as_ref().filter(|file| !file.is_in_memory() && !file.needs_reopen);
         let Some(file) = file else { return Ok(()) };
