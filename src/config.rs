@@ -2,7 +2,7 @@
 //!
 //! Invariants:
 //!
-//! - A [`Settings`] was checked as a whole, accounts included (`providers`): the service can run with it.
+//! - A [`Settings`] was checked as a whole, accounts included (`providers`); only `database.url` may be missing.
 //! - No error and no output contains a value that could be a secret.
 
 mod database;
@@ -37,10 +37,11 @@ const MAX_CONNECTIONS: u32 = 10_000;
 /// Two committers for live deliveries, one for those of test accounts, the drainer, and one for everything else.
 pub const MIN_CONNECTIONS: u32 = 5;
 
-/// Far more than any provider sends.
 /// The largest private networks: 10.0.0.0/8 and fc00::/7.
 const MIN_PROXY_PREFIX_V4: u8 = 8;
 const MIN_PROXY_PREFIX_V6: u8 = 7;
+
+/// Far more than any provider sends.
 const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
 
 /// Larger batches are no faster and delay their callers.
@@ -73,7 +74,7 @@ pub struct AdminSettings {
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct InboxSettings {
-    /// Deliveries in one commit.
+    /// Deliveries in one batch.
     pub max_batch: usize,
 }
 

@@ -41,7 +41,7 @@ impl Delivery {
         }
     }
 
-    /// Roughly.
+    /// An estimate.
     pub fn memory_bytes(&self) -> usize {
         let parts = match self {
             Self::Event(event) => event.payload.len() + event.booking.memory_bytes(),

@@ -12,7 +12,7 @@
 //!   are in one batch at a time.
 //! - Queues are bounded, in deliveries and in bytes: what does not fit is refused at once.
 //! - A queued delivery is made durable also when its caller is gone.
-//! - Each environment has its own queue, committers and spool, so that test accounts do not delay live deliveries.
+//! - Each environment has its own queue, committers and spool, so that no live delivery queues behind one of a test account.
 //! - Nothing is written to Postgres before the schema is ready.
 
 mod batches;
@@ -67,7 +67,7 @@ const TEST: EnvironmentLimits = EnvironmentLimits { committers: 1, batch_divisor
 
 #[derive(Clone, Copy)]
 pub struct Settings {
-    /// The most deliveries in one commit.
+    /// The most deliveries in a live batch.
     pub max_batch: usize,
     /// Of one batch to Postgres.
     pub write_timeout: Duration,

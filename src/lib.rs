@@ -11,7 +11,7 @@
 //!                      │ Delivery
 //!                      ▼
 //!                    inbox            queue → batch → committer (group commit)
-//!                      ├── Postgres up ────▶ store: one statement, one commit
+//!                      ├── Postgres up ────▶ store: few statements for a batch
 //!                      └── Postgres down ──▶ spool: one fsync ── drainer, later, in order ──▶ store
 //!                      │ Outcome
 //!                      ▼
@@ -31,7 +31,7 @@ pub mod receive;
 pub mod inbox;
 // The durable buffer on disk for outages of Postgres.
 pub mod spool;
-// All SQL: recording deliveries, migrations.
+// The SQL of the service: recording deliveries, migrations.
 pub mod store;
 
 // Client addresses, their prefixes, and rate limits per prefix.

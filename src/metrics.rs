@@ -81,8 +81,8 @@ impl Default for Metrics {
         let phases = registry.histograms(
             "ticket_webhooks_phase_duration_seconds",
             "Time in a phase, in seconds: authenticate (with decompressing and parsing), normalize, queue (until the batch \
-             begins), write (of a batch, observed once), total (from the head of the request to the answer, receiving the \
-             body included; authenticated deliveries only).",
+             begins), write (of a batch, observed once; not of a drained one), total (from the head of the request to \
+             the answer, receiving the body included; authenticated deliveries only).",
             || Histogram::new(DURATIONS),
         );
         let phase = |phase| phases.get_or_create_owned(&[("phase", phase)]);
@@ -113,7 +113,7 @@ impl Default for Metrics {
             },
             batch_size: registry.add(
                 "ticket_webhooks_batch_size",
-                "Deliveries in a batch, that is, in one commit or one sync of the spool.",
+                "Deliveries that are stored or spooled as one batch; not those drained from the spool.",
                 Histogram::new(BATCH_SIZES),
             ),
             spooled: registry.counter(

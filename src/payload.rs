@@ -1,9 +1,10 @@
 //! The payload of an authenticated delivery: reading its fields, and the form in which it is stored.
 //!
 //! Invariants:
-//! - a `Payload` requires the proof that its credentials are valid, and holds no member that carries credentials;
+//! - a new `Payload` requires the proof that its credentials are valid, and holds no member that carries credentials; one
+//!   that is restored was such a payload when it was stored;
 //! - providers normalize payloads only, so nothing unauthenticated is ever normalized;
-//! - a `RedactedPayload`, the form that is stored, contains no known secret.
+//! - a `RedactedPayload`, the form that is stored, contains no redactable secret as a word.
 
 mod diagnostics;
 mod fields;

@@ -1,7 +1,8 @@
 //! The providers: what each sends, how it authenticates, what its fields mean, and what it is answered.
 //!
-//! To add a provider, write one file in `providers/` with an implementation of `Provider`, add it to `PROVIDERS`, and
-//! add its fixtures. Its path, the configuration keys of its accounts, and its labels in logs and metrics follow from that.
+//! A new provider is one file in `providers/` that implements `Provider`, and an entry in `PROVIDERS`. Its default path, the
+//! configuration keys of its accounts, and its labels in logs and metrics follow from that. CONTRIBUTING.md has the rest:
+//! tests, fixtures, fuzzing, documentation.
 //!
 //! Invariants:
 //! - a provider is synchronous and does no I/O: headers and bytes in, a booking or an error out, a reply out;

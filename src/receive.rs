@@ -2,7 +2,8 @@
 //!
 //! Invariants:
 //! - nothing is kept of an unauthenticated delivery;
-//! - an authenticated delivery is answered only once it is durable, whatever the answer;
+//! - a delivery is answered with success only once it is durable; an error may be answered without keeping it (quota,
+//!   `NotDurable`);
 //! - nothing here knows the HTTP server: a request is headers, context and a future body.
 
 mod authentication;
@@ -95,7 +96,7 @@ impl Receiver {
         let proof_in_headers = authentication::verify_headers(provider, accounts, &headers)?;
         let headers_verified = Instant::now();
 
-        let body = body.await.map_err(|reply| Rejected::unread(reply, proof_in_headers.is_some()))?;
+        let body = body.await.map_err(|reply| Rejected::of_incomplete_body(reply, proof_in_headers.is_some()))?;
         let body_arrived = Instant::now();
 
         // authenticate by the body, parse, normalize

@@ -1,12 +1,12 @@
-//! All SQL: what is stored in Postgres.
+//! The SQL of the service: what is stored in Postgres.
 //!
 //! Invariants:
 //!
 //! - A delivery's id is stored once, however often the delivery is handed in.
 //! - A revision of a booking is stored by one replica only: the unique key of `ticket_events` makes the others retry.
-//! - A batch of events is one statement and one commit.
-//! - The statement's snapshot precedes its transaction id: nothing may insert an event after another write in its
-//!   transaction (see `record`).
+//! - The events of a batch are few statements, each a transaction of its own (see `record`).
+//! - Readers page by (`recorded_xid`, `sequence`). That order is right only if the insert of an event is the first write of
+//!   its transaction.
 
 mod connections;
 mod equal_deliveries;

@@ -62,7 +62,7 @@ pub(super) struct ConnectionState {
     /// Bytes before the current request.
     received_before_request: AtomicU64,
     phase: AtomicU8,
-    /// The start of idling, or else of the request; 0 while nobody has waited for the request.
+    /// When idling began, or else the request; 0: the head came in one read, and the body is not awaited yet.
     idle_or_request_since: AtomicU64,
     /// 0 while no write is blocked.
     write_blocked_since: AtomicU64,

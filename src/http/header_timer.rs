@@ -1,4 +1,5 @@
-//! The idle timeout and the header read timeout of a connection.
+//! The idle timeout and the header read timeout of a connection: one hyper timer serves both, idle until a byte arrives,
+//! then header read.
 //!
 //! hyper has one timeout for both, from the moment at which it begins to wait for a head (hyperium/hyper#1628 asks for
 //! two, hyperium/hyper#3743 for an idle timeout; neither is in it). An idle connection must outlive a load balancer's idle timeout; a slow head must
@@ -6,8 +7,8 @@
 //! to read, and drops it when the head is complete. The one from here moves its deadline once a byte of the head has
 //! arrived, and fires at once when the connection is evicted.
 //!
-//! A connection that times out here is closed without an answer. Not seen is the beginning of a head that was read
-//! together with the previous request: until more arrives, that connection counts as idle. Bodies have their own limits:
+//! A connection that times out here is closed without an answer. Limitation: pipelined bytes count as idle, until more
+//! arrives. Bodies have their own limits:
 //! see [`super::body`].
 
 use std::{

@@ -4,7 +4,7 @@
 //!
 //! - Every task has a [`Stage`]; a task that ends or panics before its stage was stopped is a failure, whenever that
 //!   happens, also during the shutdown.
-//! - No task outlives its [`Tasks`].
+//! - No task spawned here outlives its [`Tasks`]; tasks of connections are spawned by the listeners.
 //!
 //! A stage has a soft token, which asks its tasks to finish ([`Tasks::stop`]). Above them all is a hard token, which ends
 //! every task at its next await ([`Tasks::abort`]).

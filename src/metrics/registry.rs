@@ -1,4 +1,4 @@
-//! Registers metrics under the names and with the help texts that a page shows, and README.md lists.
+//! Registers metrics under the names and with the help texts that `/metrics` shows and docs/metrics-and-logs.md lists.
 
 use std::{fmt, sync::atomic::AtomicU64};
 

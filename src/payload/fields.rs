@@ -5,7 +5,7 @@
 //! | method | a missing field | a field of the wrong type |
 //! |---|---|---|
 //! | `required_…` | error: the delivery is invalid | error |
-//! | `expected_…` (the contract's word) | warning | warning |
+//! | `expected_…` | warning | warning |
 //! | `optional_…` | nothing | warning |
 //!
 //! Reading never stops at an error. The rules are the same for every field of every provider: `null`, the string "null" and

@@ -5,8 +5,8 @@
 //! not delayed.
 //!
 //! Permits are separate for live accounts, test accounts, and callers whose credentials are in the body: a caller that a
-//! header has authenticated never queues behind unauthenticated ones, and a live delivery never behind a test account's. A
-//! waiting body still counts in the body memory, and stops waiting when its connection closes.
+//! header has authenticated never queues behind unauthenticated ones, and a live delivery never behind a test account's.
+//! With credentials in the body neither is known yet: live, test and strangers share `unknown`. A waiting body still counts in the body memory, and stops waiting when its connection closes.
 
 use std::thread::available_parallelism;
 

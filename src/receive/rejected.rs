@@ -10,10 +10,10 @@ pub struct Rejected {
 }
 
 impl Rejected {
-    /// The body was not read to its end. A stranger's counts as a failed authentication when reading it was in vain.
-    pub(super) fn unread(reply: Reply, is_authenticated: bool) -> Self {
-        let is_in_vain = !is_authenticated && matches!(reply, Reply::Malformed(_));
-        Self { reply, failure: is_in_vain.then_some(AuthenticationFailure::Missing) }
+    /// The body was not read to its end. A malformed one without authentication counts as a failed authentication.
+    pub(super) fn of_incomplete_body(reply: Reply, is_authenticated: bool) -> Self {
+        let counts_as_failure = !is_authenticated && matches!(reply, Reply::Malformed(_));
+        Self { reply, failure: counts_as_failure.then_some(AuthenticationFailure::Missing) }
     }
 
     pub(super) fn outcome(&self) -> Outcome {

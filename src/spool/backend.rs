@@ -2,8 +2,8 @@
 //!
 //! Invariants:
 //!
-//! - Until [`Backend::write_through`] the file is only read. Without it, records can be read and removed without any disk
-//!   space; their removal is durable only when the file is emptied at the end; until then a restart reads them again.
+//! - Until [`Backend::write_through`] the file is only read: on a full disk, removals live in memory. A restart before the
+//!   file is emptied drains the removed records again (recorded once; `delivery_count` may rise again).
 //! - After it, the header is written behind everything else that a sync covers: a process that is killed never leaves a
 //!   commit in the header whose pages are not in the file.
 //! - After it, [`Backend::length`] is how long the file must be.

@@ -1,5 +1,5 @@
-//! Opens the `redb` database of a file, and notices a lost commit: when the last one is damaged, `redb` opens the one before
-//! without an error.
+//! Opens the `redb` database of a file, and detects a damaged last commit: `redb` silently falls back to the one before; here
+//! that is an error.
 //!
 //! `redb` alternates between two commit slots in the header; a bit names the one that was written last. Opening a file
 //! writes a commit of its own to the slot that was not opened, so the bit must change.

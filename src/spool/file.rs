@@ -2,7 +2,7 @@
 //!
 //! Invariants:
 //!
-//! - A key is used once; keys of a batch that did not commit are skipped by the next watermark or frame.
+//! - A key is never reused. The next frame's previous key, or the watermark, skips the keys of an uncommitted batch.
 //! - Counters change after the commit.
 //! - A record that is read was verified: its checksum, its key, and that it follows the record before.
 
@@ -55,7 +55,7 @@ pub(super) struct SpoolFile {
     writes: Writes,
     backend: Backend,
     /// All records were removed and the file was emptied: it has to be opened again.
-    pub(super) is_spent: bool,
+    pub(super) needs_reopen: bool,
     pub(super) records: u64,
     pub(super) bytes: u64,
     /// When the newest of the deliveries that were in it at its opening was received.
@@ -123,7 +123,7 @@ impl SpoolFile {
             identity,
             writes,
             backend,
-            is_spent: false,
+            needs_reopen: false,
             records: 0,
             bytes: 0,
             newest: None,
@@ -265,7 +265,7 @@ impl SpoolFile {
             // if that fails, the file is opened again as it is
             let _ = self.raw.set_len(0);
         }
-        self.is_spent = true;
+        self.needs_reopen = true;
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! Invariants:
 //!
-//! - An event is stored as its redacted payload and normalized again when it is read: the format does not depend on the
-//!   model, and a spool survives an upgrade.
+//! - An event is stored as its redacted payload and normalized again when it is read, so a spool survives an
+//!   upgrade.
 //! - Where the payload does not give the same booking again (redaction changed it), the booking is stored too. A new field
 //!   of [`Booking`] therefore needs a serde default.
 //! - A record that cannot be decoded becomes an unprocessed delivery, so that it does not block the records behind it.

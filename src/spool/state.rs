@@ -90,7 +90,7 @@ impl SpoolState {
         act: impl Fn(&mut SpoolFile) -> Result<T, SpoolError>,
     ) -> Result<T, SpoolError> {
         let mut slot = self.slot();
-        let result = self.leave_memory(&mut slot).and_then(|()| {
+        let result = self.leave_drain_only(&mut slot).and_then(|()| {
             self.repair_and_attempt(&mut slot, |file| {
                 if file.is_in_memory() { Err(SpoolError::no_space()) } else { act(file) }
             })
@@ -102,7 +102,7 @@ impl SpoolState {
     }
 
     fn slot(&self) -> MutexGuard<'_, FileSlot> {
-        // poisoned by a panic: nothing is half done, as what was not committed does not exist
+        // a panic leaves no half change: redb drops what was not committed
         self.slot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -119,7 +119,7 @@ impl SpoolState {
         };
         match result {
             Err(error) if error.is_no_space() && slot.file.as_ref().is_some_and(|file| !file.is_in_memory()) => {
-                self.work_in_memory(slot, &error)?;
+                self.enter_drain_only(slot, &error)?;
                 self.attempt(slot, act)
             }
             result => result,
@@ -133,7 +133,7 @@ impl SpoolState {
             if file.is_in_memory() {
                 self.has_failed.store(true, Ordering::Relaxed);
             }
-            if file.is_spent {
+            if file.needs_reopen {
                 if !file.is_in(&self.directory) {
                     self.incidents.replaced.fetch_add(1, Ordering::Relaxed);
                 }
@@ -147,7 +147,7 @@ impl SpoolState {
     }
 
     /// Opens the file anew, after an operation found no space.
-    fn work_in_memory(&self, slot: &mut FileSlot, error: &SpoolError) -> Result<(), SpoolError> {
+    fn enter_drain_only(&self, slot: &mut FileSlot, error: &SpoolError) -> Result<(), SpoolError> {
         let Some(raw) = slot.file.as_ref().map(SpoolFile::raw) else { return Ok(()) };
         let raw = raw.map_err(SpoolError::io)?;
         slot.close();
@@ -157,7 +157,7 @@ impl SpoolState {
     }
 
     /// Goes back to writing to the disk, when that has space.
-    fn leave_memory(&self, slot: &mut FileSlot) -> Result<(), SpoolError> {
+    fn leave_drain_only(&self, slot: &mut FileSlot) -> Result<(), SpoolError> {
         let Some(file) = slot.file.as_ref().filter(|file| file.is_in_memory()) else { return Ok(()) };
         if slot.opened.elapsed() < DISK_RETRY_DELAY || !self.directory.has_space() {
             return Err(SpoolError::no_space());
@@ -181,7 +181,7 @@ impl SpoolState {
         self.check_in_place(slot)?;
         let Some(file) = slot.file.as_mut() else { return Err(SpoolError::Aborted("the file is closed".to_owned())) };
         let result = catch_panic(|| act(file));
-        // what was just written may be in a file without a name
+        // the file may have been deleted while it was written: check again before reporting success
         self.check_in_place(slot)?;
         if matches!(&result, Err(error @ SpoolError::Disk(_)) if !error.is_no_space()) {
             slot.close();
@@ -189,10 +189,10 @@ impl SpoolState {
         result
     }
 
-    /// Replaces a file that is gone. One whose writes stay in memory is only read, and one that is spent has nothing: both
-    /// may be gone.
+    /// Replaces a file that is gone. One whose writes stay in memory is only read, and one that needs to be reopened is
+    /// empty: both may be gone.
     fn check_in_place(&self, slot: &mut FileSlot) -> Result<(), SpoolError> {
-        let file = slot.file.as_ref().filter(|file| !file.is_in_memory() && !file.is_spent);
+        let file = slot.file.as_ref().filter(|file| !file.is_in_memory() && !file.needs_reopen);
         let Some(file) = file else { return Ok(()) };
         match self.directory.length_of(file.identity()) {
             None => self.replace(slot, None),

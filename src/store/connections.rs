@@ -4,17 +4,17 @@ use std::sync::Arc;
 
 /// Clones count together.
 #[derive(Clone, Default)]
-pub struct WriterConnections(Arc<Tokens>);
+pub struct WriterConnections(Arc<GuardCounts>);
 
-/// A number is the references to its token, less this one.
+/// A number is the references to its guard, less this one.
 #[derive(Default)]
-struct Tokens {
-    open: Counted,
-    used: Counted,
+struct GuardCounts {
+    open: ConnectionGuard,
+    used: ConnectionGuard,
 }
 
 /// Counts as one until it is dropped.
-pub(super) type Counted = Arc<()>;
+pub(super) type ConnectionGuard = Arc<()>;
 
 impl WriterConnections {
     /// Connections that are open and not in use.
@@ -27,15 +27,15 @@ impl WriterConnections {
         count(&self.0.used)
     }
 
-    pub(super) fn count_open(&self) -> Counted {
+    pub(super) fn count_open(&self) -> ConnectionGuard {
         Arc::clone(&self.0.open)
     }
 
-    pub(super) fn count_used(&self) -> Counted {
+    pub(super) fn count_used(&self) -> ConnectionGuard {
         Arc::clone(&self.0.used)
     }
 }
 
-fn count(token: &Counted) -> usize {
-    Arc::strong_count(token) - 1
+fn count(guard: &ConnectionGuard) -> usize {
+    Arc::strong_count(guard) - 1
 }

@@ -1,6 +1,8 @@
 //! The columns of `ticket_events` that a delivery fills, and the text of the statements that insert them.
 //!
-//! A new column is one line in the table below, and the migration.
+//! A new column is one line in the table below and a migration (nullable, or with a default). A new field of `Booking` also
+//! needs a serde default, a value in every provider's `normalize`, `redact_booking` if it is free text, `memory_bytes` if it
+//! is a list, and `try_insert` if its column is not null. A column that `record.sql` reads needs a grant in docs/database.md.
 //!
 //! Invariants:
 //!

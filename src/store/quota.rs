@@ -3,7 +3,8 @@
 //! It is for deliveries that are answered with an error: what is answered with a success must be stored. What exceeds the
 //! quota is only counted by a metric.
 //!
-//! Invariant: copies of a body take nothing from the quota of different bodies. In a spool they have one of the same size.
+//! Invariant: copies of a body have a quota of their own. In Postgres they only raise a count; in a spool the quota is of the
+//! same size as that of distinct bodies.
 
 use std::{
     collections::HashMap,

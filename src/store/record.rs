@@ -7,9 +7,9 @@
 //! Invariants:
 //!
 //! - An event is stored once, however often it is handed in: its id is the primary key.
-//! - A batch is one statement, or two, each its own transaction. The statement's snapshot precedes its transaction id,
-//!   so that by (`recorded_xid`, `sequence`) the revisions of a booking are in their order. Therefore nothing may insert
-//!   an event after another write in its transaction.
+//! - A round is one statement, or two, each its own transaction; what lost a race is decided in another round.
+//! - Readers page by (`recorded_xid`, `sequence`). A statement's snapshot precedes its transaction id only if the insert is
+//!   the first write of its transaction: then the revisions of a booking are in their order.
 //! - Only one replica stores a given revision of a booking (unique key). A chain that loses the race is decided again as
 //!   a whole, so that its order holds.
 

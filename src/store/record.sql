@@ -90,8 +90,8 @@ chain_event as materialized (
         overtaken.is_late as late,
         lag(delivery.status) over chain_order as predecessor_status,
         lag(delivery.received_at) over chain_order as predecessor_received_at,
-        -- The predecessor by receipt time is the predecessor in the chain when both are late or neither is, unless a
-        -- stored revision was received between them.
+        -- Compared with the previous event of the chain if both are late or neither is. A stored revision that was
+        -- received in between takes precedence (`stored_predecessor`).
         coalesce(lag(overtaken.is_late) over chain_order = overtaken.is_late, false) as is_predecessor_in_chain
     from chain_position
     join delivery using (id)
@@ -243,7 +243,7 @@ first_insert as (
     on conflict do nothing
     returning id, revision
 ),
--- the further revisions: no other replica can have their numbers
+-- Revisions behind the first new one: other replicas conflict on that one, so its owner has the following numbers.
 further_inserts as (
     insert into ticket_events (
         revision,

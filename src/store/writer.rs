@@ -13,7 +13,7 @@ use sqlx::PgPool;
 
 use super::{
     Destination, StoreError, UnprocessedQuota,
-    connections::{Counted, WriterConnections},
+    connections::{ConnectionGuard, WriterConnections},
     record::record,
     session::Session,
     unprocessed::store_unprocessed,
@@ -29,7 +29,7 @@ pub struct Writer {
     providers_rejecting_unknown: Arc<[&'static str]>,
     quota: Arc<UnprocessedQuota>,
     connections: WriterConnections,
-    session: Option<(Session, Counted)>,
+    session: Option<(Session, ConnectionGuard)>,
 }
 
 impl Writer {

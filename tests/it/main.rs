@@ -1,4 +1,4 @@
-//! The service as its users meet it: over HTTP, in SQL, on the command line; every test against a real Postgres.
+//! The service as its users meet it: over HTTP, in SQL, on the command line; nearly every test against a real Postgres.
 //!
 //! This list is the map. One part alone: `cargo test --all-features --test it contract::duplicates`.
 
