@@ -70,7 +70,7 @@ impl Service {
     ///
     /// A task failed.
     pub(super) async fn run(&mut self, signals: &mut Signals, started: impl FnOnce(SocketAddr)) -> anyhow::Result<()> {
-        let drain_delay_ms = self.drain_delay.as_millis();
+        let drain_delay_ms = self.drain_delay.as_millis() as u64;
         select! {
             error = self.serve(started) => Err(error),
             signal = signals.next() => {
