@@ -10,7 +10,7 @@
 //!   it.
 
 use sqlx::{
-    Connection, Executor, PgConnection, Postgres,
+    Connection, Executor, PgConnection, Postgres, Row,
     postgres::{PgArguments, PgConnectOptions, PgRow},
     query::Query,
 };
@@ -26,16 +26,44 @@ const BEGIN: &str =
 pub(super) struct Session {
     connection: PgConnection,
     transaction_pooler: bool,
+    /// `None` behind a pooler, which lends backends to others.
+    backend: Option<Backend>,
 }
+
+/// A server process: its id may be used again, its start may not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Backend {
+    pid: i32,
+    started: String,
+}
+
+/// Of waiting for a backend to end, in milliseconds.
+const END_TIMEOUT_MS: i64 = 1000;
 
 impl Session {
     /// Connects; `transaction_pooler`: through a pooler in transaction mode.
     pub(super) async fn open(options: &PgConnectOptions, transaction_pooler: bool) -> sqlx::Result<Self> {
         let mut connection = PgConnection::connect_with(options).await?;
+        let mut backend = None;
         if !transaction_pooler {
             connection.execute(PLANNER_SETTINGS).await?;
+            let this = "select pid, backend_start::text from pg_stat_activity where pid = pg_backend_pid()";
+            let row = sqlx::query(this).persistent(false).fetch_one(&mut connection).await?;
+            backend = Some(Backend { pid: row.try_get(0)?, started: row.try_get(1)? });
         }
-        Ok(Self { connection, transaction_pooler })
+        Ok(Self { connection, transaction_pooler, backend })
+    }
+
+    pub(super) fn backend(&self) -> Option<&Backend> {
+        self.backend.as_ref()
+    }
+
+    /// Ends another backend of this role, and waits for that. Whether it is gone.
+    pub(super) async fn end_backend(&mut self, backend: &Backend) -> sqlx::Result<bool> {
+        let end = "select coalesce(bool_and(pg_terminate_backend(pid, $3)), true) from pg_stat_activity \
+                   where pid = $1 and backend_start::text = $2";
+        let query = sqlx::query(end).bind(backend.pid).bind(&backend.started).bind(END_TIMEOUT_MS);
+        query.persistent(false).fetch_one(&mut self.connection).await?.try_get(0)
     }
 
     /// Runs one statement in its own transaction.

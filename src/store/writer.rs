@@ -5,9 +5,14 @@
 //! Invariants:
 //!
 //! - After an error, or when a write is cancelled, the connection is closed: responses to it may still be under way.
+//! - Nothing is written while a backend of a closed connection may still run: its statement, done after later ones, would
+//!   record a repetition as news.
 //! - A row that the database refuses fails alone, and is stored unprocessed.
 
-use std::sync::Arc;
+use std::{
+    io,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use sqlx::PgPool;
 
@@ -15,7 +20,7 @@ use super::{
     Destination, StoreError, UnprocessedQuota,
     connections::{ConnectionGuard, WriterConnections},
     record::record,
-    session::Session,
+    session::{Backend, Session},
     unprocessed::store_unprocessed,
 };
 use crate::{
@@ -30,6 +35,21 @@ pub struct Writer {
     quota: Arc<UnprocessedQuota>,
     connections: WriterConnections,
     session: Option<(Session, ConnectionGuard)>,
+    abandoned: Arc<Mutex<Vec<Backend>>>,
+}
+
+/// Notes the backend of a session as abandoned unless its write completes.
+struct AbandonGuard {
+    backend: Option<Backend>,
+    abandoned: Arc<Mutex<Vec<Backend>>>,
+}
+
+impl Drop for AbandonGuard {
+    fn drop(&mut self) {
+        if let Some(backend) = self.backend.take() {
+            self.abandoned.lock().unwrap_or_else(PoisonError::into_inner).push(backend);
+        }
+    }
 }
 
 impl Writer {
@@ -37,7 +57,15 @@ impl Writer {
     /// transaction mode; `providers_rejecting_unknown`: those with `unknown_booking = "reject"`.
     pub fn new(pool: PgPool, transaction_pooler: bool, providers_rejecting_unknown: Arc<[&'static str]>) -> Self {
         let (quota, connections) = (Arc::default(), WriterConnections::default());
-        Self { pool, transaction_pooler, providers_rejecting_unknown, quota, connections, session: None }
+        Self {
+            pool,
+            transaction_pooler,
+            providers_rejecting_unknown,
+            quota,
+            connections,
+            session: None,
+            abandoned: Arc::default(),
+        }
     }
 
     /// Counts its connection there.
@@ -54,6 +82,7 @@ impl Writer {
             quota: Arc::clone(&self.quota),
             connections: self.connections.clone(),
             session: None,
+            abandoned: Arc::clone(&self.abandoned),
         }
     }
 
@@ -86,12 +115,29 @@ impl Writer {
                 (session, self.connections.count_open())
             }
         };
+        let (backend, abandoned) = (session.backend().cloned(), Arc::clone(&self.abandoned));
+        let mut guard = AbandonGuard { backend, abandoned };
+        self.end_abandoned(&mut session).await?;
         let outcomes = match self.write_batch(&mut session, deliveries, from_spool).await {
             Err(StoreError::Refused(_)) => self.write_one_by_one(&mut session, deliveries, from_spool).await,
             result => result,
         }?;
+        guard.backend = None;
         self.session = Some((session, counted));
         Ok(outcomes)
+    }
+
+    /// Ends what may still run of connections that were closed during a write.
+    async fn end_abandoned(&self, session: &mut Session) -> Result<(), StoreError> {
+        let lock = || self.abandoned.lock().unwrap_or_else(PoisonError::into_inner);
+        let abandoned = lock().clone();
+        for backend in abandoned {
+            if !session.end_backend(&backend).await? {
+                return Err(sqlx::Error::Io(io::ErrorKind::TimedOut.into()).into());
+            }
+            lock().retain(|other| *other != backend);
+        }
+        Ok(())
     }
 
     async fn write_batch(

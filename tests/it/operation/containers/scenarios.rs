@@ -58,7 +58,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "PgBouncer in transaction mode",
-        prepare: |stack| stack.lay_over(Some("tests/it/containers/pgbouncer/compose.yaml")),
+        prepare: |stack| stack.lay_over(Some("tests/it/operation/containers/pgbouncer/compose.yaml")),
         happen: |stack, load| {
             load.acknowledges(2 * MEANWHILE);
             for replica in REPLICAS {
