@@ -115,9 +115,9 @@ impl Writer {
                 (session, self.connections.count_open())
             }
         };
+        self.end_abandoned(&mut session).await?;
         let (backend, abandoned) = (session.backend().cloned(), Arc::clone(&self.abandoned));
         let mut guard = AbandonGuard { backend, abandoned };
-        self.end_abandoned(&mut session).await?;
         let outcomes = match self.write_batch(&mut session, deliveries, from_spool).await {
             Err(StoreError::Refused(_)) => self.write_one_by_one(&mut session, deliveries, from_spool).await,
             result => result,
