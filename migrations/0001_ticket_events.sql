@@ -1,3 +1,6 @@
+-- The order of the feed's items within one transaction, of all tables.
+create sequence ticket_feed_sequence;
+
 -- One row for each revision of a booking: each time that its content changed.
 create table ticket_events (
     id               uuid primary key,
@@ -26,8 +29,10 @@ create table ticket_events (
     recorded_at      timestamptz not null default now(),
     last_received_at timestamptz not null,
     delivery_count   integer not null default 1 check (delivery_count > 0),
+    -- raised by `migrate` in a restored database, by another default
+    generation       integer not null default 1,
     recorded_xid     xid8 not null default pg_current_xact_id(),
-    sequence         bigint generated always as identity,
+    sequence         bigint not null default nextval('ticket_feed_sequence'),
     -- Lets only one replica number a revision: the others conflict and decide again. Also finds the newest revision.
     unique (provider, environment, booking_ref, revision)
 );
@@ -58,8 +63,11 @@ comment on column ticket_events.received_at is 'When the first delivery of this 
 comment on column ticket_events.recorded_at is 'When this row was written.';
 comment on column ticket_events.last_received_at is 'When the latest delivery of this revision was received.';
 comment on column ticket_events.delivery_count is 'The number of deliveries with this content: the first and its duplicates.';
-comment on column ticket_events.recorded_xid is 'The transaction that wrote this row. (recorded_xid, sequence) is an order of all rows that no longer changes below the oldest running transaction.';
+comment on column ticket_events.generation is 'Raised when the database was restored into another cluster, whose transaction ids begin anew.';
+comment on column ticket_events.recorded_xid is 'The transaction that wrote this row. (generation, recorded_xid, sequence) is the order of the feed, which no longer changes below the oldest running transaction.';
 comment on column ticket_events.sequence is 'The order of the rows within one transaction.';
+
+create index ticket_events_feed on ticket_events (generation, recorded_xid, sequence);
 
 -- Authenticated deliveries that could not become a ticket event, to be reprocessed.
 create table unprocessed_deliveries (

@@ -24,6 +24,8 @@
 
 // HTTP: the two listeners, their limits, their routes.
 pub mod http;
+// The admin API: what the agency's own systems ask.
+pub mod api;
 // The pipeline of one delivery: authenticate, parse, normalize, make durable, reply.
 pub mod receive;
 
@@ -31,8 +33,10 @@ pub mod receive;
 pub mod inbox;
 // The durable buffer on disk for outages of Postgres.
 pub mod spool;
-// The SQL of the service: recording deliveries, migrations.
+// The SQL of the service: recording deliveries, the feed, migrations.
 pub mod store;
+// What consumers read: order, pages, stream.
+pub mod feed;
 
 // Client addresses, their prefixes, and rate limits per prefix.
 pub mod addresses;

@@ -5,14 +5,16 @@
 //! - A delivery's id is stored once, however often the delivery is handed in.
 //! - A revision of a booking is stored by one replica only: the unique key of `ticket_events` makes the others retry.
 //! - The events of a batch are few statements, each a transaction of its own (see `record`).
-//! - Readers page by (`recorded_xid`, `sequence`). That order is right only if the insert of an event is the first write of
-//!   its transaction.
+//! - The feed is read in the order (`generation`, `recorded_xid`, `sequence`). That order is right only if the insert of an
+//!   event or a notice is the first write of its transaction (see `feed`).
 
 mod connections;
 mod equal_deliveries;
 mod error;
 mod event_columns;
+mod feed;
 mod migrations;
+mod pool;
 mod quota;
 mod record;
 mod session;
@@ -24,7 +26,11 @@ use sqlx::{PgPool, Row};
 pub use self::{
     connections::WriterConnections,
     error::StoreError,
+    feed::{
+        Content, Cursor, Erased, FeedError, Filter, InvalidCursor, Item, Items, Order, Overdue, Position, Revision,
+    },
     migrations::{MigrationError, Pending, migrate, wait_for_schema},
+    pool::Pool,
     quota::{Destination, MAX_BODIES_PER_MINUTE, MAX_BYTES_PER_MINUTE, MAX_SAME_BODIES_IN_SPOOL, UnprocessedQuota},
     writer::Writer,
 };

@@ -9,13 +9,14 @@ use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use time::{Date, OffsetDateTime};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 /// Up to this many items, comparing pairs is cheaper than hashing.
 const MAX_PAIRWISE: usize = 8;
 
 /// Of an account. Part of a booking's key: a delivery of a test account never affects a live booking.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Environment {
     Test,
@@ -32,7 +33,7 @@ impl Environment {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// Every passenger has a ticket.
@@ -64,12 +65,14 @@ impl Status {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Ticket {
     /// As it was sent, trimmed. Of a range only the first number has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub raw: Option<CompactString>,
     /// For comparison: upper case, without white space and dashes.
+    #[schema(value_type = String)]
     pub number: CompactString,
 }
 
@@ -136,7 +139,7 @@ pub fn deduplicated<T>(mut items: Vec<T>, text: impl Fn(&T) -> &str) -> Vec<T> {
     items
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PassengerType {
     Adult,
@@ -149,15 +152,18 @@ pub enum PassengerType {
 }
 
 /// An identity document.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Document {
     /// The provider's code: `PP` is a passport.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub r#type: Option<CompactString>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub number: Option<CompactString>,
     /// A country.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub issued_by: Option<CompactString>,
     /// The last day on which it is valid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -165,26 +171,32 @@ pub struct Document {
 }
 
 /// A traveller. In JSON, what was not sent is left out.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Passenger {
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub title: Option<CompactString>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub first_name: Option<CompactString>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub middle_name: Option<CompactString>,
     /// The whole name where it cannot be divided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub last_name: Option<CompactString>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub r#type: Option<PassengerType>,
     /// `F` or `M`, else as it was sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub gender: Option<CompactString>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub birth_date: Option<Date>,
     /// A country code in upper case, else as it was sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub nationality: Option<CompactString>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub document: Option<Document>,
@@ -193,9 +205,11 @@ pub struct Passenger {
     pub tickets: Vec<Ticket>,
     /// Upper case, without duplicates; only `order_ticketed` sends them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<String>>)]
     pub airline_pnrs: Option<Vec<CompactString>>,
     /// Services beside the flight; only `order_ticketed` sends them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<serde_json::Value>)]
     pub ancillaries: Option<RawJson>,
 }
 

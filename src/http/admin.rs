@@ -1,26 +1,19 @@
 //! The admin listener: health and metrics without a credential, everything else behind the bearer token.
-//!
-//! It has no other route yet, so the right token is answered 404.
 
 use std::{net::IpAddr, num::NonZeroU32, sync::Arc, time::Duration};
 
 use axum::{
-    Router,
     extract::{ConnectInfo, Request, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
+    middleware::{self, Next},
     response::Response,
 };
 use secrecy::ExposeSecret;
 
-use super::{
-    client_address::TrustedProxies,
-    error::{error, retry_after},
-    health, layers, metrics,
-    server::Peer,
-    service::HttpService,
-};
+use super::{client_address::TrustedProxies, health, layers, metrics, server::Peer, service::HttpService};
 use crate::{
     addresses::{ClientLimiter, ClientPrefix},
+    api::{self, Api, ApiError},
     config::ServerSettings,
     credentials::Digest,
     metrics::{Metrics, Scrape},
@@ -44,46 +37,63 @@ struct TokenGuard {
 pub fn admin_service(
     readiness: Readiness,
     scrape: Scrape,
+    api: Arc<Api>,
     secrets: Arc<CurrentSecrets>,
     settings: &ServerSettings,
 ) -> impl HttpService {
-    let guard = TokenGuard {
+    let guard = Arc::new(TokenGuard {
         secrets: Arc::clone(&secrets),
         proxies: TrustedProxies::new(settings),
         metrics: Arc::clone(scrape.metrics()),
         failures: ClientLimiter::new(MAX_FAILURES_PER_MINUTE),
-    };
-    let rest = Router::new().fallback(guarded).with_state(Arc::new(guard));
-    let router = health::routes(readiness).merge(metrics::routes(Arc::new(scrape))).fallback_service(rest);
+    });
+    let guarded = api::routes(api).layer(middleware::from_fn_with_state(guard, guard_route));
+    let router = health::routes(readiness).merge(metrics::routes(Arc::new(scrape))).fallback_service(guarded);
     layers::admin(router, secrets)
 }
 
-async fn guarded(
+/// Lets a request with the right token through, and writes the errors of the API.
+async fn guard_route(
     State(guard): State<Arc<TokenGuard>>,
     ConnectInfo(peer): ConnectInfo<Peer>,
     request: Request,
+    next: Next,
 ) -> Response {
-    let (headers, id) = (request.headers(), RequestId::of(request.extensions()));
-    if guard.is_authenticated(headers) {
-        return error(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path", &id);
+    let id = RequestId::of(request.extensions());
+    if let Err(response) = guard.authenticate(request.headers(), peer, &id) {
+        return response;
     }
-    match guard.count_failure(guard.proxies.client_address(peer.address.ip(), headers)) {
-        Ok(()) => {
-            let message = "the bearer token of the configuration's [admin] section is needed";
-            let mut response = error(StatusCode::UNAUTHORIZED, "unauthenticated", message, &id);
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-            response
-        }
-        Err(wait) => {
-            let message = "the bearer token was missing or wrong too often";
-            let mut response = error(StatusCode::TOO_MANY_REQUESTS, "too_many_failures", message, &id);
-            response.headers_mut().insert(header::RETRY_AFTER, retry_after(wait));
-            response
-        }
+    let mut response = next.run(request).await;
+    let Some(error) = response.extensions_mut().remove::<ApiError>() else { return response };
+    let mut written = error.response(&id);
+    if let Some(allow) = response.headers_mut().remove(header::ALLOW) {
+        written.headers_mut().insert(header::ALLOW, allow);
     }
+    written
 }
 
 impl TokenGuard {
+    /// `Err`: the answer.
+    #[expect(clippy::result_large_err, reason = "an answer of the API")]
+    fn authenticate(&self, headers: &HeaderMap, peer: Peer, id: &RequestId) -> Result<(), Response> {
+        if self.is_authenticated(headers) {
+            return Ok(());
+        }
+        Err(match self.count_failure(self.proxies.client_address(peer.address.ip(), headers)) {
+            Ok(()) => {
+                let message = "the bearer token of the configuration's [admin] section is needed";
+                let mut response = ApiError::new(StatusCode::UNAUTHORIZED, "unauthenticated", message).response(id);
+                response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+                response
+            }
+            Err(wait) => {
+                let message = "the bearer token was missing or wrong too often";
+                let error = ApiError::new(StatusCode::TOO_MANY_REQUESTS, "too_many_failures", message);
+                error.retry_after(wait).response(id)
+            }
+        })
+    }
+
     fn is_authenticated(&self, headers: &HeaderMap) -> bool {
         let presented = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.split_once(' '));
         let presented = presented.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));

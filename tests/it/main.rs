@@ -58,6 +58,12 @@ mod durability {
     mod torture;
 }
 
+/// What the agency's own systems ask.
+mod consumers {
+    /// The order of the feed, its pages and their errors.
+    mod pages;
+}
+
 /// What one sender can cost the others, or find out.
 mod abuse {
     /// Guessing credentials, and flooding the log with failures.

@@ -1,5 +1,6 @@
 //! What the tests stand on: one private Postgres per test process, a fresh database per test, the real binary.
 
+mod api_client;
 mod chance;
 pub mod connection;
 mod database;
@@ -10,6 +11,7 @@ mod service;
 mod wire;
 
 pub use self::{
+    api_client::{ADMIN_TOKEN, ApiClient},
     chance::Chance,
     database::Database,
     deliveries::{Answer, PROVIDERS, Provider, provider},

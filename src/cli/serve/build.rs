@@ -13,8 +13,10 @@ use super::{
     warn_of_weak_secrets,
 };
 use crate::{
+    api::Api,
     clock::{self, ReceiptClock},
-    config::{DatabaseSettings, MIN_CONNECTIONS, ProviderSettings, ServerSettings, Settings, SpoolSettings},
+    config::{DatabaseSettings, ProviderSettings, ServerSettings, Settings, SpoolSettings},
+    feed::Feed,
     http::{BodyReader, Limits, Server, admin_service, public_service},
     inbox::{self, Inbox},
     lifecycle::{ReloadSignal, Stage, Tasks, raise_open_file_limit},
@@ -23,7 +25,7 @@ use crate::{
     receive::{Endpoint, FailureLimiter, InterpretLimiter, Receiver},
     secrets::{CurrentSecrets, Secrets},
     spool::Spools,
-    store::{self, Writer, WriterConnections},
+    store::{self, Pool, Writer, WriterConnections},
     telemetry::Traces,
     ticket_event::Environment,
 };
@@ -31,9 +33,14 @@ use crate::{
 /// Open files beside connections: standard streams, the runtime's own, the spool, `/proc`, name look-ups.
 const OTHER_FILES: u64 = 24;
 
+/// Connections of the writers, and the one for readiness and the schema.
+const WRITERS_AND_CHECKS: u32 = 5;
+
 /// Where deliveries are recorded.
 struct Database {
     pool: PgPool,
+    /// For everything beside the deliveries.
+    shared_pool: Pool,
     /// The tables are up to date.
     schema_ready: Arc<AtomicBool>,
     first_attempt: oneshot::Receiver<()>,
@@ -64,7 +71,8 @@ impl Service {
 
         let spools = open_spools(&settings.spool).await?;
         let clock = Arc::new(ReceiptClock::after(spools.as_ref().and_then(Spools::newest_at_open)));
-        let Database { pool, schema_ready, first_attempt } = database(&settings.database, migrate, &mut tasks)?;
+        let Database { pool, shared_pool, schema_ready, first_attempt } =
+            database(&settings.database, migrate, &mut tasks)?;
         let (writers, writes_fail) = (WriterConnections::default(), Arc::new(AtomicBool::new(false)));
         let writer = Writer::new(
             pool.clone(),
@@ -107,7 +115,7 @@ impl Service {
         let bodies = BodyReader::new(&server);
         let endpoints = endpoints(&settings.providers, &metrics);
         if let Some((reload_signal, load)) = reload {
-            let reload = Reload::new(settings, Arc::clone(&secrets), pool.clone());
+            let reload = Reload::new(settings, Arc::clone(&secrets), pool.clone(), shared_pool.clone());
             let stop = tasks.soft_token(Stage::Intake);
             tasks.spawn("configuration reload", Stage::Intake, async move {
                 stop.run_until_cancelled(reload.run(reload_signal, load)).await.unwrap_or(Ok(()))
@@ -134,7 +142,8 @@ impl Service {
             writers,
             max_database_connections,
         });
-        let admin_routes = admin_service(readiness, scrape, secrets, &server);
+        let api = Arc::new(Api { feed: Feed::new(shared_pool.clone()), pool: shared_pool.clone() });
+        let admin_routes = admin_service(readiness, scrape, api, secrets, &server);
         let stop = tasks.soft_token(Stage::Intake);
         let start = Start {
             first_attempt,
@@ -146,6 +155,7 @@ impl Service {
             start: Some(start),
             inbox,
             pool,
+            shared_pool,
             traces,
             is_stopping,
             drain_delay: server.drain_delay,
@@ -163,11 +173,13 @@ fn limits(server: &ServerSettings, max_database_connections: u32) -> anyhow::Res
 
 /// Makes the pool, which connects when it is used, and starts the task that brings the tables up to date.
 fn database(settings: &DatabaseSettings, migrate: bool, tasks: &mut Tasks) -> anyhow::Result<Database> {
+    let options = settings.connect_options()?;
     let pool = PgPoolOptions::new()
-        // the writers have connections of their own
-        .max_connections(settings.max_connections - MIN_CONNECTIONS + 1)
+        // for readiness and the schema; the writers have connections of their own
+        .max_connections(1)
         .acquire_timeout(settings.write_timeout)
-        .connect_lazy_with(settings.connect_options()?);
+        .connect_lazy_with(options.clone());
+    let shared_pool = Pool::new(options, settings.max_connections - WRITERS_AND_CHECKS, settings.transaction_pooler);
     let schema_ready = Arc::new(AtomicBool::new(false));
     let (attempted, first_attempt) = oneshot::channel();
     tasks.spawn("database schema", Stage::Intake, {
@@ -182,7 +194,7 @@ fn database(settings: &DatabaseSettings, migrate: bool, tasks: &mut Tasks) -> an
             Ok(())
         }
     });
-    Ok(Database { pool, schema_ready, first_attempt })
+    Ok(Database { pool, shared_pool, schema_ready, first_attempt })
 }
 
 async fn open_spools(settings: &SpoolSettings) -> anyhow::Result<Option<Spools>> {

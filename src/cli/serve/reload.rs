@@ -18,6 +18,7 @@ use crate::{
     config::{ConfigError, ProviderSettings, Settings},
     lifecycle::ReloadSignal,
     secrets::{CurrentSecrets, Secrets},
+    store::Pool,
 };
 
 /// Where a new configuration takes effect.
@@ -28,11 +29,12 @@ pub(super) struct Reload {
     secrets: Arc<CurrentSecrets>,
     /// New connections, also the writers', use its options.
     pool: PgPool,
+    shared_pool: Pool,
 }
 
 impl Reload {
-    pub(super) fn new(settings: Settings, secrets: Arc<CurrentSecrets>, pool: PgPool) -> Self {
-        Self { restart_only: settings.restart_only(), providers: settings.providers, secrets, pool }
+    pub(super) fn new(settings: Settings, secrets: Arc<CurrentSecrets>, pool: PgPool, shared_pool: Pool) -> Self {
+        Self { restart_only: settings.restart_only(), providers: settings.providers, secrets, pool, shared_pool }
     }
 
     /// Reloads at each signal.
@@ -56,6 +58,7 @@ impl Reload {
         let new = settings.restart_only();
         let mut waiting = differences(&self.restart_only, &new);
         if is_same_database(&self.pool.connect_options(), &options) {
+            self.shared_pool.set_connect_options(options.clone());
             self.pool.set_connect_options(options);
         } else {
             waiting.push("database.url");

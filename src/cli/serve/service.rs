@@ -31,6 +31,7 @@ use tokio::{
 use crate::{
     inbox::Inbox,
     lifecycle::{Signals, Stage, Tasks},
+    store::Pool,
     telemetry::Traces,
 };
 
@@ -41,6 +42,7 @@ pub(super) struct Service {
     pub(super) start: Option<Start>,
     pub(super) inbox: Inbox,
     pub(super) pool: PgPool,
+    pub(super) shared_pool: Pool,
     pub(super) traces: Arc<Traces>,
     /// Makes the service not ready.
     pub(super) is_stopping: Arc<AtomicBool>,
@@ -126,6 +128,7 @@ impl Service {
             self.tasks.stop(Stage::Drain).await
         });
         finished.await.context("the requests in flight did not finish within server.shutdown_timeout_ms")??;
+        self.shared_pool.close().await;
         self.pool.close().await;
         let traces = Arc::clone(&self.traces);
         spawn_blocking(move || traces.stop()).await?;

@@ -1,0 +1,34 @@
+//! `GET /openapi.json`: what the API answers, made from the handlers.
+
+use std::sync::Arc;
+
+use axum::{Json, Router, routing::get};
+use utoipa::{
+    OpenApi,
+    openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+};
+
+use super::error::{ErrorBody, ErrorDetail};
+
+/// The parts that stand in no handler.
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "ticket-webhooks", description = "What the agency's own systems ask of the service."),
+    security(("token" = [])),
+    components(schemas(ErrorBody, ErrorDetail)),
+    tags((name = "feed", description = "Every item once, in an order that never changes."))
+)]
+struct Description;
+
+pub(super) fn description() -> utoipa::openapi::OpenApi {
+    let mut description = Description::openapi();
+    let token = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("admin.token")).build();
+    let components = description.components.get_or_insert_default();
+    components.add_security_scheme("token", SecurityScheme::Http(token));
+    description
+}
+
+pub(super) fn route(description: utoipa::openapi::OpenApi) -> Router {
+    let description = Arc::new(description);
+    Router::new().route("/openapi.json", get(async move || Json(Arc::clone(&description))))
+}

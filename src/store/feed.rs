@@ -1,0 +1,163 @@
+//! The SQL of the feed: checked cursors, and the items behind a position.
+
+mod cursor;
+mod item;
+mod item_row;
+
+use sqlx::{PgConnection, Row};
+
+pub use self::{
+    cursor::{Cursor, InvalidCursor, Position},
+    item::{Content, Erased, Item, Order, Overdue, Revision},
+};
+use super::Pool;
+
+/// How many items are scanned for those that match a filter.
+const MAX_SCANNED: i64 = 10_000;
+
+/// Of the items of a page.
+pub const MAX_PAGE_BYTES: usize = 4 * 1024 * 1024;
+
+/// Which items are wanted; `None` is any.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    pub provider: Option<String>,
+    pub environment: Option<String>,
+    /// An erased item matches any status: it is about an event that had one.
+    pub status: Option<String>,
+    pub booking_ref: Option<String>,
+}
+
+impl Filter {
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    pub fn matches(&self, item: &Item) -> bool {
+        let is = |wanted: &Option<String>, is: &str| wanted.as_deref().is_none_or(|wanted| wanted == is);
+        let content = &item.content;
+        let is_of_status = match content {
+            Content::Erased(_) => true,
+            _ => self.status.is_none() || content.status() == self.status.as_deref(),
+        };
+        is_of_status
+            && is(&self.provider, content.provider())
+            && is(&self.environment, content.environment())
+            && is(&self.booking_ref, content.booking_ref())
+    }
+}
+
+/// Items that follow one another.
+#[derive(Debug)]
+pub struct Items {
+    pub items: Vec<Item>,
+    /// The last item that was scanned: to go on from.
+    pub next: Cursor,
+    /// Whether there are more, matching or not.
+    pub more: bool,
+}
+
+/// Why the feed cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum FeedError {
+    #[error(transparent)]
+    InvalidCursor(#[from] InvalidCursor),
+    /// The cursor's item is not what it was: the database was recovered to an earlier point in time.
+    #[error("the history of the feed has changed: go on from the cursor {0}; items may come again, none is missed")]
+    HistoryChanged(String),
+    #[error("the database was restored into another cluster: run `ticket-webhooks migrate`")]
+    RestoredElsewhere,
+    #[error(transparent)]
+    Database(sqlx::Error),
+}
+
+impl From<sqlx::Error> for FeedError {
+    fn from(error: sqlx::Error) -> Self {
+        let database_error = match &error {
+            sqlx::Error::Database(error) => error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>(),
+            _ => None,
+        };
+        // the errors of ticket_feed_position
+        match database_error.map(|error| (error.code(), error.detail())) {
+            Some(("TWF01", Some(restart))) => Self::HistoryChanged(restart.to_owned()),
+            Some(("TWF02", _)) => Self::RestoredElsewhere,
+            _ => Self::Database(error),
+        }
+    }
+}
+
+impl Pool {
+    /// Whether the item of the cursor is what it was.
+    pub(crate) async fn check_cursor(&self, connection: &mut PgConnection, after: Cursor) -> Result<(), FeedError> {
+        self.query("select ticket_feed_position($1)").bind(after.to_string()).execute(connection).await?;
+        Ok(())
+    }
+
+    /// Up to `limit` items that match, and about [`MAX_PAGE_BYTES`], after the cursor.
+    pub(crate) async fn next_items(
+        &self,
+        connection: &mut PgConnection,
+        after: Cursor,
+        filter: &Filter,
+        limit: i64,
+        include_payload: bool,
+    ) -> Result<Items, FeedError> {
+        let Position { generation, transaction, sequence } = after.position;
+        // one more tells whether there are more
+        let max_scanned = if filter.is_empty() { limit + 1 } else { MAX_SCANNED };
+        let rows = self
+            .query(include_str!("feed/next.sql"))
+            .bind(generation)
+            .bind(transaction.to_string())
+            .bind(sequence)
+            .bind(max_scanned)
+            .bind(limit + 1)
+            .bind(MAX_PAGE_BYTES as i64)
+            .bind(include_payload)
+            .bind(&filter.provider)
+            .bind(&filter.environment)
+            .bind(&filter.status)
+            .bind(&filter.booking_ref)
+            .fetch_all(&mut *connection)
+            .await?;
+        let matched: i64 = rows.first().map(|row| row.try_get("matched")).transpose()?.unwrap_or_default();
+        let mut items = rows.iter().map(Item::from_row).collect::<sqlx::Result<Vec<_>>>()?;
+        items.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        truncate_to_page(&mut items);
+        let is_cut = i64::try_from(items.len()).is_ok_and(|given| given < matched);
+        let last = items.last().map_or(after, |item| item.cursor);
+        if is_cut || filter.is_empty() {
+            return Ok(Items { items, next: last, more: is_cut });
+        }
+        let scanned = self
+            .query(include_str!("feed/last_scanned.sql"))
+            .bind(generation)
+            .bind(transaction.to_string())
+            .bind(sequence)
+            .bind(max_scanned)
+            .fetch_optional(&mut *connection)
+            .await?;
+        let Some(scanned) = scanned else { return Ok(Items { items, next: after, more: false }) };
+        let more = scanned.try_get::<i64, _>("count")? == max_scanned;
+        Ok(Items { items, next: scanned.try_get::<&str, _>("cursor")?.parse()?, more })
+    }
+
+    /// The cursor of the newest item that is given out.
+    pub(crate) async fn newest_cursor(&self, connection: &mut PgConnection) -> Result<Cursor, FeedError> {
+        let query = "select ticket_feed_last_cursor(ticket_feed_generation(), pg_snapshot_xmin(pg_current_snapshot()))";
+        let row = self.query(query).fetch_one(connection).await?;
+        Ok(row.try_get::<&str, _>(0)?.parse()?)
+    }
+}
+
+/// The stored sizes are those of compressed values.
+fn truncate_to_page(items: &mut Vec<Item>) {
+    let mut bytes = 0;
+    let fitting = items.iter().position(|item| {
+        bytes += item.content.bytes();
+        bytes > MAX_PAGE_BYTES
+    });
+    if let Some(fitting) = fitting {
+        items.truncate(fitting.max(1));
+    }
+}

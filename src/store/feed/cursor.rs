@@ -1,0 +1,111 @@
+//! Positions in the feed, and the cursors that name them.
+
+use std::{fmt, str::FromStr};
+
+/// The place of an item in the order of the feed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    pub generation: i32,
+    /// `recorded_xid`
+    pub transaction: i64,
+    pub sequence: i64,
+}
+
+/// Names an item that was given out, or the start of the feed. Opaque to consumers; the same text as that of
+/// `ticket_feed_cursor` in SQL.
+///
+/// It has a part of the item's id and its time of recording, so that a position that was given to another item, by
+/// point-in-time recovery, is noticed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cursor {
+    pub position: Position,
+    /// The last four bytes of the id.
+    pub id_end: u32,
+    /// Microseconds since 1970.
+    pub recorded_at: i64,
+}
+
+impl Cursor {
+    /// Before the first item.
+    pub const START: Self =
+        Self { position: Position { generation: 0, transaction: 0, sequence: 0 }, id_end: 0, recorded_at: 0 };
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { position: Position { generation, transaction, sequence }, id_end, recorded_at } = self;
+        write!(formatter, "{generation}.{transaction}.{sequence}.{id_end:08x}.{recorded_at}")
+    }
+}
+
+/// Not a cursor of this feed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a cursor of this feed")]
+pub struct InvalidCursor;
+
+impl FromStr for Cursor {
+    type Err = InvalidCursor;
+
+    fn from_str(text: &str) -> Result<Self, InvalidCursor> {
+        let mut parts = text.split('.');
+        let mut number = |max_digits: usize| {
+            let part =
+                parts.next().filter(|part| part.len() <= max_digits && part.bytes().all(|byte| byte.is_ascii_digit()));
+            part.and_then(|part| part.parse::<i64>().ok()).ok_or(InvalidCursor)
+        };
+        let generation = i32::try_from(number(9)?).map_err(|_| InvalidCursor)?;
+        let (transaction, sequence) = (number(18)?, number(18)?);
+        let id_end =
+            parts.next().filter(|part| part.len() == 8 && !part.contains(|c: char| c == '+' || c.is_ascii_uppercase()));
+        let id_end = id_end.and_then(|part| u32::from_str_radix(part, 16).ok()).ok_or(InvalidCursor)?;
+        let recorded_at =
+            parts.next().filter(|part| part.len() <= 18 && part.bytes().all(|byte| byte.is_ascii_digit()));
+        let recorded_at = recorded_at.and_then(|part| part.parse().ok()).ok_or(InvalidCursor)?;
+        if parts.next().is_some() {
+            return Err(InvalidCursor);
+        }
+        Ok(Self { position: Position { generation, transaction, sequence }, id_end, recorded_at })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_cursor_is_read_as_it_is_written(
+            generation in 0..=999_999_999, transaction in 0..=999_999_999_999_999_999_i64,
+            sequence in 0..=999_999_999_999_999_999_i64, id_end: u32, recorded_at in 0..=999_999_999_999_999_999_i64,
+        ) {
+            let position = Position { generation, transaction, sequence };
+            let cursor = Cursor { position, id_end, recorded_at };
+            prop_assert_eq!(cursor.to_string().parse(), Ok(cursor));
+        }
+
+        #[test]
+        fn any_other_text_is_an_error(text: String) {
+            prop_assert_eq!(text.parse::<Cursor>(), Err(InvalidCursor));
+        }
+    }
+
+    #[test]
+    fn what_is_nearly_a_cursor_is_an_error() {
+        for text in [
+            "",
+            "1.2.3",
+            "1.2.3.00000000.4.5",
+            "-1.2.3.00000000.4",
+            "+1.2.3.00000000.4",
+            "1.2.3.+0000000.4",
+            "1.2.3.0000000.4",
+            "1.2.3.ABCDEF00.4",
+            "9999999999.2.3.00000000.4",
+            "1..3.00000000.4",
+        ] {
+            assert_eq!(text.parse::<Cursor>(), Err(InvalidCursor), "{text}");
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Connections for everything beside the deliveries: the admin API, and the tasks in the background.
+//!
+//! Invariants:
+//!
+//! - The way of a delivery never waits for one of these connections.
+//! - Behind a pooler in transaction mode, a statement is prepared in the transaction that runs it. So every access is a
+//!   transaction.
+
+use std::time::Duration;
+
+use sqlx::{
+    AssertSqlSafe, Executor, PgPool, Postgres, SqlSafeStr, SqlStr, Transaction,
+    postgres::{PgArguments, PgConnectOptions, PgPoolOptions},
+    query::Query,
+};
+
+/// Of waiting for a connection.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Of one statement; below the timeout of a request to the admin listener. Not behind a pooler, whose settings are its own.
+const SETTINGS: &str = "set statement_timeout = '20s'; set jit = off";
+
+/// Clones share the connections.
+#[derive(Clone)]
+pub struct Pool {
+    pool: PgPool,
+    transaction_pooler: bool,
+}
+
+impl Pool {
+    /// Connects when it is used.
+    pub fn new(options: PgConnectOptions, max_connections: u32, transaction_pooler: bool) -> Self {
+        let pool = PgPoolOptions::new()
+            .max_connections(max_connections)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .after_connect(move |connection, _| {
+                Box::pin(async move {
+                    if !transaction_pooler {
+                        connection.execute(SETTINGS).await?;
+                    }
+                    Ok(())
+                })
+            })
+            .connect_lazy_with(options);
+        Self { pool, transaction_pooler }
+    }
+
+    /// A transaction that reads, all of it in one snapshot.
+    ///
+    /// # Errors
+    ///
+    /// No connection is free or can be made within five seconds.
+    pub async fn read(&self) -> sqlx::Result<Transaction<'static, Postgres>> {
+        self.pool.begin_with("begin isolation level repeatable read read only").await
+    }
+
+    /// A transaction that writes; each of its statements sees what was committed before it.
+    ///
+    /// # Errors
+    ///
+    /// No connection is free or can be made within five seconds.
+    pub async fn write(&self) -> sqlx::Result<Transaction<'static, Postgres>> {
+        self.pool.begin().await
+    }
+
+    /// A statement for one of these transactions.
+    pub fn query<'q>(&self, sql: &'static str) -> Query<'q, Postgres, PgArguments> {
+        sqlx::query(sql).persistent(!self.transaction_pooler)
+    }
+
+    /// A statement whose text was put together from parts of the program, never from input.
+    pub fn query_of_parts<'q>(&self, sql: String) -> Query<'q, Postgres, PgArguments> {
+        let sql: SqlStr = AssertSqlSafe(sql).into_sql_str();
+        sqlx::query(sql).persistent(!self.transaction_pooler)
+    }
+
+    /// For connections that are opened from now on.
+    pub fn set_connect_options(&self, options: PgConnectOptions) {
+        self.pool.set_connect_options(options);
+    }
+
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+}
