@@ -223,3 +223,50 @@ begin
     limit max_items;
 end
 $$;
+
+-- How long the feed has been held back: items that are committed behind the oldest transaction that writes, in any database
+-- of the cluster. `pid` is that of its backend; null when it is a prepared transaction.
+create function ticket_feed_held_back(out seconds double precision, out pid integer)
+language sql stable
+return (
+    select row(
+        extract(epoch from clock_timestamp() - min(item.recorded_at))::double precision,
+        (select pg_locks.pid from pg_locks
+         where locktype = 'transactionid' and granted and mode = 'ExclusiveLock'
+         and transactionid = pg_snapshot_xmin(pg_current_snapshot())::xid
+         limit 1)
+    )
+    from (
+        (select recorded_at from ticket_events
+         where (generation, recorded_xid) >= (ticket_feed_generation(), pg_snapshot_xmin(pg_current_snapshot()))
+         order by generation, recorded_xid, sequence limit 1)
+        union all
+        (select recorded_at from feed_notices
+         where (generation, recorded_xid) >= (ticket_feed_generation(), pg_snapshot_xmin(pg_current_snapshot()))
+         order by generation, recorded_xid, sequence limit 1)
+    ) as item
+);
+
+-- Raises the generation when the database was restored into another cluster. Waits for all transactions that write events:
+-- none of the older generation may commit later. Whether it was raised.
+create function ticket_feed_raise_generation() returns boolean
+language plpgsql as $$
+declare
+    raised integer;
+begin
+    if not ticket_feed_is_misplaced() then
+        return false;
+    end if;
+    lock table ticket_events, feed_notices in access exclusive mode;
+    -- another replica may have done it meanwhile
+    if not ticket_feed_is_misplaced() then
+        return false;
+    end if;
+    insert into feed_generations (generation, system_identifier)
+    select ticket_feed_generation() + 1, system_identifier from pg_control_system()
+    returning generation into raised;
+    execute format('alter table ticket_events alter column generation set default %s', raised);
+    execute format('alter table feed_notices alter column generation set default %s', raised);
+    return true;
+end
+$$;

@@ -5,10 +5,12 @@
 
 #![allow(unused_qualifications, reason = "the macros of utoipa qualify")]
 
+mod consumers;
 mod error;
 mod events;
 mod extract;
 mod openapi;
+mod stream;
 
 use std::sync::Arc;
 
@@ -26,7 +28,11 @@ pub struct Api {
 
 /// The routes, without the token.
 pub fn routes(api: Arc<Api>) -> Router {
-    let router = OpenApiRouter::with_openapi(openapi::description()).routes(routes!(events::list));
+    let router = OpenApiRouter::with_openapi(openapi::description())
+        .routes(routes!(events::list))
+        .routes(routes!(stream::follow))
+        .routes(routes!(consumers::list))
+        .routes(routes!(consumers::get, consumers::put, consumers::delete));
     let (router, description) = router.with_state(api).split_for_parts();
     router
         .merge(openapi::route(description))

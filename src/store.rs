@@ -9,6 +9,7 @@
 //!   event or a notice is the first write of its transaction (see `feed`).
 
 mod connections;
+mod consumers;
 mod equal_deliveries;
 mod error;
 mod event_columns;
@@ -25,9 +26,11 @@ use sqlx::{PgPool, Row};
 
 pub use self::{
     connections::WriterConnections,
+    consumers::{Consumer, MAX_CONSUMERS, SetPosition},
     error::StoreError,
     feed::{
-        Content, Cursor, Erased, FeedError, Filter, InvalidCursor, Item, Items, Order, Overdue, Position, Revision,
+        Content, Cursor, Erased, FeedError, Filter, HeldBack, InvalidCursor, Item, Items, MAX_PAGE_BYTES, Order,
+        Overdue, Position, Revision,
     },
     migrations::{MigrationError, Pending, migrate, wait_for_schema},
     pool::Pool,

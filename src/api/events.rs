@@ -23,7 +23,7 @@ use crate::{
 pub(super) struct EventsQuery {
     /// The cursor to go on from: `next` of the page before, or the `cursor` of an item.
     after: Option<String>,
-    /// Where to begin without a cursor.
+    /// Where to begin without a cursor; `start` by default.
     from: Option<From>,
     /// Items of a page, which may end earlier, at 4 MiB.
     #[param(minimum = 1, maximum = 1000, default = 100)]
@@ -42,7 +42,7 @@ pub(super) struct EventsQuery {
 
 #[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-enum From {
+pub(super) enum From {
     /// At the first item.
     Start,
     /// Behind the newest item.
@@ -51,7 +51,7 @@ enum From {
 
 #[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-enum Include {
+pub(super) enum Include {
     Payload,
 }
 
@@ -74,28 +74,13 @@ pub(super) async fn list(
 ) -> Result<Json<Page>, ApiError> {
     let limit = within("limit", query.limit.unwrap_or(100), 1, 1000)?;
     let wait = Duration::from_secs(within("wait", query.wait.unwrap_or(0), 0, 30)?);
-    let from = query.begin()?;
+    let from = begin(query.after.as_deref(), query.from)?;
     let page = api.feed.page(from, &query.filter(), limit, query.include.is_some(), wait).await?;
     let Items { items, next, more } = page;
     Ok(Json(Page { events: items, next: next.to_string(), more }))
 }
 
 impl EventsQuery {
-    fn begin(&self) -> Result<feed::From, ApiError> {
-        match (&self.after, self.from) {
-            (Some(cursor), None) => {
-                let cursor = cursor.parse().map_err(|error| ApiError::from(FeedError::from(error)))?;
-                Ok(feed::From::After(cursor))
-            }
-            (None, Some(From::Start)) => Ok(feed::From::After(Cursor::START)),
-            (None, Some(From::Now)) => Ok(feed::From::Now),
-            (None, None) => Ok(feed::From::After(Cursor::START)),
-            (Some(_), Some(_)) => {
-                Err(ApiError::bad_request("invalid_parameter", "give either after or from, not both"))
-            }
-        }
-    }
-
     fn filter(&self) -> Filter {
         Filter {
             provider: self.provider.clone(),
@@ -103,6 +88,16 @@ impl EventsQuery {
             status: self.status.map(|status| status.as_str().to_owned()),
             booking_ref: self.booking_ref.clone(),
         }
+    }
+}
+
+/// Where a reader begins: at the start by default.
+pub(super) fn begin(after: Option<&str>, from: Option<From>) -> Result<feed::From, ApiError> {
+    match (after, from) {
+        (Some(cursor), None) => Ok(feed::From::After(cursor.parse().map_err(FeedError::from)?)),
+        (None, Some(From::Now)) => Ok(feed::From::Now),
+        (None, Some(From::Start) | None) => Ok(feed::From::After(Cursor::START)),
+        (Some(_), Some(_)) => Err(ApiError::bad_request("invalid_parameter", "give either after or from, not both")),
     }
 }
 

@@ -57,6 +57,16 @@ pub struct Items {
     pub more: bool,
 }
 
+/// How long committed items have been held back by an older transaction that is open.
+#[derive(Clone, Copy, Debug)]
+pub struct HeldBack {
+    pub is_held_back: bool,
+    /// 0 when there are none.
+    pub seconds: f64,
+    /// The backend of that transaction; 0 when there is none, or the transaction is a prepared one.
+    pub pid: i32,
+}
+
 /// Why the feed cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum FeedError {
@@ -93,13 +103,14 @@ impl Pool {
         Ok(())
     }
 
-    /// Up to `limit` items that match, and about [`MAX_PAGE_BYTES`], after the cursor.
+    /// Up to `limit` items that match, and about `max_bytes`, after the cursor.
     pub(crate) async fn next_items(
         &self,
         connection: &mut PgConnection,
         after: Cursor,
         filter: &Filter,
         limit: i64,
+        max_bytes: usize,
         include_payload: bool,
     ) -> Result<Items, FeedError> {
         let Position { generation, transaction, sequence } = after.position;
@@ -112,7 +123,7 @@ impl Pool {
             .bind(sequence)
             .bind(max_scanned)
             .bind(limit + 1)
-            .bind(MAX_PAGE_BYTES as i64)
+            .bind(i64::try_from(max_bytes).unwrap_or(i64::MAX))
             .bind(include_payload)
             .bind(&filter.provider)
             .bind(&filter.environment)
@@ -123,7 +134,7 @@ impl Pool {
         let matched: i64 = rows.first().map(|row| row.try_get("matched")).transpose()?.unwrap_or_default();
         let mut items = rows.iter().map(Item::from_row).collect::<sqlx::Result<Vec<_>>>()?;
         items.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-        truncate_to_page(&mut items);
+        truncate(&mut items, max_bytes);
         let is_cut = i64::try_from(items.len()).is_ok_and(|given| given < matched);
         let last = items.last().map_or(after, |item| item.cursor);
         if is_cut || filter.is_empty() {
@@ -142,6 +153,15 @@ impl Pool {
         Ok(Items { items, next: scanned.try_get::<&str, _>("cursor")?.parse()?, more })
     }
 
+    /// How long items are held back that are committed.
+    pub(crate) async fn held_back(&self, connection: &mut PgConnection) -> sqlx::Result<HeldBack> {
+        let query = "select coalesce(greatest(seconds, 0), 0), \
+                     case when seconds is null then 0 else coalesce(pid, 0) end, seconds is not null \
+                     from ticket_feed_held_back()";
+        let row = self.query(query).fetch_one(connection).await?;
+        Ok(HeldBack { seconds: row.try_get(0)?, pid: row.try_get(1)?, is_held_back: row.try_get(2)? })
+    }
+
     /// The cursor of the newest item that is given out.
     pub(crate) async fn newest_cursor(&self, connection: &mut PgConnection) -> Result<Cursor, FeedError> {
         let query = "select ticket_feed_last_cursor(ticket_feed_generation(), pg_snapshot_xmin(pg_current_snapshot()))";
@@ -151,11 +171,11 @@ impl Pool {
 }
 
 /// The stored sizes are those of compressed values.
-fn truncate_to_page(items: &mut Vec<Item>) {
+fn truncate(items: &mut Vec<Item>, max_bytes: usize) {
     let mut bytes = 0;
     let fitting = items.iter().position(|item| {
         bytes += item.content.bytes();
-        bytes > MAX_PAGE_BYTES
+        bytes > max_bytes
     });
     if let Some(fitting) = fitting {
         items.truncate(fitting.max(1));

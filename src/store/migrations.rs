@@ -54,7 +54,8 @@ impl From<sqlx::Error> for MigrationError {
     }
 }
 
-/// Applies pending migrations. Replicas that start together wait for one another (advisory lock).
+/// Applies pending migrations, and begins a new generation of the feed where the database was restored into another
+/// cluster. Replicas that start together wait for one another (advisory lock).
 ///
 /// # Errors
 ///
@@ -67,7 +68,12 @@ pub async fn migrate(pool: &PgPool) -> Result<(), MigrationError> {
         "SQL_ASCII" => tracing::warn!(encoding, "the database checks no encoding; one with the encoding UTF8 does"),
         _ => return Err(MigrationError::NotUtf8(encoding)),
     }
-    Ok(MIGRATOR.run(pool).await?)
+    MIGRATOR.run(pool).await?;
+    let raised: bool = raw_sql("select ticket_feed_raise_generation()").fetch_one(pool).await?.try_get(0)?;
+    if raised {
+        tracing::warn!("the database was restored into another cluster: a new generation of the feed begins");
+    }
+    Ok(())
 }
 
 /// Waits until the schema is up to date, with `apply` by applying the migrations, and sets `schema_ready`.
