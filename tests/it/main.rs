@@ -62,6 +62,10 @@ mod durability {
 mod consumers {
     /// The order of the feed, its pages and their errors.
     mod pages;
+    /// Named positions, and how far they are behind.
+    mod positions;
+    /// The feed as server-sent events.
+    mod stream;
 }
 
 /// What one sender can cost the others, or find out.
