@@ -249,10 +249,15 @@ return (
 
 -- Raises the generation when the database was restored into another cluster. Waits for all transactions that write events:
 -- none of the older generation may commit later. Whether it was raised.
+--
+-- What was recorded here before, by a replica that ran on while its database was replaced, belongs to the new generation:
+-- nobody was given it. Its rows still have the transaction that made them, which a restored row has not, and are behind
+-- the restored rows in the sequence.
 create function ticket_feed_raise_generation() returns boolean
 language plpgsql as $$
 declare
     raised integer;
+    first_here bigint;
 begin
     if not ticket_feed_is_misplaced() then
         return false;
@@ -265,6 +270,17 @@ begin
     insert into feed_generations (generation, system_identifier)
     select ticket_feed_generation() + 1, system_identifier from pg_control_system()
     returning generation into raised;
+    select min(sequence) into first_here
+    from (
+        select sequence, recorded_at from ticket_events where generation = raised - 1 and xmin = recorded_xid::xid
+        union all
+        select sequence, recorded_at from feed_notices where generation = raised - 1 and xmin = recorded_xid::xid
+    ) as here
+    -- the transaction that restored a row may have the number of the one that made it, elsewhere; the identifier of a
+    -- cluster begins with the time when it was made
+    where recorded_at > (select to_timestamp(system_identifier >> 32) from pg_control_system());
+    update ticket_events set generation = raised where generation = raised - 1 and sequence >= first_here;
+    update feed_notices set generation = raised where generation = raised - 1 and sequence >= first_here;
     execute format('alter table ticket_events alter column generation set default %s', raised);
     execute format('alter table feed_notices alter column generation set default %s', raised);
     return true;

@@ -60,6 +60,8 @@ mod durability {
 
 /// What the agency's own systems ask.
 mod consumers {
+    /// Restored databases, recovered ones, and transactions that hold the feed back.
+    mod history;
     /// The order of the feed, its pages and their errors.
     mod pages;
     /// Named positions, and how far they are behind.

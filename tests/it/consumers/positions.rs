@@ -28,8 +28,7 @@ async fn a_named_position_goes_forwards_unless_told_otherwise() {
     assert_eq!((back.status, &back.body["position"]), (200, &json!(early)));
     let all = api.get("/v1/consumers").await.body;
     assert_eq!(all["consumers"].as_array().unwrap().iter().filter(|one| one["name"] == "back-office").count(), 1);
-    let lag =
-        Scrape::of(&service).await.get("ticket_webhooks_consumer_lag_events", &[("consumer", "back-office")]);
+    let lag = Scrape::of(&service).await.get("ticket_webhooks_consumer_lag_events", &[("consumer", "back-office")]);
     assert_eq!(lag, 4.0);
     assert_eq!(api.delete("/v1/consumers/back-office").await.status, 204);
     assert_eq!(api.delete("/v1/consumers/back-office").await.status, 404);
