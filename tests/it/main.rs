@@ -66,6 +66,8 @@ mod consumers {
     mod pages;
     /// Named positions, and how far they are behind.
     mod positions;
+    /// Readers of every kind while everything breaks.
+    mod readers;
     /// The feed as server-sent events.
     mod stream;
 }

@@ -31,6 +31,11 @@ impl EventStream {
         Self { response, buffer: Vec::new() }
     }
 
+    /// Over an answer to [`Self::request`].
+    pub fn over(response: reqwest::Response) -> Self {
+        Self { response, buffer: Vec::new() }
+    }
+
     pub fn request(admin: &str, query: &str, last_event_id: Option<&str>) -> reqwest::RequestBuilder {
         let request = reqwest::Client::new().get(format!("{admin}/v1/events/stream?{query}")).bearer_auth(ADMIN_TOKEN);
         last_event_id.into_iter().fold(request, |request, id| request.header("last-event-id", id))
@@ -41,7 +46,8 @@ impl EventStream {
         tokio::time::timeout(TIMEOUT, self.read()).await.expect("an event within the timeout")
     }
 
-    async fn read(&mut self) -> Option<StreamEvent> {
+    /// As [`Self::next`], without a timeout; may be cancelled.
+    pub async fn read(&mut self) -> Option<StreamEvent> {
         loop {
             if let Some(end) = self.buffer.windows(2).position(|bytes| bytes == b"\n\n") {
                 let frame: Vec<_> = self.buffer.drain(..end + 2).collect();
