@@ -2,7 +2,7 @@
 # missing. They neither start nor use a Postgres of the system.
 
 .DEFAULT_GOAL := help
-.PHONY: help dev test cost-test torture fuzz lint deny bench bench-pure attacks image up container-test alerts-test \
+.PHONY: help dev test cost-test torture fuzz lint deny bench bench-pure feed-bench attacks image up container-test alerts-test \
         server-programs clock-library
 
 help: ## list the targets
@@ -37,6 +37,9 @@ fuzz: ## run each fuzz target (FUZZ_SECONDS=900, TARGETS=order_ticketed for one)
 
 bench: server-programs ## measure throughput and latency against pgbench (ARGS=--quick)
 	cargo bench --locked --bench throughput -- $(ARGS)
+
+feed-bench: server-programs ## measure the feed, and what its readers cost (ARGS="--before /path/to/another/binary")
+	cargo bench --locked --bench feed -- $(ARGS)
 
 attacks: server-programs ## measure what one sender costs the others (ARGS="--before /path/to/another/binary")
 	cargo bench --locked --bench attacks -- $(ARGS)

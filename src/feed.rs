@@ -57,17 +57,18 @@ impl Feed {
     /// Starts the tail, and the task that tells readers of commits; `committed` tells it of those of this process.
     pub fn start(pool: Pool, committed: Arc<Notify>, tasks: &mut Tasks) -> Self {
         let (tail, stop) = (Arc::new(Tail::new(pool.clone())), tasks.soft_token(Stage::Intake));
-        let announcer = {
-            let (tail, pool, stop) = (Arc::clone(&tail), pool.clone(), tasks.soft_token(Stage::Commit));
-            async move { stop.run_until_cancelled(announcer::run(committed, tail, pool)).await }
-        };
+        let announcer = announcer::run(committed, Arc::clone(&tail), pool.clone());
         // until the last commit
-        tasks.spawn("announcer of commits", Stage::Commit, async { Ok(announcer.await.map_or((), |never| never)) });
-        let reading = {
-            let (tail, stop) = (Arc::clone(&tail), stop.clone());
-            async move { stop.run_until_cancelled(tail.run()).await }
-        };
-        tasks.spawn("tail of the feed", Stage::Intake, async { Ok(reading.await.map_or((), |never| never)) });
+        let stop_announcer = tasks.soft_token(Stage::Commit);
+        tasks.spawn_in_background("announcer of commits", Stage::Commit, async move {
+            stop_announcer.run_until_cancelled(announcer).await;
+            Ok(())
+        });
+        let (reading, stop_tail) = (Arc::clone(&tail), stop.clone());
+        tasks.spawn_in_background("tail of the feed", Stage::Intake, async move {
+            stop_tail.run_until_cancelled(reading.run()).await;
+            Ok(())
+        });
         Self { pool, tail, stop }
     }
 

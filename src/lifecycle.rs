@@ -1,5 +1,6 @@
 //! The process: its signals, its background tasks (`tasks`), and the limits that the operating system sets it.
 
+mod background;
 mod tasks;
 
 use std::io;

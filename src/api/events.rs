@@ -1,6 +1,6 @@
 //! `GET /v1/events`: pages of the feed.
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::RangeInclusive, sync::Arc, time::Duration};
 
 use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
@@ -27,10 +27,10 @@ pub(super) struct EventsQuery {
     from: Option<From>,
     /// Items of a page, which may end earlier, at 4 MiB.
     #[param(minimum = 1, maximum = 1000, default = 100)]
-    limit: Option<i64>,
+    limit: Option<u16>,
     /// Seconds for which an empty page waits for the next item.
     #[param(minimum = 0, maximum = 30, default = 0)]
-    wait: Option<u64>,
+    wait: Option<u16>,
     /// What else is to be in an item.
     include: Option<Include>,
     provider: Option<String>,
@@ -72,8 +72,8 @@ pub(super) async fn list(
     State(api): State<Arc<Api>>,
     Query(query): Query<EventsQuery>,
 ) -> Result<Json<Page>, ApiError> {
-    let limit = within("limit", query.limit.unwrap_or(100), 1, 1000)?;
-    let wait = Duration::from_secs(within("wait", query.wait.unwrap_or(0), 0, 30)?);
+    let limit = within("limit", query.limit.unwrap_or(100), 1..=1000)?.into();
+    let wait = Duration::from_secs(within("wait", query.wait.unwrap_or(0), 0..=30)?.into());
     let from = begin(query.after.as_deref(), query.from)?;
     let page = api.feed.page(from, &query.filter(), limit, query.include.is_some(), wait).await?;
     let Items { items, next, more } = page;
@@ -101,9 +101,10 @@ pub(super) fn begin(after: Option<&str>, from: Option<From>) -> Result<feed::Fro
     }
 }
 
-fn within<T: PartialOrd + std::fmt::Display>(name: &str, value: T, least: T, most: T) -> Result<T, ApiError> {
-    if value < least || value > most {
-        return Err(ApiError::bad_request("invalid_parameter", format!("{name} is to be between {least} and {most}")));
+fn within(name: &str, value: u16, range: RangeInclusive<u16>) -> Result<u16, ApiError> {
+    if range.contains(&value) {
+        return Ok(value);
     }
-    Ok(value)
+    let message = format!("{name} is to be between {} and {}", range.start(), range.end());
+    Err(ApiError::bad_request("invalid_parameter", message))
 }

@@ -19,7 +19,7 @@ const GATHER_TIME: Duration = Duration::from_millis(20);
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// Announces each commit that `committed` tells of.
-pub(super) async fn run(committed: Arc<Notify>, tail: Arc<Tail>, pool: Pool) -> ! {
+pub(super) async fn run(committed: Arc<Notify>, tail: Arc<Tail>, pool: Pool) {
     loop {
         committed.notified().await;
         tail.wake();

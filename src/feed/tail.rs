@@ -75,7 +75,7 @@ impl Tail {
     }
 
     /// Reads while somebody is subscribed.
-    pub(super) async fn run(&self) -> ! {
+    pub(super) async fn run(&self) {
         loop {
             while self.batches.receiver_count() == 0 {
                 self.subscribed.notified().await;

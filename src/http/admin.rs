@@ -60,7 +60,7 @@ async fn guard_route(
     next: Next,
 ) -> Response {
     let id = RequestId::of(request.extensions());
-    if let Err(response) = guard.authenticate(request.headers(), peer, &id) {
+    if let Err(response) = guard.authenticate(request.headers(), &peer, &id) {
         return response;
     }
     let mut response = next.run(request).await;
@@ -75,7 +75,7 @@ async fn guard_route(
 impl TokenGuard {
     /// `Err`: the answer.
     #[expect(clippy::result_large_err, reason = "an answer of the API")]
-    fn authenticate(&self, headers: &HeaderMap, peer: Peer, id: &RequestId) -> Result<(), Response> {
+    fn authenticate(&self, headers: &HeaderMap, peer: &Peer, id: &RequestId) -> Result<(), Response> {
         if self.is_authenticated(headers) {
             return Ok(());
         }

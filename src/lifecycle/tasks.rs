@@ -6,6 +6,9 @@
 //!   happens, also during the shutdown.
 //! - No task spawned here outlives its [`Tasks`]; tasks of connections are spawned by the listeners.
 //!
+//! Tasks in the background run on threads of their own with a low priority: what readers of the feed ask for never takes the
+//! processor from deliveries.
+//!
 //! A stage has a soft token, which asks its tasks to finish ([`Tasks::stop`]). Above them all is a hard token, which ends
 //! every task at its next await ([`Tasks::abort`]).
 
@@ -14,6 +17,8 @@ use std::collections::HashMap;
 use anyhow::{Context, anyhow};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
+
+use super::background::BackgroundRuntime;
 
 /// The stages of the shutdown, in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +43,7 @@ pub struct Tasks {
     /// By stage; each is a child of the hard token.
     soft: [CancellationToken; Stage::COUNT],
     hard: CancellationToken,
+    background: BackgroundRuntime,
 }
 
 impl Default for Tasks {
@@ -48,6 +54,7 @@ impl Default for Tasks {
             started: HashMap::new(),
             soft: std::array::from_fn(|_| hard.child_token()),
             hard,
+            background: BackgroundRuntime::default(),
         }
     }
 }
@@ -65,8 +72,18 @@ impl Tasks {
         stage: Stage,
         task: impl Future<Output = anyhow::Result<()>> + Send + 'static,
     ) {
-        let hard = self.hard.clone();
-        let task = self.running.spawn(async move { hard.run_until_cancelled(task).await.unwrap_or(Ok(())) });
+        let task = self.running.spawn(until_aborted(self.hard.clone(), task));
+        self.started.insert(task.id(), (name, stage));
+    }
+
+    /// The same, on the threads with a low priority.
+    pub fn spawn_in_background(
+        &mut self,
+        name: &'static str,
+        stage: Stage,
+        task: impl Future<Output = anyhow::Result<()>> + Send + 'static,
+    ) {
+        let task = self.running.spawn_on(until_aborted(self.hard.clone(), task), self.background.handle());
         self.started.insert(task.id(), (name, stage));
     }
 
@@ -112,6 +129,13 @@ impl Tasks {
             Err(error) => Err(error).with_context(|| format!("a task ended: {name}")),
         }
     }
+}
+
+async fn until_aborted(
+    hard: CancellationToken,
+    task: impl Future<Output = anyhow::Result<()>> + Send,
+) -> anyhow::Result<()> {
+    hard.run_until_cancelled(task).await.unwrap_or(Ok(()))
 }
 
 #[cfg(test)]

@@ -25,6 +25,12 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 const CLIENTS: u64 = 24;
 const START: &str = "0.0.0.00000000.0";
 
+const INSERT: &str = "insert into ticket_events (id, provider, account, environment, booking_ref, revision, status, \
+                      airline_pnrs, passengers, ticket_numbers, warnings, payload, content_hash, received_at, \
+                      last_received_at) \
+                      values (gen_random_uuid(), 'order_ticketed', 'main', 'live', gen_random_uuid()::text, 1, 'ticketed', \
+                      '{}', '[]', '{}', '{}', '{}', decode(repeat('00', 32), 'hex'), now(), now())";
+
 type Replicas = Arc<[Replica; 3]>;
 
 /// What a reader has got, and where it goes on.
@@ -108,14 +114,14 @@ async fn deliver(client: u64, replicas: Replicas, mut chance: Chance, stop: Canc
     }
 }
 
-/// As a migration, a report or a forgotten session does, also in another database.
+/// Transactions that record an event and commit late, or never.
 async fn hold_transactions_open(pool: PgPool, mut chance: Chance, stop: CancellationToken) {
     while !stop.is_cancelled() {
         let held = async {
             let mut transaction = pool.begin().await?;
-            sqlx::query("select pg_current_xact_id()").execute(&mut *transaction).await?;
+            sqlx::query(INSERT).execute(&mut *transaction).await?;
             sleep(Duration::from_millis(chance.between(1, 400))).await;
-            transaction.rollback().await
+            if chance.one_in(3) { transaction.rollback().await } else { transaction.commit().await }
         };
         if held.await.is_err() {
             sleep(Duration::from_millis(50)).await;
