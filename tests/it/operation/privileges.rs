@@ -4,13 +4,18 @@ use serde_json::json;
 use sqlx::{AssertSqlSafe, Executor};
 use tokio::task::spawn_blocking;
 
-use crate::support::{Command, PROVIDERS, Server, Service, provider, settings};
+use crate::support::{ADMIN_TOKEN, ApiClient, Command, PROVIDERS, Server, Service, provider, settings};
 
-/// The statements of docs/database.md.
+/// The statements of docs/database.md with which deliveries are received.
 fn statements() -> Vec<String> {
+    statements_with("create role ticket_service")
+}
+
+/// The statements of the block there that contains a text.
+fn statements_with(text: &str) -> Vec<String> {
     let page = include_str!("../../../docs/database.md");
     let blocks = page.split("```sql\n").skip(1).map(|rest| rest.split("```").next().unwrap());
-    let block = blocks.into_iter().find(|block| block.contains("ticket_service")).unwrap();
+    let block = blocks.into_iter().find(|block| block.contains(text)).unwrap();
     let statements = block.lines().map(|line| line.split("--").next().unwrap()).collect::<Vec<_>>().join(" ");
     let statements = statements.replace("database tickets", "database deliveries");
     let statements = statements.split(';').map(|one| one.split_whitespace().collect::<Vec<_>>().join(" "));
@@ -76,6 +81,7 @@ impl World {
 
     fn command(&self, spool: Option<&std::path::Path>) -> Command {
         let mut settings = settings(&self.url);
+        settings.push(("TICKET_WEBHOOKS__ADMIN__TOKEN".to_owned(), ADMIN_TOKEN.to_owned()));
         let reject = "TICKET_WEBHOOKS__PROVIDERS__BOOKING_CALLBACK__UNKNOWN_BOOKING";
         settings.push((reject.to_owned(), "reject".to_owned()));
         if let Some(spool) = spool {
@@ -182,7 +188,9 @@ async fn each_right_of_the_readme_is_needed() {
     for (right, on) in grants.iter().flat_map(|grant| rights(grant)) {
         let from = on.replace(" to ticket_service", " from ticket_service");
         world.execute(&format!("revoke {right} on {from}")).await;
-        let works = if ["database", "schema", "_sqlx"].iter().any(|start| on.starts_with(start)) {
+        let is_of_start = ["database", "schema", "_sqlx", "feed_"].iter().any(|start| on.starts_with(start))
+            || ["select (generation)", "select (recorded_xid)"].contains(&&*right);
+        let works = if is_of_start {
             let command = world.command(None).env("RUST_LOG", "error");
             spawn_blocking(move || starts(command)).await.unwrap()
         } else {
@@ -194,6 +202,33 @@ async fn each_right_of_the_readme_is_needed() {
         deliver_all(&service, &format!("AGAIN{tried}")).await.unwrap();
     }
     assert!(tried >= 15, "{tried}");
+}
+
+#[tokio::test]
+async fn the_further_rights_are_enough_for_consumers() {
+    let world = World::new().await;
+    for statement in statements_with("-- what consumers need") {
+        world.execute(&statement).await;
+    }
+    let service = world.serve(None).await;
+    deliver_all(&service, "B1").await.unwrap();
+    let api = ApiClient::of(&service.admin).await;
+    let page = api.get("/v1/events?include=payload").await;
+    assert_eq!((page.status, page.body["events"].as_array().unwrap().len()), (200, 4), "{page:?}");
+    let position = json!({"position": page.body["next"]});
+    assert_eq!(api.put("/v1/consumers/one", position.clone()).await.status, 201);
+    assert_eq!(api.put("/v1/consumers/one", position).await.status, 200);
+    assert_eq!(api.delete("/v1/consumers/one").await.status, 204);
+    let log = service.stop().await;
+    assert!(!log.contains("permission denied"), "{log}");
+
+    for statement in statements_with("create role ticket_reader") {
+        world.execute(&statement).await;
+    }
+    let url = world.url.replace("user=ticket_service", "user=ticket_reader");
+    let pool = sqlx::PgPool::connect_with(url.parse().unwrap()).await.unwrap();
+    let read = sqlx::query("select * from ticket_feed('0.0.0.00000000.0')").fetch_all(&pool).await.unwrap();
+    assert_eq!(read.len(), 4);
 }
 
 /// Whether it comes to serve with a database that is ready.
