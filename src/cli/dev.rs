@@ -29,6 +29,8 @@ const DATABASE: &str = "ticket_webhooks";
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {}
 
+const ADMIN_TOKEN: &str = "demo-admin-token";
+
 pub(super) fn run(_: Args, has_config: bool) -> anyhow::Result<ExitCode> {
     if has_config {
         bail!("dev reads no configuration file: remove --config and TICKET_WEBHOOKS_CONFIG, or use serve");
@@ -56,7 +58,8 @@ async fn serve_demo(postgres: &EmbeddedPostgres, signals: &mut Signals) -> anyho
     let settings = demo_settings(&postgres.url(DATABASE))?;
     let lines = curl_lines(&settings);
     let psql = postgres.psql_command(DATABASE);
-    serve::serve(settings, true, signals, None, |address| super::print(&instructions(address, &psql, &lines))).await
+    let started = |public, admin| super::print(&instructions(public, admin, &psql, &lines));
+    serve::serve(settings, true, signals, None, started).await
 }
 
 async fn create_database(postgres: &EmbeddedPostgres) -> sqlx::Result<()> {
@@ -75,7 +78,7 @@ async fn create_database(postgres: &EmbeddedPostgres) -> sqlx::Result<()> {
 fn demo_settings(database_url: &str) -> anyhow::Result<Settings> {
     let mut variables = vec![
         ("DATABASE_URL".to_owned(), database_url.to_owned()),
-        ("TICKET_WEBHOOKS__SERVER__ADMIN_ADDRESS".to_owned(), "127.0.0.1:0".to_owned()),
+        ("TICKET_WEBHOOKS__ADMIN__TOKEN".to_owned(), ADMIN_TOKEN.to_owned()),
         ("TICKET_WEBHOOKS__SERVER__DRAIN_DELAY_MS".to_owned(), "0".to_owned()),
     ];
     for provider in PROVIDERS {
@@ -87,8 +90,13 @@ fn demo_settings(database_url: &str) -> anyhow::Result<Settings> {
     }
     let variables = variables.into_iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
     let port = std::env::var_os("PORT").map(|port| (OsString::from("PORT"), port));
+    let has_port = port.is_some();
     let mut settings = config::load(None, variables.chain(port))?;
     settings.server.public_address.set_ip(Ipv4Addr::LOCALHOST.into());
+    if has_port {
+        // the usual port may be another one's too
+        settings.server.admin_address.set_port(0);
+    }
     Ok(settings)
 }
 
@@ -107,14 +115,18 @@ fn curl_lines(settings: &Settings) -> Vec<(&'static str, String, String)> {
     settings.providers.iter().map(line).collect()
 }
 
-fn instructions(address: SocketAddr, psql: &str, lines: &[(&'static str, String, String)]) -> String {
+fn instructions(public: SocketAddr, admin: SocketAddr, psql: &str, lines: &[(&'static str, String, String)]) -> String {
     let mut text =
         String::from("\nThe service is up. Paste a line to send a delivery; paste it again to send a duplicate.\n");
     for (provider, path, arguments) in lines {
-        text += &format!("\n# {provider}\ncurl -sS -w '\\n' http://{address}{path} {arguments}\n");
+        text += &format!("\n# {provider}\ncurl -sS -w '\\n' http://{public}{path} {arguments}\n");
     }
     text += &format!(
-        "\n# what was recorded\n{psql} -c 'select provider, booking_ref, revision, status, ticket_numbers, delivery_count from ticket_events order by sequence'\n\
+        "\n# what was recorded, for the agency's own systems (docs/consumers.md)\n\
+         curl -sS -w '\\n' -H 'Authorization: Bearer {ADMIN_TOKEN}' 'http://{admin}/v1/events?from=start'\n\
+         \n# the same, as it comes in\n\
+         curl -N -H 'Authorization: Bearer {ADMIN_TOKEN}' 'http://{admin}/v1/events/stream?from=now'\n\
+         \n# the same in SQL\n{psql} -c 'select provider, booking_ref, revision, status, ticket_numbers, delivery_count from ticket_events order by sequence'\n\
          \n# the database\n{psql}\n\nCtrl-C stops the service and the database.\n\n"
     );
     text

@@ -39,18 +39,18 @@ pub(super) fn run(
             tracing::warn!(%error, "core dumps could not be switched off");
         }
         let (mut signals, reload_signal) = (Signals::listen()?, ReloadSignal::listen()?);
-        serve(settings, !args.no_migrate, &mut signals, Some((reload_signal, Arc::new(load))), |_| {}).await
+        serve(settings, !args.no_migrate, &mut signals, Some((reload_signal, Arc::new(load))), |_, _| {}).await
     })
 }
 
 /// Runs the service until a signal. `reload` is when and how the configuration is read again; `started` is called with
-/// the address of the public listener once it serves.
+/// the addresses of the public and the admin listener once it serves.
 pub(super) async fn serve(
     settings: Settings,
     migrate: bool,
     signals: &mut Signals,
     reload: Option<(ReloadSignal, Load)>,
-    started: impl FnOnce(SocketAddr),
+    started: impl FnOnce(SocketAddr, SocketAddr),
 ) -> anyhow::Result<ExitCode> {
     let result = async {
         let mut service = Service::build(settings, migrate, reload).await?;

@@ -66,12 +66,17 @@ pub(super) struct Listener {
 }
 
 impl Service {
-    /// Serves until a signal. `started` is called with the address of the public listener once it accepts.
+    /// Serves until a signal. `started` is called with the addresses of the public and the admin listener once they
+    /// accept.
     ///
     /// # Errors
     ///
     /// A task failed.
-    pub(super) async fn run(&mut self, signals: &mut Signals, started: impl FnOnce(SocketAddr)) -> anyhow::Result<()> {
+    pub(super) async fn run(
+        &mut self,
+        signals: &mut Signals,
+        started: impl FnOnce(SocketAddr, SocketAddr),
+    ) -> anyhow::Result<()> {
         let drain_delay_ms = self.drain_delay.as_millis() as u64;
         select! {
             error = self.serve(started) => Err(error),
@@ -83,7 +88,7 @@ impl Service {
     }
 
     /// Serves until a task fails.
-    async fn serve(&mut self, started: impl FnOnce(SocketAddr)) -> anyhow::Error {
+    async fn serve(&mut self, started: impl FnOnce(SocketAddr, SocketAddr)) -> anyhow::Error {
         if let Some(Start { first_attempt, public, admin }) = self.start.take() {
             select! {
                 error = self.tasks.failed() => return error,
@@ -91,7 +96,7 @@ impl Service {
                 Ok(()) = first_attempt => {}
             }
             tracing::info!(public.address = %public.address, admin.address = %admin.address, "serving");
-            started(public.address);
+            started(public.address, admin.address);
             self.tasks.spawn("public listener", Stage::Intake, public.serve);
             self.tasks.spawn_in_background("admin listener", Stage::Intake, admin.serve);
         }

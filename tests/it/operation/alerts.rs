@@ -90,6 +90,16 @@ async fn every_alert_fires_when_it_is_caused_and_every_panel_shows_something() {
     pool.close().await;
     prometheus.fires("TicketWebhooksSlow").await;
 
+    let mut transaction = server.pool().begin().await.unwrap();
+    let pid: i32 = sqlx::query_scalar("select pg_backend_pid() from pg_current_xact_id()")
+        .fetch_one(&mut *transaction)
+        .await
+        .unwrap();
+    assert_eq!(deliver(&with_spool, updates, "held back").await, 200);
+    let summary = prometheus.fires("TicketWebhooksFeedHeldBack").await;
+    assert!(summary.contains(&format!("backend {pid} is open")), "{summary}");
+    transaction.rollback().await.unwrap();
+
     server.signal("KILL");
     server.gone().await;
     prometheus.fires("TicketWebhooksNotReady").await;

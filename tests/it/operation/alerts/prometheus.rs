@@ -27,6 +27,7 @@ const SHORTENED: &[(&str, &str)] = &[
     ("[10m]", "[30s]"),
     ("[15m]", "[30s]"),
     ("> 21600", "> 4"),
+    ("_seconds) > 60", "_seconds) > 2"),
 ];
 
 pub struct Prometheus {
@@ -110,15 +111,17 @@ impl Prometheus {
         firing.iter().map(|alert| alert["metric"]["alertname"].as_str().unwrap().to_owned()).collect()
     }
 
-    /// Waits until an alert fires and checks that it has a runbook.
-    pub async fn fires(&self, name: &str) {
+    /// Waits until an alert fires and checks that it has a runbook. Its summary.
+    pub async fn fires(&self, name: &str) -> String {
         wait_for(name, async || self.firing().await.contains(name)).await;
         let alerts = self.get("alerts", &[]).await;
         let alert = alerts["alerts"].as_array().unwrap().iter().find(|alert| alert["labels"]["alertname"] == name);
         let annotations = &alert.expect("it fires")["annotations"];
-        println!("{name}: {}", annotations["summary"].as_str().unwrap());
+        let summary = annotations["summary"].as_str().unwrap().to_owned();
+        println!("{name}: {summary}");
         assert!(!annotations["runbook"].as_str().unwrap().is_empty());
         self.fired.borrow_mut().insert(name.to_owned());
+        summary
     }
 
     /// Names of the alerts that have fired.
