@@ -10,6 +10,7 @@ mod error;
 mod events;
 mod extract;
 mod openapi;
+mod providers;
 mod stream;
 
 use std::sync::Arc;
@@ -18,12 +19,14 @@ use axum::Router;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub use self::error::ApiError;
-use crate::{feed::Feed, store::Pool};
+use crate::{feed::Feed, providers::Provider, store::Pool};
 
 /// What the handlers work with.
 pub struct Api {
     pub pool: Pool,
     pub feed: Feed,
+    /// The routes of the public listener, for the description.
+    pub provider_paths: Vec<(String, &'static dyn Provider)>,
 }
 
 /// The routes, without the token.
@@ -33,7 +36,8 @@ pub fn routes(api: Arc<Api>) -> Router {
         .routes(routes!(stream::follow))
         .routes(routes!(consumers::list))
         .routes(routes!(consumers::get, consumers::put, consumers::delete));
-    let (router, description) = router.with_state(api).split_for_parts();
+    let (router, mut description) = router.with_state(Arc::clone(&api)).split_for_parts();
+    providers::describe(&mut description, &api.provider_paths);
     router
         .merge(openapi::route(description))
         .fallback(async || ApiError::not_found("there is nothing at this path"))

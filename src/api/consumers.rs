@@ -63,7 +63,7 @@ pub(super) async fn list(State(api): State<Arc<Api>>) -> Result<Json<Consumers>,
 }
 
 /// One named position.
-#[utoipa::path(get, path = "/v1/consumers/{name}", tag = "feed", params(("name" = String, Path)),
+#[utoipa::path(get, path = "/v1/consumers/{name}", tag = "feed", params(("name" = String, Path, pattern = "^[a-z0-9_-]{1,63}$")),
     responses((status = 200, body = Consumer), AnyError, NotFound))]
 pub(super) async fn get(State(api): State<Arc<Api>>, Path(name): Path<String>) -> Result<Json<Consumer>, ApiError> {
     check_name(&name)?;
@@ -71,7 +71,7 @@ pub(super) async fn get(State(api): State<Arc<Api>>, Path(name): Path<String>) -
 }
 
 /// Sets a named position, forwards only unless `rewind`.
-#[utoipa::path(put, path = "/v1/consumers/{name}", tag = "feed", params(("name" = String, Path)), request_body = NewPosition,
+#[utoipa::path(put, path = "/v1/consumers/{name}", tag = "feed", params(("name" = String, Path, pattern = "^[a-z0-9_-]{1,63}$")), request_body = NewPosition,
     responses(
         (status = 200, body = Consumer, description = "It was moved."),
         (status = 201, body = Consumer, description = "It is new."),
@@ -105,7 +105,7 @@ pub(super) async fn put(
 }
 
 /// Deletes a named position.
-#[utoipa::path(delete, path = "/v1/consumers/{name}", tag = "feed", params(("name" = String, Path)),
+#[utoipa::path(delete, path = "/v1/consumers/{name}", tag = "feed", params(("name" = String, Path, pattern = "^[a-z0-9_-]{1,63}$")),
     responses(
         (status = 204, description = "It is deleted."),
         (status = 409, body = ErrorBody, description = "The name is reserved."),

@@ -24,6 +24,7 @@ pub(super) struct EventsQuery {
     /// The cursor to go on from: `next` of the page before, or the `cursor` of an item.
     after: Option<String>,
     /// Where to begin without a cursor; `start` by default.
+    #[param(inline)]
     from: Option<From>,
     /// Items of a page, which may end earlier, at 4 MiB.
     #[param(minimum = 1, maximum = 1000, default = 100)]
@@ -32,10 +33,13 @@ pub(super) struct EventsQuery {
     #[param(minimum = 0, maximum = 30, default = 0)]
     wait: Option<u16>,
     /// What else is to be in an item.
+    #[param(inline)]
     include: Option<Include>,
     provider: Option<String>,
+    #[param(inline)]
     environment: Option<Environment>,
     /// Of revisions and overdue bookings; erased items match any.
+    #[param(inline)]
     status: Option<Status>,
     booking_ref: Option<String>,
 }

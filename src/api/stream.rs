@@ -33,11 +33,15 @@ pub(super) struct StreamQuery {
     /// The cursor to go on from; `Last-Event-ID` goes before it.
     after: Option<String>,
     /// Where to begin without a cursor; `start` by default.
+    #[param(inline)]
     from: Option<From>,
+    #[param(inline)]
     include: Option<Include>,
     provider: Option<String>,
+    #[param(inline)]
     environment: Option<Environment>,
     /// Of revisions and overdue bookings; erased items match any.
+    #[param(inline)]
     status: Option<Status>,
     booking_ref: Option<String>,
 }

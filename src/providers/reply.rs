@@ -46,6 +46,24 @@ pub struct EncodedReply {
 }
 
 impl Reply {
+    /// One of each, for the description of the API.
+    pub fn samples() -> [Self; 12] {
+        [
+            Self::Accepted,
+            Self::Unauthenticated,
+            Self::TooManyFailures(Duration::ZERO),
+            Self::Malformed(String::new()),
+            Self::UnsupportedEncoding,
+            Self::Invalid(Vec::new()),
+            Self::NoTicket,
+            Self::UnknownBooking,
+            Self::TooLarge(0),
+            Self::TimedOut,
+            Self::Unavailable,
+            Self::MethodNotAllowed,
+        ]
+    }
+
     /// The status by HTTP's semantics; a provider's document may require another.
     pub fn status(&self) -> StatusCode {
         match self {

@@ -121,6 +121,7 @@ impl Service {
         );
         let bodies = BodyReader::new(&server);
         let endpoints = endpoints(&settings.providers, &metrics);
+        let provider_paths = endpoints.iter().map(|(path, endpoint)| (path.clone(), endpoint.provider)).collect();
         if let Some((reload_signal, load)) = reload {
             let reload = Reload::new(settings, Arc::clone(&secrets), pool.clone(), shared_pool.clone());
             let stop = tasks.soft_token(Stage::Intake);
@@ -150,7 +151,7 @@ impl Service {
             writers,
             max_database_connections,
         });
-        let api = Arc::new(Api { feed, pool: shared_pool.clone() });
+        let api = Arc::new(Api { feed, pool: shared_pool.clone(), provider_paths });
         let admin_routes = admin_service(readiness, scrape, api, secrets, &server);
         let stop = tasks.soft_token(Stage::Intake);
         let start = Start {
