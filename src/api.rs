@@ -30,13 +30,13 @@ pub struct Api {
 }
 
 /// The routes, without the token.
-pub fn routes(api: Arc<Api>) -> Router {
+pub fn routes(api: &Arc<Api>) -> Router {
     let router = OpenApiRouter::with_openapi(openapi::description())
         .routes(routes!(events::list))
         .routes(routes!(stream::follow))
         .routes(routes!(consumers::list))
         .routes(routes!(consumers::get, consumers::put, consumers::delete));
-    let (router, mut description) = router.with_state(Arc::clone(&api)).split_for_parts();
+    let (router, mut description) = router.with_state(Arc::clone(api)).split_for_parts();
     providers::describe(&mut description, &api.provider_paths);
     router
         .merge(openapi::route(description))

@@ -18,6 +18,8 @@
 //!                    receive          the provider's Reply, encoded as its documentation asks
 //! ```
 //!
+//! The agency's own systems read what is recorded: `http::admin` → `api` → `feed` → `store`.
+//!
 //! The modules in that order, then what they use.
 
 // No doc comments below: rustdoc would resolve the links of a module's own documentation in this file's scope.
