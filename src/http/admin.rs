@@ -6,9 +6,10 @@ use axum::{
     extract::{ConnectInfo, Request, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     middleware::{self, Next},
-    response::Response,
+    response::{IntoResponse, Response},
 };
 use secrecy::ExposeSecret;
+use tokio::time::timeout;
 
 use super::{client_address::TrustedProxies, health, layers, metrics, server::Peer, service::HttpService};
 use crate::{
@@ -25,6 +26,9 @@ use crate::{
 /// For each client (see [`ClientLimiter`]). Failures beyond it are answered 429 and not logged; the right token always
 /// passes.
 const MAX_FAILURES_PER_MINUTE: NonZeroU32 = NonZeroU32::new(10).expect("10 is not 0");
+
+/// Until the answer begins; below the timeout of all requests to this listener, which has no body.
+const API_TIMEOUT: Duration = Duration::from_secs(55);
 
 struct TokenGuard {
     secrets: Arc<CurrentSecrets>,
@@ -63,7 +67,10 @@ async fn guard_route(
     if let Err(response) = guard.authenticate(request.headers(), &peer, &id) {
         return response;
     }
-    let mut response = next.run(request).await;
+    let mut response = match timeout(API_TIMEOUT, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => ApiError::timed_out().into_response(),
+    };
     let Some(error) = response.extensions_mut().remove::<ApiError>() else { return response };
     let mut written = error.response(&id);
     if let Some(allow) = response.headers_mut().remove(header::ALLOW) {

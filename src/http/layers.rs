@@ -39,8 +39,8 @@ use crate::{
     secrets::CurrentSecrets,
 };
 
-/// Beyond what any request to the admin listener takes.
-const ADMIN_TIMEOUT: Duration = Duration::from_secs(30);
+/// Beyond what any request to the admin listener takes: a page may wait for half of it.
+const ADMIN_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Four layers of tower-http are left out on purpose:
 /// - trace: a span for each delivery, whose one log line has all fields of it already;
