@@ -192,14 +192,15 @@ impl Pool {
         if !question.keys.is_empty() {
             return Ok(Scan::Key);
         }
+        // all that are scanned match
+        let max_scanned = limit + 1;
         if received_from.is_none() && received_to.is_none() {
-            // all of them match
-            return Ok(Scan::Class { max_scanned: limit + 1 });
+            return Ok(Scan::Class { max_scanned });
         }
         let query = self.query(include_str!("search/time_count.sql"));
         let row = query.bind(received_from).bind(received_to).bind(MAX_SORTED + 1).fetch_one(connection).await?;
         let is_sorted = row.try_get::<i64, _>("count")? <= MAX_SORTED;
-        Ok(if is_sorted { Scan::Time } else { Scan::Class { max_scanned: MAX_SCANNED } })
+        Ok(if is_sorted { Scan::Time { max_scanned } } else { Scan::Class { max_scanned: MAX_SCANNED } })
     }
 
     /// The items at these places, in their order, up to about `max_bytes`.

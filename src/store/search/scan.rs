@@ -6,7 +6,7 @@ use sqlx::{
     query::Query,
 };
 
-use super::{Direction, Found, MAX_SCANNED, MAX_SCANNED_WITHOUT_KEYS, MAX_SORTED, Pool, Question, Span, position};
+use super::{Direction, Found, MAX_SCANNED, MAX_SCANNED_WITHOUT_KEYS, Pool, Question, Span, position};
 use crate::store::Position;
 
 /// What is scanned, in the order of the feed.
@@ -16,8 +16,8 @@ pub(super) enum Scan {
     Key,
     /// Events of the wanted provider, environment and status.
     Class { max_scanned: i64 },
-    /// Events received in the wanted time.
-    Time,
+    /// Those of them that were received in the wanted time.
+    Time { max_scanned: i64 },
     /// Events that have no keys yet.
     WithoutKeys,
     /// Events of a booking.
@@ -32,7 +32,7 @@ impl Scan {
         match self {
             Self::Key => include_str!("scan_key.sql"),
             Self::Class { .. } => include_str!("scan_class.sql"),
-            Self::Time => include_str!("scan_time.sql"),
+            Self::Time { .. } => include_str!("scan_time.sql"),
             Self::WithoutKeys => include_str!("scan_all.sql"),
             Self::Booking => include_str!("scan_booking.sql"),
             Self::Notices => include_str!("scan_notices.sql"),
@@ -43,7 +43,7 @@ impl Scan {
     /// The statement that finds what matches among the scanned.
     fn found_sql(self) -> String {
         let scanned = match self {
-            Self::Key | Self::Class { .. } | Self::Time => {
+            Self::Key | Self::Class { .. } | Self::Time { .. } => {
                 include_str!("with_keys.sql").replace("{scanned}", self.sql())
             }
             _ => self.sql().to_owned(),
@@ -57,8 +57,7 @@ impl Scan {
 
     fn max_scanned(self) -> i64 {
         match self {
-            Self::Class { max_scanned } => max_scanned,
-            Self::Time => MAX_SORTED,
+            Self::Class { max_scanned } | Self::Time { max_scanned } => max_scanned,
             Self::WithoutKeys => MAX_SCANNED_WITHOUT_KEYS,
             Self::Key | Self::Booking | Self::Notices | Self::BookingNotices => MAX_SCANNED,
         }

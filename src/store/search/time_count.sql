@@ -4,4 +4,4 @@ from (
     select from search_keys
     where kind = 'class' and received_at >= coalesce($1, '-infinity') and received_at < coalesce($2, 'infinity')
     limit $3
-) as some
+) as counted

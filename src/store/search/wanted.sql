@@ -24,6 +24,6 @@ left join lateral (
             select from search_keys
             where search_keys.kind = wanted.kind and search_keys.key = wanted.key
             limit $4
-        ) as some
+        ) as counted
     ) as number
 ) as wanted on true

@@ -1,0 +1,1 @@
+//! Which indexes the questions use, at the size of years.
