@@ -28,7 +28,7 @@ const MAX_SCANNED: i64 = 10_000;
 const MAX_SCANNED_WITHOUT_KEYS: i64 = 2_000;
 
 /// Up to this many, events of a time are sorted; more are looked for in the order of the feed.
-const MAX_SORTED: i64 = 500_000;
+const MAX_SORTED: i64 = 200_000;
 
 /// In which order items are wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -27,14 +27,23 @@ impl IndexerHeldBack {
     }
 }
 
+/// Waits until every event is given out: transactions of other tests hold them back.
+pub(super) async fn given_out(database: &Database) {
+    let query = "select ticket_feed_last_cursor(ticket_feed_generation(), pg_snapshot_xmin(pg_current_snapshot())) \
+                 = ticket_feed_last_cursor(1000000, '0')";
+    wait_for(database, query).await;
+}
+
 /// Waits until every event has its search keys.
 pub(super) async fn indexed(database: &Database) {
-    let query = "select coalesce((select position from consumers where name = 'search') = \
-                 (select ticket_feed_cursor(generation, recorded_xid, sequence, id, recorded_at) from feed_items \
-                  order by generation desc, recorded_xid desc, sequence desc limit 1), true)";
+    let query = "select position = ticket_feed_last_cursor(1000000, '0') from consumers where name = 'search'";
+    wait_for(database, query).await;
+}
+
+async fn wait_for(database: &Database, query: &'static str) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while !sqlx::query_scalar::<_, bool>(query).fetch_one(&database.pool).await.unwrap() {
-        assert!(Instant::now() < deadline, "the search keys are behind");
+        assert!(Instant::now() < deadline, "not yet: {query}");
         sleep(Duration::from_millis(20)).await;
     }
 }
@@ -95,6 +104,7 @@ async fn expect(questions: &[(&str, &[&str])], send: impl AsyncFnOnce(&Service))
     let held_back = IndexerHeldBack::new(&database).await;
     let (service, api) = ApiClient::start(&database, &[]).await;
     send(&service).await;
+    given_out(&database).await;
     for (query, bookings) in questions {
         assert_eq!(found(&api, query).await, *bookings, "{query}, without search keys");
     }

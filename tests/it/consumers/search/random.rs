@@ -2,7 +2,7 @@
 
 use sqlx::AssertSqlSafe;
 
-use super::{IndexerHeldBack, all, indexed};
+use super::{IndexerHeldBack, all, given_out, indexed};
 use crate::support::{ApiClient, Chance, Database, Service};
 
 const EVENTS: usize = 2_000;
@@ -100,6 +100,7 @@ async fn any_questions_over_many_pages_find_exactly_what_plain_sql_finds() {
     // half of the events have keys
     let held_back = IndexerHeldBack::new(&database).await;
     database.execute(&insert(1)).await;
+    given_out(&database).await;
     compare(&database, &api, &mut chance, 60).await;
     held_back.end().await;
     let _second = Service::start(&database, &[]).await;
