@@ -29,11 +29,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use self::tail::Tail;
 pub use self::{
     question::{InvalidQuestion, Question},
     stream::{Stream, StreamEvent},
 };
-use self::tail::Tail;
 use crate::{
     lifecycle::{Stage, Tasks},
     store::{Cursor, Direction, FeedError, Filter, Items, MAX_PAGE_BYTES, Pool},

@@ -32,9 +32,11 @@ const RETRY_DELAY: Duration = Duration::from_secs(5);
 /// Starts the task, which waits for the tables.
 pub fn start(pool: Pool, schema_ready: Arc<AtomicBool>, tasks: &mut Tasks) {
     let stop = tasks.soft_token(Stage::Intake);
-    let indexer = Indexer { pool, position: String::new(), max_items: MAX_ITEMS, failed: RateLimitedWarning::default() };
-    tasks.spawn("search keys", Stage::Intake, async move {
-        Ok(stop.run_until_cancelled(indexer.run(schema_ready)).await.map_or((), |never| never))
+    let indexer =
+        Indexer { pool, position: String::new(), max_items: MAX_ITEMS, failed: RateLimitedWarning::default() };
+    tasks.spawn_in_background("search keys", Stage::Intake, async move {
+        stop.run_until_cancelled(indexer.run(schema_ready)).await;
+        Ok(())
     });
 }
 

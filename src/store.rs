@@ -35,8 +35,8 @@ pub use self::{
     },
     migrations::{MigrationError, Pending, migrate, wait_for_schema},
     pool::Pool,
-    search::{Direction, Indexed},
     quota::{Destination, MAX_BODIES_PER_MINUTE, MAX_BYTES_PER_MINUTE, MAX_SAME_BODIES_IN_SPOOL, UnprocessedQuota},
+    search::{Direction, Indexed},
     writer::Writer,
 };
 

@@ -75,7 +75,7 @@ pub(super) struct Args {
     json: bool,
 }
 
-pub(super) fn run(args: Args, load: impl Fn() -> Result<Settings, ConfigError>) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &Args, load: impl Fn() -> Result<Settings, ConfigError>) -> anyhow::Result<ExitCode> {
     let filter = match args.filter() {
         Ok(filter) => filter,
         Err(error) => {
@@ -90,7 +90,7 @@ pub(super) fn run(args: Args, load: impl Fn() -> Result<Settings, ConfigError>) 
         let table = (!args.json).then(|| Table::new(io::stdout().is_terminal()));
         let mut listing = Listing { pool, filter, table };
         let listed = select! {
-            listed = listing.run(&args) => listed,
+            listed = listing.run(args) => listed,
             _ = ctrl_c() => return Ok(ExitCode::SUCCESS),
         };
         match listed {
@@ -155,7 +155,8 @@ impl Listing {
         let (mut items, mut from, mut missing) = (Vec::new(), None, limit);
         while missing > 0 {
             let direction = Direction::NewestFirst;
-            let page = self.pool.find_items(&mut snapshot, &self.filter, from, direction, missing, MAX_PAGE_BYTES, false);
+            let page =
+                self.pool.find_items(&mut snapshot, &self.filter, from, direction, missing, MAX_PAGE_BYTES, false);
             let page = page.await?;
             missing -= page.items.len() as i64;
             items.extend(page.items);

@@ -14,8 +14,8 @@ mod scan;
 
 use sqlx::{PgConnection, Row};
 
-use self::scan::Scan;
 pub use self::indexer::Indexed;
+use self::scan::Scan;
 use super::{
     Cursor, FeedError, Filter, Items, Pool, Position,
     feed::{Item, truncate},
@@ -111,7 +111,8 @@ impl Pool {
     /// The database does not answer.
     pub async fn event(&self, id: uuid::Uuid) -> sqlx::Result<Option<Item>> {
         let mut snapshot = self.read().await?;
-        let place = "select generation, recorded_xid::text::bigint as recorded_xid, sequence from ticket_events where id = $1";
+        let place =
+            "select generation, recorded_xid::text::bigint as recorded_xid, sequence from ticket_events where id = $1";
         let Some(row) = self.query(place).bind(id).fetch_optional(&mut *snapshot).await? else { return Ok(None) };
         Ok(self.items(&mut snapshot, &[position(&row)?], usize::MAX, true).await?.pop())
     }

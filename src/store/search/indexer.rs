@@ -27,7 +27,8 @@ impl Pool {
     pub async fn index(&self, max_items: i64, last: &str) -> Result<Option<Indexed>, FeedError> {
         let mut transaction = self.write().await?;
         // compiling takes longer than the statement
-        let lock = "select pg_try_advisory_xact_lock(hashtext('ticket_webhooks_search')), set_config('jit', 'off', true)";
+        let lock =
+            "select pg_try_advisory_xact_lock(hashtext('ticket_webhooks_search')), set_config('jit', 'off', true)";
         if !self.query(lock).fetch_one(&mut *transaction).await?.try_get::<bool, _>(0)? {
             return Ok(None);
         }

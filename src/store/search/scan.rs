@@ -1,10 +1,6 @@
 //! The ways through the tables to the events that match, each by an index.
 
-use sqlx::{
-    PgConnection, Postgres,
-    postgres::PgArguments,
-    query::Query,
-};
+use sqlx::{PgConnection, Postgres, postgres::PgArguments, query::Query};
 
 use super::{Direction, Found, MAX_SCANNED, MAX_SCANNED_WITHOUT_KEYS, Pool, Question, Span, position};
 use crate::store::Position;
@@ -15,9 +11,13 @@ pub(super) enum Scan {
     /// Events with the rarest of the wanted keys.
     Key,
     /// Events of the wanted provider, environment and status.
-    Class { max_scanned: i64 },
+    Class {
+        max_scanned: i64,
+    },
     /// Those of them that were received in the wanted time.
-    Time { max_scanned: i64 },
+    Time {
+        max_scanned: i64,
+    },
     /// Events that have no keys yet.
     WithoutKeys,
     /// Events of a booking.

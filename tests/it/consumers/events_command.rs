@@ -3,7 +3,10 @@
 use serde_json::Value;
 use tokio::task::spawn_blocking;
 
-use super::{pages::send, search::{given_out, indexed}};
+use super::{
+    pages::send,
+    search::{given_out, indexed},
+};
 use crate::support::{Command, Database, Service, settings};
 
 /// Its exit code, output and errors.

@@ -201,9 +201,12 @@ async fn a_ticket_is_found_in_every_spelling() {
         ("ticket=9876543210", &[]),
     ];
     expect(questions, async |service| {
-        for (booking, ticket) in
-            [("K-1", "157-1234567890"), ("K-2", "157 1234567890"), ("K-3", "ETKT9876543210"), ("K-4", "098-2412345678/79")]
-        {
+        for (booking, ticket) in [
+            ("K-1", "157-1234567890"),
+            ("K-2", "157 1234567890"),
+            ("K-3", "ETKT9876543210"),
+            ("K-4", "098-2412345678/79"),
+        ] {
             send_order(service, booking, &[("Smith/John", ticket, "S30814")]).await;
         }
     })

@@ -8,7 +8,11 @@ use crate::support::{ApiClient, Database, Service};
 /// A question, the indexes that its statements use, and how many events match.
 const QUESTIONS: [(&str, &[&str], usize); 11] = [
     ("booking_ref=B-1000", &["ticket_events_provider_environment_booking_ref_revision_key"], 3),
-    ("booking_ref=B-1000&status=failed&name=last99", &["ticket_events_provider_environment_booking_ref_revision_key"], 0),
+    (
+        "booking_ref=B-1000&status=failed&name=last99",
+        &["ticket_events_provider_environment_booking_ref_revision_key"],
+        0,
+    ),
     ("pnr=p1000", &["search_keys_pkey"], 3),
     ("ticket=24-0000-3000", &["search_keys_pkey"], 1),
     ("name=FIRST7%20last30007", &["search_keys_pkey"], 1),
@@ -17,7 +21,11 @@ const QUESTIONS: [(&str, &[&str], usize); 11] = [
     ("environment=live&status=aborted&limit=1", &["search_keys_pkey"], 1),
     ("status=aborted&from=now", &["search_keys_pkey"], 0),
     ("received_from=2020-01-02T00:00:00Z&received_to=2020-01-02T01:00:00Z", &["search_keys_received"], 60),
-    ("received_from=2020-01-02T00:00:00Z&received_to=2020-01-03T00:00:00Z&status=failed", &["search_keys_received"], 100),
+    (
+        "received_from=2020-01-02T00:00:00Z&received_to=2020-01-03T00:00:00Z&status=failed",
+        &["search_keys_received"],
+        100,
+    ),
 ];
 
 /// The plans that Postgres has sent to the service.
@@ -61,7 +69,10 @@ async fn every_question_uses_its_indexes(events: usize) {
             }
         }
         for index in indexes {
-            assert!(of_question.iter().any(|plan| plan.contains(&format!("using {index}"))), "{question}: {of_question:#?}");
+            assert!(
+                of_question.iter().any(|plan| plan.contains(&format!("using {index}"))),
+                "{question}: {of_question:#?}"
+            );
         }
     }
 }

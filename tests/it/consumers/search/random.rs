@@ -65,14 +65,24 @@ fn question(chance: &mut Chance) -> (String, String) {
             1 => add(format!("name=smith/x{last}"), is_in("{0,last_name}", &format!(" X{last}"))),
             _ => add(
                 format!("name=y{last}%20jose{first}%20other"),
-                format!("{} and {}", is_in("{1,last_name}", &format!(" Y{last}")), is_in("{0,first_name}", &first.to_string())),
+                format!(
+                    "{} and {}",
+                    is_in("{1,last_name}", &format!(" Y{last}")),
+                    is_in("{0,first_name}", &first.to_string())
+                ),
             ),
         }
     }
     if chance.one_in(3) {
         let (from, hours) = (chance.between(0, 40), chance.between(0, 20));
-        let (from, to) = (format!("2026-01-{:02}T05:00:00Z", 1 + from % 28), format!("2026-02-{:02}T{hours:02}:00:00Z", 1 + from % 28));
-        add(format!("received_from={from}&received_to={to}"), format!("received_at >= '{from}' and received_at < '{to}'"));
+        let (from, to) = (
+            format!("2026-01-{:02}T05:00:00Z", 1 + from % 28),
+            format!("2026-02-{:02}T{hours:02}:00:00Z", 1 + from % 28),
+        );
+        add(
+            format!("received_from={from}&received_to={to}"),
+            format!("received_at >= '{from}' and received_at < '{to}'"),
+        );
     }
     (query, condition)
 }
@@ -80,9 +90,8 @@ fn question(chance: &mut Chance) -> (String, String) {
 async fn compare(database: &Database, api: &ApiClient, chance: &mut Chance, questions: usize) {
     for _ in 0..questions {
         let (query, condition) = question(chance);
-        let sql = format!(
-            "select id::text from ticket_events where {condition} order by generation, recorded_xid, sequence"
-        );
+        let sql =
+            format!("select id::text from ticket_events where {condition} order by generation, recorded_xid, sequence");
         let expected: Vec<String> = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_all(&database.pool).await.unwrap();
         let limit = chance.one_of(&[7, 50, 1000]);
         let found = all(api, query.trim_start_matches('&'), limit.max(expected.len() / 10)).await;
