@@ -2,7 +2,7 @@
 # missing. They neither start nor use a Postgres of the system.
 
 .DEFAULT_GOAL := help
-.PHONY: help dev test cost-test torture fuzz lint deny bench bench-pure feed-bench attacks image up container-test alerts-test \
+.PHONY: help dev test search-test cost-test torture fuzz lint deny bench bench-pure feed-bench attacks image up container-test alerts-test \
         server-programs clock-library
 
 help: ## list the targets
@@ -16,6 +16,9 @@ test: export RUST_TEST_THREADS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_O
 test: server-programs clock-library ## run all tests that need only a toolchain and Postgres
 	cargo test --locked --all-features
 	$(MAKE) cost-test
+
+search-test: server-programs ## ask every question over 5 million events; needs minutes and 7 GB of disk
+	cargo test --locked --all-features --test it search::plans:: -- --include-ignored --nocapture
 
 # in the release profile: CPU time without optimization says nothing
 cost-test: ## measure the CPU time of hostile bodies; prints the worst of each family

@@ -60,6 +60,8 @@ mod durability {
 
 /// What the agency's own systems ask.
 mod consumers {
+    /// Events on the command line.
+    mod events_command;
     /// Restored databases, recovered ones, and transactions that hold the feed back.
     mod history;
     /// The order of the feed, its pages and their errors.
@@ -68,6 +70,8 @@ mod consumers {
     mod positions;
     /// Readers of every kind while everything breaks.
     mod readers;
+    /// Events by record locator, ticket number, name, time and the rest.
+    mod search;
     /// The feed as server-sent events.
     mod stream;
 }

@@ -219,6 +219,9 @@ async fn the_further_rights_are_enough_for_consumers() {
     assert_eq!(api.put("/v1/consumers/one", position.clone()).await.status, 201);
     assert_eq!(api.put("/v1/consumers/one", position).await.status, 200);
     assert_eq!(api.delete("/v1/consumers/one").await.status, 204);
+    for question in ["name=smith", "booking_ref=B1", "status=ticketed&received_from=2020-01-01T00:00:00Z"] {
+        assert_eq!(api.get(&format!("/v1/events?{question}")).await.status, 200, "{question}");
+    }
     let log = service.stop().await;
     assert!(!log.contains("permission denied"), "{log}");
 
