@@ -5,10 +5,14 @@
 
 #![allow(unused_qualifications, reason = "the macros of utoipa qualify")]
 
+mod booking_key;
+mod bookings;
+mod csv;
 mod error;
 mod events;
 mod extract;
 mod openapi;
+mod reconciliation;
 
 use std::sync::Arc;
 
@@ -16,17 +20,22 @@ use axum::Router;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub use self::error::ApiError;
-use crate::{feed::Feed, store::Pool};
+use crate::{bookings::Bookings, feed::Feed, store::Pool};
 
 /// What the handlers work with.
 pub struct Api {
     pub pool: Pool,
     pub feed: Feed,
+    pub bookings: Bookings,
 }
 
 /// The routes, without the token.
 pub fn routes(api: Arc<Api>) -> Router {
-    let router = OpenApiRouter::with_openapi(openapi::description()).routes(routes!(events::list));
+    let router = OpenApiRouter::with_openapi(openapi::description())
+        .routes(routes!(events::list))
+        .routes(routes!(bookings::list, bookings::post))
+        .routes(routes!(bookings::get, bookings::put, bookings::delete))
+        .routes(routes!(reconciliation::get));
     let (router, description) = router.with_state(api).split_for_parts();
     router
         .merge(openapi::route(description))

@@ -37,6 +37,8 @@ pub mod spool;
 pub mod store;
 // What consumers read: order, pages, stream.
 pub mod feed;
+// What the agency expects, and which bookings are overdue or stuck.
+pub mod bookings;
 
 // Client addresses, their prefixes, and rate limits per prefix.
 pub mod addresses;

@@ -9,6 +9,7 @@
 //! - Series are looked up once, here: counting is an atomic addition, an observation of a histogram 15 ns under a mutex
 //!   of its own.
 
+mod bookings;
 mod process;
 mod provider;
 mod registry;
@@ -19,6 +20,7 @@ use std::{sync::Arc, time::Instant};
 use prometheus_client::metrics::{counter::Counter, histogram::Histogram};
 
 pub use self::{
+    bookings::BookingMetrics,
     provider::ProviderMetrics,
     registry::CONTENT_TYPE,
     scrape::{QueueSource, ReadUsage, Scrape, Sources},
@@ -53,6 +55,7 @@ pub struct Metrics {
     pub drained: Counter,
     pub admin_authentication_failures: Counter,
     pub unrouted: Counter,
+    pub bookings: Arc<BookingMetrics>,
     pub public_connections: ConnectionMetrics,
     pub admin_connections: ConnectionMetrics,
 }
@@ -130,6 +133,7 @@ impl Default for Metrics {
                 "ticket_webhooks_unrouted_requests_total",
                 "POST requests to the public listener at a path that is no provider's: a provider may have a wrong URL.",
             ),
+            bookings: Arc::new(BookingMetrics::new(&mut registry)),
             public_connections: connections("public"),
             admin_connections: connections("admin"),
             registry,

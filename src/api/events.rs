@@ -9,7 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::{
     Api, ApiError,
     error::{AnyError, HistoryChanged},
-    extract::Query,
+    extract::{Query, within},
 };
 use crate::{
     feed,
@@ -104,11 +104,4 @@ impl EventsQuery {
             booking_ref: self.booking_ref.clone(),
         }
     }
-}
-
-fn within<T: PartialOrd + std::fmt::Display>(name: &str, value: T, least: T, most: T) -> Result<T, ApiError> {
-    if value < least || value > most {
-        return Err(ApiError::bad_request("invalid_parameter", format!("{name} is to be between {least} and {most}")));
-    }
-    Ok(value)
 }

@@ -60,8 +60,12 @@ mod durability {
 
 /// What the agency's own systems ask.
 mod consumers {
+    /// What is expected, overdue and stuck, and the state of every booking.
+    mod bookings;
     /// The order of the feed, its pages and their errors.
     mod pages;
+    /// The differences between what was expected and what came.
+    mod reconciliation;
 }
 
 /// What one sender can cost the others, or find out.

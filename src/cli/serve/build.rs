@@ -7,13 +7,14 @@ use sqlx::{PgPool, postgres::PgPoolOptions};
 use tokio::{sync::oneshot, task::spawn_blocking};
 
 use super::{
-    Load, providers_rejecting_unknown,
+    Load, background, providers_rejecting_unknown,
     reload::Reload,
     service::{Listener, Service, Start},
     warn_of_weak_secrets,
 };
 use crate::{
     api::Api,
+    bookings::Bookings,
     clock::{self, ReceiptClock},
     config::{DatabaseSettings, ProviderSettings, ServerSettings, Settings, SpoolSettings},
     feed::Feed,
@@ -106,12 +107,15 @@ impl Service {
         let live_spool = spools.as_ref().map(|spools| spools.live.clone());
         let readiness = Readiness::new(
             pool.clone(),
-            schema_ready,
+            Arc::clone(&schema_ready),
             writes_fail,
             write_timeout,
             live_spool,
             Arc::clone(&is_stopping),
         );
+        let bookings =
+            Bookings::new(shared_pool.clone(), settings.bookings.stuck_after_minutes, Arc::clone(&metrics.bookings));
+        background::start(&mut tasks, &schema_ready, &bookings);
         let bodies = BodyReader::new(&server);
         let endpoints = endpoints(&settings.providers, &metrics);
         if let Some((reload_signal, load)) = reload {
@@ -142,7 +146,7 @@ impl Service {
             writers,
             max_database_connections,
         });
-        let api = Arc::new(Api { feed: Feed::new(shared_pool.clone()), pool: shared_pool.clone() });
+        let api = Arc::new(Api { feed: Feed::new(shared_pool.clone()), bookings, pool: shared_pool.clone() });
         let admin_routes = admin_service(readiness, scrape, api, secrets, &server);
         let stop = tasks.soft_token(Stage::Intake);
         let start = Start {
