@@ -4,7 +4,7 @@ use serde_json::json;
 use sqlx::{AssertSqlSafe, Executor};
 use tokio::task::spawn_blocking;
 
-use crate::support::{Command, PROVIDERS, Server, Service, provider, settings};
+use crate::support::{ADMIN_TOKEN, Command, PROVIDERS, Server, Service, provider, settings};
 
 /// The statements of docs/database.md.
 fn statements() -> Vec<String> {
@@ -78,6 +78,7 @@ impl World {
         let mut settings = settings(&self.url);
         let reject = "TICKET_WEBHOOKS__PROVIDERS__BOOKING_CALLBACK__UNKNOWN_BOOKING";
         settings.push((reject.to_owned(), "reject".to_owned()));
+        settings.push(("TICKET_WEBHOOKS__ADMIN__TOKEN".to_owned(), ADMIN_TOKEN.to_owned()));
         if let Some(spool) = spool {
             settings.push(("TICKET_WEBHOOKS__SPOOL__DIRECTORY".to_owned(), spool.display().to_string()));
         }
@@ -110,6 +111,25 @@ async fn deliver_all(service: &Service, booking: &str) -> Result<(), String> {
     }
     // an answer that says 422 for both: whether it was kept shows in readiness alone
     expect(service.request("GET", "/readyz").send().await.unwrap().status().as_u16(), 200)
+}
+
+/// Everything of the admin API. Every answer is one that needs its rights.
+async fn ask_all(service: &Service) -> Result<(), String> {
+    let ask = async |method: &str, path: &str, body: Option<serde_json::Value>| {
+        let url = format!("{}/v1/{path}", service.admin);
+        let request = reqwest::Client::new().request(method.parse().unwrap(), url).bearer_auth(ADMIN_TOKEN);
+        let request = body.into_iter().fold(request, |request, body| request.json(&body));
+        let response = request.send().await.unwrap();
+        let status = response.status().as_u16();
+        if status < 300 { Ok(()) } else { Err(format!("{path}: {status} {}", response.text().await.unwrap())) }
+    };
+    let booking = "bookings/booking_callback/live/ASKED";
+    ask("PUT", booking, Some(json!({"expected_by": "2026-01-01T00:00:00Z"}))).await?;
+    ask("GET", booking, None).await?;
+    for list in ["bookings", "bookings?overdue=true", "bookings?stuck=true", "reconciliation"] {
+        ask("GET", list, None).await?;
+    }
+    ask("DELETE", booking, None).await
 }
 
 fn expect(status: u16, expected: u16) -> Result<(), String> {
@@ -159,8 +179,10 @@ async fn a_role_with_the_rights_of_the_readme_can_serve_and_no_more() {
         "select body from unprocessed_deliveries",
         "update unprocessed_deliveries set reason = 'invalid'",
         "delete from unprocessed_deliveries",
-        "insert into bookings values ('booking_callback', 'live', 'X')",
-        "delete from bookings",
+        "insert into bookings (provider, environment, booking_ref, announced_at) values ('x', 'live', 'X', now())",
+        "update bookings set booking_ref = 'X'",
+        "delete from feed_notices",
+        "update feed_notices set status = 'failed'",
         "delete from _sqlx_migrations",
         "create table x ()",
         "create schema x",
@@ -186,14 +208,30 @@ async fn each_right_of_the_readme_is_needed() {
             let command = world.command(None).env("RUST_LOG", "error");
             spawn_blocking(move || starts(command)).await.unwrap()
         } else {
-            deliver_all(&service, &format!("B{tried}")).await
+            match deliver_all(&service, &format!("B{tried}")).await.and(ask_all(&service).await) {
+                Ok(()) => {
+                    let command = world.command(None);
+                    spawn_blocking(move || works_in_the_background(command)).await.unwrap()
+                }
+                error => error,
+            }
         };
         assert!(works.is_err(), "it works without: grant {right} on {on}");
         world.execute(&format!("grant {right} on {on}")).await;
         tried += 1;
         deliver_all(&service, &format!("AGAIN{tried}")).await.unwrap();
+        ask_all(&service).await.unwrap();
     }
     assert!(tried >= 15, "{tried}");
+}
+
+/// Waits until a task in the background says that it failed.
+fn works_in_the_background(command: Command) -> Result<(), String> {
+    let mut process = command.start();
+    let line = process.line("a task in the background failed");
+    process.signal("KILL");
+    process.wait();
+    Err(line)
 }
 
 /// Whether it comes to serve with a database that is ready.
