@@ -36,9 +36,9 @@ comment on column open_bookings.last_received_at is 'last_received_at of the sta
 
 comment on table consumers is 'Named positions in the feed. search and bookings are the service''s own.';
 
--- One row for each booking that is expected or has events. By key every part of it is an index lookup.
---
--- Every booking with events has a revision 1; the second part has those without events. `is_open` is null without events.
+-- One row for each booking that is expected or has events: each with events has a revision 1. `is_open` is null without
+-- events. By key every part of it is an index lookup, also in a join: Postgres hands the condition of a join down into a
+-- `union all` of whole tables only, so what is doubled is left out behind it. In the order of the key it can be read in pages.
 create view booking_states as
 select
     booking.provider,
@@ -90,16 +90,9 @@ select
         and event.booking_ref = booking.booking_ref
     ) as revisions
 from (
-    select provider, environment, booking_ref from ticket_events where revision = 1
+    select provider, environment, booking_ref, revision, true as has_events from ticket_events
     union all
-    select provider, environment, booking_ref from bookings
-    where not exists (
-        select from ticket_events as event
-        where event.provider = bookings.provider
-        and event.environment = bookings.environment
-        and event.booking_ref = bookings.booking_ref
-        and event.revision = 1
-    )
+    select provider, environment, booking_ref, null, false from bookings
 ) as booking
 left join bookings as expected using (provider, environment, booking_ref)
 left join lateral (
@@ -111,7 +104,15 @@ left join lateral (
     and not event.late
     order by event.revision desc
     limit 1
-) as state on true;
+) as state on true
+where booking.has_events and booking.revision = 1
+or not booking.has_events and not exists (
+    select from ticket_events as event
+    where event.provider = booking.provider
+    and event.environment = booking.environment
+    and event.booking_ref = booking.booking_ref
+    and event.revision = 1
+);
 
 comment on view booking_states is 'The state of every booking that is expected or has events: its newest revision that is not late. Ask by provider, environment and booking_ref together; everything else reads many rows.';
 

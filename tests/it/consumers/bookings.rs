@@ -395,6 +395,11 @@ async fn a_look_up_by_key_and_the_look_for_deadlines_use_an_index() {
     for query in [
         "select * from booking_states \
          where provider = 'order_ticketed' and environment = 'live' and booking_ref = 'B99999'",
+        "select state.* from (values ('B99999'), ('B99996'), ('B0')) as mine (booking_ref) \
+         join booking_states as state on provider = 'order_ticketed' and environment = 'live' \
+         and state.booking_ref = mine.booking_ref",
+        "select * from booking_states where (provider, environment, booking_ref) > ('order_ticketed', 'live', 'B5') \
+         order by provider, environment, booking_ref limit 100",
         "select * from bookings where expected_by < now() and not is_settled and noted_expected_by is distinct from \
          expected_by order by expected_by limit 500",
         "select * from events_recorded_between(now() - interval '2 days', now() - interval '1 day', 1000)",
@@ -406,6 +411,6 @@ async fn a_look_up_by_key_and_the_look_for_deadlines_use_an_index() {
         assert!(!plan.contains("Seq Scan"), "{plan}");
         let buffers = lines.iter().find_map(|line| line.split_once("Buffers: shared ")).unwrap().1;
         let numbers = buffers.split([' ', '=']).filter_map(|word| word.parse::<u64>().ok());
-        assert!(numbers.sum::<u64>() < 2000, "{plan}");
+        assert!(numbers.sum::<u64>() < 5000, "{plan}");
     }
 }
