@@ -33,7 +33,7 @@ pub mod receive;
 pub mod inbox;
 // The durable buffer on disk for outages of Postgres.
 pub mod spool;
-// The SQL of the service: recording deliveries, the feed, migrations.
+// The SQL of the service: recording deliveries, the feed, the bookings, migrations.
 pub mod store;
 // What consumers read: order, pages, stream.
 pub mod feed;

@@ -5,7 +5,10 @@ use std::time::{Duration, Instant};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
-use crate::support::{ApiClient, Database, Scrape, Service, provider};
+use sqlx::Executor;
+use tokio::task::spawn_blocking;
+
+use crate::support::{ApiClient, Command, Database, Scrape, Server, Service, provider, settings};
 
 const OVERDUE: &str = "ticket_webhooks_bookings_overdue";
 const STUCK: &str = "ticket_webhooks_bookings_stuck";
@@ -246,6 +249,28 @@ async fn a_booking_without_final_status_and_without_deliveries_for_long_is_stuck
     assert_eq!(references(&api.get("/v1/bookings?stuck=true").await.body), ["CONFIRMED"]);
     Scrape::until(&service, |scrape| scrape.get(STUCK, &live) == 1.0).await;
     until(&database, "select count(*) from open_bookings", json!({"count": 3})).await;
+}
+
+#[tokio::test]
+async fn the_look_at_deadlines_survives_a_database_that_is_away_and_needs_no_token() {
+    let mut server = Server::start(true).await;
+    let command = Command::new(&["serve"]).envs(&settings(server.url()));
+    let service = spawn_blocking(move || Service::over(command.start())).await.unwrap();
+    server.signal("QUIT");
+    server.gone().await;
+    let printed = service.process.printed();
+    spawn_blocking(move || printed.line("a task in the background failed")).await.unwrap();
+    server.start_again().await;
+    let pool = server.pool();
+    let booking = "insert into bookings (provider, environment, booking_ref, expected_by) \
+                   values ('booking_callback', 'live', 'B1', now())";
+    pool.execute(booking).await.unwrap();
+    let deadline = Instant::now() + TIMEOUT;
+    while sqlx::query("select from feed_notices").fetch_optional(&pool).await.unwrap().is_none() {
+        assert!(Instant::now() < deadline, "nothing is noted");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(service.stop().await.matches("a task in the background failed").count(), 1);
 }
 
 #[tokio::test]
