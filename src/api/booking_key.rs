@@ -14,8 +14,7 @@ pub(super) fn check_key(provider: &str, environment: Environment, booking_ref: &
     let booking_ref = booking_ref.trim();
     if booking_ref.is_empty() || booking_ref.contains('\0') || booking_ref.chars().count() > MAX_REFERENCE_CHARS {
         let message = format!(
-            "a booking reference has 1 to {MAX_REFERENCE_CHARS} characters without those for white space around it, and \
-             no NUL"
+            "a booking reference has 1 to {MAX_REFERENCE_CHARS} characters, not counting white space around it, and no NUL"
         );
         return Err(ApiError::bad_request("invalid_booking_ref", message));
     }
@@ -36,8 +35,4 @@ pub(super) fn check_time(name: &str, time: OffsetDateTime) -> Result<OffsetDateT
         return Err(ApiError::bad_request("invalid_time", format!("{name} is to be between the years 1970 and 9999")));
     }
     Ok(time)
-}
-
-pub(super) fn check_expected_by(time: OffsetDateTime) -> Result<OffsetDateTime, ApiError> {
-    check_time("expected_by", time)
 }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{
     Api, ApiError,
-    booking_key::{check_expected_by, check_key, known_provider},
+    booking_key::{check_key, check_time, known_provider},
     error::{AnyError, ErrorBody, NotFound},
     extract::{self, Path, Query},
 };
@@ -251,7 +251,7 @@ impl From<(BookingRevision, Option<Changes>)> for RevisionOfBooking {
 fn expectation(expected_by: Option<Option<OffsetDateTime>>) -> Result<ExpectedBy, ApiError> {
     match expected_by {
         None => Ok(ExpectedBy::Keep),
-        Some(time) => Ok(ExpectedBy::Set(time.map(check_expected_by).transpose()?)),
+        Some(time) => Ok(ExpectedBy::Set(time.map(|time| check_time("expected_by", time)).transpose()?)),
     }
 }
 
