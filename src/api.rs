@@ -5,12 +5,16 @@
 
 #![allow(unused_qualifications, reason = "the macros of utoipa qualify")]
 
+mod booking_key;
+mod bookings;
 mod consumers;
+mod csv;
 mod error;
 mod events;
 mod extract;
 mod openapi;
 mod providers;
+mod reconciliation;
 mod stream;
 
 use std::sync::Arc;
@@ -19,12 +23,13 @@ use axum::Router;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub use self::error::ApiError;
-use crate::{feed::Feed, providers::Provider, store::Pool};
+use crate::{bookings::Bookings, feed::Feed, providers::Provider, store::Pool};
 
 /// What the handlers work with.
 pub struct Api {
     pub pool: Pool,
     pub feed: Feed,
+    pub bookings: Bookings,
     /// The routes of the public listener, for the description.
     pub provider_paths: Vec<(String, &'static dyn Provider)>,
 }
@@ -36,7 +41,10 @@ pub fn routes(api: &Arc<Api>) -> Router {
         .routes(routes!(events::get))
         .routes(routes!(stream::follow))
         .routes(routes!(consumers::list))
-        .routes(routes!(consumers::get, consumers::put, consumers::delete));
+        .routes(routes!(consumers::get, consumers::put, consumers::delete))
+        .routes(routes!(bookings::list, bookings::post))
+        .routes(routes!(bookings::get, bookings::put, bookings::delete))
+        .routes(routes!(reconciliation::get));
     let (router, mut description) = router.with_state(Arc::clone(api)).split_for_parts();
     providers::describe(&mut description, &api.provider_paths);
     router

@@ -45,6 +45,9 @@ const MIN_PROXY_PREFIX_V6: u8 = 7;
 /// Far more than any provider sends.
 const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
 
+/// A year.
+const MAX_STUCK_AFTER_MINUTES: i32 = 366 * 24 * 60;
+
 /// Larger batches are no faster and delay their callers.
 const MAX_BATCH: usize = 4096;
 
@@ -56,6 +59,7 @@ pub struct Settings {
     pub database: DatabaseSettings,
     pub inbox: InboxSettings,
     pub spool: SpoolSettings,
+    pub bookings: BookingsSettings,
     pub log: LogSettings,
     /// All known providers, also those without an account.
     #[serde(serialize_with = "show::providers")]
@@ -90,6 +94,14 @@ pub struct SpoolSettings {
     pub max_bytes: u64,
 }
 
+/// `[bookings]`: those that wait for somebody.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BookingsSettings {
+    /// Without a delivery, before a booking without a final status is stuck.
+    pub stuck_after_minutes: i32,
+}
+
 /// `[log]`: the log on standard error.
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
@@ -112,6 +124,12 @@ pub enum LogFormat {
 impl Default for InboxSettings {
     fn default() -> Self {
         Self { max_batch: 256 }
+    }
+}
+
+impl Default for BookingsSettings {
+    fn default() -> Self {
+        Self { stuck_after_minutes: 120 }
     }
 }
 
@@ -163,6 +181,10 @@ impl Settings {
         if !(MIN_CONNECTIONS..=MAX_CONNECTIONS).contains(&self.database.max_connections) {
             let problem = format!("expected a number from {MIN_CONNECTIONS} to {MAX_CONNECTIONS}");
             return Err(ConfigError::at("database.max_connections", problem));
+        }
+        if !(1..=MAX_STUCK_AFTER_MINUTES).contains(&self.bookings.stuck_after_minutes) {
+            let problem = format!("expected a number from 1 to {MAX_STUCK_AFTER_MINUTES}");
+            return Err(ConfigError::at("bookings.stuck_after_minutes", problem));
         }
         let is_too_large = |network: &IpNet| match network {
             IpNet::V4(network) => network.prefix_len() < MIN_PROXY_PREFIX_V4,

@@ -35,12 +35,14 @@ pub mod receive;
 pub mod inbox;
 // The durable buffer on disk for outages of Postgres.
 pub mod spool;
-// The SQL of the service: recording deliveries, the feed, migrations.
+// The SQL of the service: recording deliveries, the feed, the bookings, migrations.
 pub mod store;
 // What consumers read: order, pages, stream.
 pub mod feed;
 // Keeps the keys by which events are found up to date.
 pub mod search;
+// What the agency expects, and which bookings are overdue or stuck.
+pub mod bookings;
 
 // Client addresses, their prefixes, and rate limits per prefix.
 pub mod addresses;

@@ -9,6 +9,7 @@
 //! - Series are looked up once, here: counting is an atomic addition, an observation of a histogram 15 ns under a mutex
 //!   of its own.
 
+mod bookings;
 mod feed;
 mod process;
 mod provider;
@@ -20,6 +21,7 @@ use std::{sync::Arc, time::Instant};
 use prometheus_client::metrics::{counter::Counter, histogram::Histogram};
 
 pub use self::{
+    bookings::BookingMetrics,
     provider::ProviderMetrics,
     registry::CONTENT_TYPE,
     scrape::{QueueSource, ReadUsage, Scrape, Sources},
@@ -54,6 +56,7 @@ pub struct Metrics {
     pub drained: Counter,
     pub admin_authentication_failures: Counter,
     pub unrouted: Counter,
+    pub bookings: Arc<BookingMetrics>,
     pub public_connections: ConnectionMetrics,
     pub admin_connections: ConnectionMetrics,
 }
@@ -131,6 +134,7 @@ impl Default for Metrics {
                 "ticket_webhooks_unrouted_requests_total",
                 "POST requests to the public listener at a path that is no provider's: a provider may have a wrong URL.",
             ),
+            bookings: Arc::new(BookingMetrics::new(&mut registry)),
             public_connections: connections("public"),
             admin_connections: connections("admin"),
             registry,

@@ -8,6 +8,7 @@
 //! - The feed is read in the order (`generation`, `recorded_xid`, `sequence`). That order is right only if the insert of an
 //!   event or a notice is the first write of its transaction (see `feed`).
 
+mod bookings;
 mod connections;
 mod consumers;
 mod equal_deliveries;
@@ -17,6 +18,7 @@ mod feed;
 mod migrations;
 mod pool;
 mod quota;
+mod reconciliation;
 mod record;
 mod search;
 mod session;
@@ -26,6 +28,10 @@ mod writer;
 use sqlx::{PgPool, Row};
 
 pub use self::{
+    bookings::{
+        Announced, BookingCount, BookingFilter, BookingKey, BookingKind, BookingRange, BookingRevision, BookingState,
+        Compared, ExpectedBy, MAX_BOOKING_REVISIONS,
+    },
     connections::WriterConnections,
     consumers::{Consumer, MAX_CONSUMERS, SetPosition},
     error::StoreError,
@@ -36,6 +42,7 @@ pub use self::{
     migrations::{MigrationError, Pending, migrate, wait_for_schema},
     pool::Pool,
     quota::{Destination, MAX_BODIES_PER_MINUTE, MAX_BYTES_PER_MINUTE, MAX_SAME_BODIES_IN_SPOOL, UnprocessedQuota},
+    reconciliation::{DifferenceKind, Period, ReconciliationRow},
     search::{Direction, Indexed},
     writer::Writer,
 };

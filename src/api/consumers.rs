@@ -15,7 +15,7 @@ use super::{
 use crate::store::{self, Cursor, FeedError, MAX_CONSUMERS, SetPosition};
 
 /// Positions of the service's own tasks.
-const RESERVED_NAMES: [&str; 2] = ["search", "retention"];
+const RESERVED_NAMES: [&str; 3] = ["bookings", "retention", "search"];
 
 const MAX_NAME_LENGTH: usize = 63;
 

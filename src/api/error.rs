@@ -95,6 +95,11 @@ impl ApiError {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path has other methods: see Allow")
     }
 
+    /// About an item of a list.
+    pub fn of_item(self, index: usize) -> Self {
+        Self { message: format!("item {index}: {}", self.message), ..self }
+    }
+
     /// The same may succeed after `wait`.
     pub fn retry_after(self, wait: Duration) -> Self {
         Self { retry_after: Some(wait), ..self }

@@ -1,6 +1,6 @@
 //! `GET /v1/events`: pages of the feed, and questions about events. `GET /v1/events/{id}`: one event.
 
-use std::{ops::RangeInclusive, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::{
     Api, ApiError,
     error::{AnyError, HistoryChanged, NotFound},
-    extract::{Path, Query},
+    extract::{Path, Query, within},
 };
 use crate::{
     feed::{self, Question},
@@ -93,8 +93,8 @@ pub(super) async fn list(
     State(api): State<Arc<Api>>,
     Query(query): Query<EventsQuery>,
 ) -> Result<Json<Page>, ApiError> {
-    let limit = within("limit", query.limit.unwrap_or(100), 1..=1000)?.into();
-    let wait = Duration::from_secs(within("wait", query.wait.unwrap_or(0), 0..=30)?.into());
+    let limit = within("limit", query.limit.unwrap_or(100), 1, 1000)?.into();
+    let wait = Duration::from_secs(within("wait", query.wait.unwrap_or(0), 0, 30)?.into());
     let from = begin(query.after.as_deref(), query.from)?;
     let include_payload = query.include.is_some();
     let filter = query.question().filter()?;
@@ -137,12 +137,4 @@ pub(super) fn begin(after: Option<&str>, from: Option<From>) -> Result<feed::Fro
         (None, Some(From::Start) | None) => Ok(feed::From::After(Cursor::START)),
         (Some(_), Some(_)) => Err(ApiError::bad_request("invalid_parameter", "give either after or from, not both")),
     }
-}
-
-fn within(name: &str, value: u16, range: RangeInclusive<u16>) -> Result<u16, ApiError> {
-    if range.contains(&value) {
-        return Ok(value);
-    }
-    let message = format!("{name} is to be between {} and {}", range.start(), range.end());
-    Err(ApiError::bad_request("invalid_parameter", message))
 }

@@ -56,3 +56,16 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
         }
     }
 }
+
+/// A number of a query within its bounds.
+pub fn within<T: Copy + PartialOrd + std::fmt::Display>(
+    name: &str,
+    value: T,
+    least: T,
+    most: T,
+) -> Result<T, ApiError> {
+    if value < least || value > most {
+        return Err(ApiError::bad_request("invalid_parameter", format!("{name} is to be between {least} and {most}")));
+    }
+    Ok(value)
+}

@@ -41,7 +41,7 @@ struct TokenGuard {
 pub fn admin_service(
     readiness: Readiness,
     scrape: Scrape,
-    api: Arc<Api>,
+    api: &Arc<Api>,
     secrets: Arc<CurrentSecrets>,
     settings: &ServerSettings,
 ) -> impl HttpService {
@@ -51,7 +51,7 @@ pub fn admin_service(
         metrics: Arc::clone(scrape.metrics()),
         failures: ClientLimiter::new(MAX_FAILURES_PER_MINUTE),
     });
-    let guarded = api::routes(&api).layer(middleware::from_fn_with_state(guard, guard_route));
+    let guarded = api::routes(api).layer(middleware::from_fn_with_state(guard, guard_route));
     let router = health::routes(readiness).merge(metrics::routes(Arc::new(scrape))).fallback_service(guarded);
     layers::admin(router, secrets)
 }

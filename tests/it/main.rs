@@ -60,6 +60,8 @@ mod durability {
 
 /// What the agency's own systems ask.
 mod consumers {
+    /// What is expected, overdue and stuck, and the state of every booking.
+    mod bookings;
     /// Events on the command line.
     mod events_command;
     /// Restored databases, recovered ones, and transactions that hold the feed back.
@@ -70,6 +72,8 @@ mod consumers {
     mod positions;
     /// Readers of every kind while everything breaks.
     mod readers;
+    /// The differences between what was expected and what came.
+    mod reconciliation;
     /// Events by record locator, ticket number, name, time and the rest.
     mod search;
     /// The feed as server-sent events.

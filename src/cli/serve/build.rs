@@ -10,13 +10,14 @@ use tokio::{
 };
 
 use super::{
-    Load, providers_rejecting_unknown,
+    Load, background, providers_rejecting_unknown,
     reload::Reload,
     service::{Listener, Service, Start},
     warn_of_weak_secrets,
 };
 use crate::{
     api::Api,
+    bookings::Bookings,
     clock::{self, ReceiptClock},
     config::{DatabaseSettings, ProviderSettings, ServerSettings, Settings, SpoolSettings},
     feed::Feed,
@@ -115,12 +116,15 @@ impl Service {
         let live_spool = spools.as_ref().map(|spools| spools.live.clone());
         let readiness = Readiness::new(
             pool.clone(),
-            schema_ready,
+            Arc::clone(&schema_ready),
             writes_fail,
             write_timeout,
             live_spool,
             Arc::clone(&is_stopping),
         );
+        let bookings =
+            Bookings::new(shared_pool.clone(), settings.bookings.stuck_after_minutes, Arc::clone(&metrics.bookings));
+        background::start(&mut tasks, &schema_ready, &bookings);
         let bodies = BodyReader::new(&server);
         let endpoints = endpoints(&settings.providers, &metrics);
         let provider_paths = endpoints.iter().map(|(path, endpoint)| (path.clone(), endpoint.provider)).collect();
@@ -153,8 +157,8 @@ impl Service {
             writers,
             max_database_connections,
         });
-        let api = Arc::new(Api { feed, pool: shared_pool.clone(), provider_paths });
-        let admin_routes = admin_service(readiness, scrape, api, secrets, &server);
+        let api = Arc::new(Api { feed, bookings, pool: shared_pool.clone(), provider_paths });
+        let admin_routes = admin_service(readiness, scrape, &api, secrets, &server);
         let stop = tasks.soft_token(Stage::Intake);
         let start = Start {
             first_attempt,

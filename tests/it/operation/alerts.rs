@@ -80,6 +80,19 @@ async fn every_alert_fires_when_it_is_caused_and_every_panel_shows_something() {
     prometheus.fires("TicketWebhooksConflicts").await;
 
     let pool = server.pool();
+    let mut delivery = (callbacks.delivery)("main", "silent");
+    delivery["Status"] = "Pending".into();
+    assert_eq!(with_spool.post(callbacks, delivery.to_string()).await.status, 200);
+    let bookings = "insert into bookings (provider, environment, booking_ref, expected_by) \
+                    values ('booking_callback', 'live', 'missing', now()); \
+                    update ticket_events set last_received_at = now() - interval '3 hours' where booking_ref = 'silent'; \
+                    insert into open_bookings values ('booking_callback', 'live', 'silent', now() - interval '3 hours') \
+                    on conflict (provider, environment, booking_ref) \
+                    do update set last_received_at = excluded.last_received_at";
+    pool.execute(bookings).await.unwrap();
+    prometheus.fires("TicketWebhooksBookingsOverdue").await;
+    prometheus.fires("TicketWebhooksBookingsStuck").await;
+
     let mut transaction = pool.begin().await.unwrap();
     transaction.execute("lock table ticket_events in access exclusive mode").await.unwrap();
     let (answer, ()) = tokio::join!(deliver(&with_spool, updates, "slow"), async {

@@ -14,12 +14,14 @@ const PAGE: &str = include_str!("../../../docs/metrics-and-logs.md");
 const DELIVERIES: &str = "ticket_webhooks_deliveries_total";
 
 /// All metrics of this service; those of the process begin with `process_`.
-const NAMES: [&str; 39] = [
+const NAMES: [&str; 41] = [
     "ticket_webhooks_admin_authentication_failures_total",
     "ticket_webhooks_authentication_failures_total",
     "ticket_webhooks_batch_size",
     "ticket_webhooks_body_memory_bytes",
     "ticket_webhooks_body_memory_limit_bytes",
+    "ticket_webhooks_bookings_overdue",
+    "ticket_webhooks_bookings_stuck",
     "ticket_webhooks_build_info",
     "ticket_webhooks_conflicts_total",
     "ticket_webhooks_connections",
@@ -98,7 +100,7 @@ async fn every_metric_exists_from_the_start_and_is_explained_in_the_scrape_and_i
     for (name, value) in [
         ("ready", 1.0),
         ("database_up", 1.0),
-        ("database_connections_limit", 8.0),
+        ("database_connections_limit", 12.0),
         ("connections_limit", 2048.0),
         ("body_memory_limit_bytes", 67_108_864.0),
         ("queue_capacity", 2048.0 + 256.0),
