@@ -12,7 +12,8 @@ use secrecy::zeroize::Zeroizing;
 use serde::Deserialize;
 
 use super::{
-    AdminSettings, ConfigError, DatabaseSettings, InboxSettings, LogSettings, ServerSettings, Settings, SpoolSettings,
+    AdminSettings, ConfigError, DatabaseSettings, InboxSettings, LogSettings, PrivacySettings, ServerSettings, Settings,
+    SpoolSettings,
     providers::{self, RawProvider},
     variables::{Variables, is_from_variable},
     wipe::Wiped,
@@ -31,6 +32,8 @@ struct RawSettings {
     inbox: InboxSettings,
     #[serde(default)]
     spool: SpoolSettings,
+    #[serde(default)]
+    privacy: PrivacySettings,
     #[serde(default)]
     log: LogSettings,
     #[serde(default)]
@@ -62,12 +65,12 @@ pub fn load(
     let mut root = Wiped(merged.cache);
     read_secret_files(&mut root, &mut Vec::new()).map_err(|error| variables.locate(error, &root))?;
     let raw = RawSettings::deserialize(Value::clone(&root)).map_err(|error| variables.translate(error, Some(&root)))?;
-    let RawSettings { mut server, admin, database, inbox, spool, log, providers } = raw;
+    let RawSettings { mut server, admin, database, inbox, spool, privacy, log, providers } = raw;
     let settings = providers::check(providers).and_then(|providers| {
         if let Some(port) = variables.port {
             server.public_address.set_port(port);
         }
-        let settings = Settings { server, admin, database, inbox, spool, log, providers };
+        let settings = Settings { server, admin, database, inbox, spool, privacy, log, providers };
         settings.check().map(|()| settings)
     });
     settings.map_err(|error| variables.locate(error, &root))

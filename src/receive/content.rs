@@ -13,7 +13,7 @@ use super::{
 use crate::{
     json::{Document, Kind, Malformed},
     providers::Reply,
-    redaction::Redactor,
+    redaction::{self, Redactor},
 };
 
 pub struct Content<'a> {
@@ -105,6 +105,11 @@ pub(super) fn redacted(
             .or_else(|| redact(&windows_1252(bytes)))
             .unwrap_or_else(|| bytes.to_vec()),
     }
+}
+
+/// Whether what [`redacted`] gave may hold documents, whose members are `members`.
+pub(super) fn may_hold_documents(body: &[u8], members: &[&str]) -> bool {
+    !members.is_empty() && redaction::may_hold_documents(&decode(Cow::Borrowed(body)).text, members)
 }
 
 /// Unpacks strings of JSON: the body itself, and the members that hold arrays or objects.

@@ -15,12 +15,13 @@ use super::{
 use crate::{
     api::Api,
     clock::{self, ReceiptClock},
-    config::{DatabaseSettings, ProviderSettings, ServerSettings, Settings, SpoolSettings},
+    config::{DatabaseSettings, IdentityDocuments, ProviderSettings, ServerSettings, Settings, SpoolSettings},
     feed::Feed,
     http::{BodyReader, Limits, Server, admin_service, public_service},
     inbox::{self, Inbox},
     lifecycle::{ReloadSignal, Stage, Tasks, raise_open_file_limit},
     metrics::{Metrics, QueueSource, Scrape, Sources},
+    providers,
     readiness::Readiness,
     receive::{Endpoint, FailureLimiter, InterpretLimiter, Receiver},
     secrets::{CurrentSecrets, Secrets},
@@ -99,6 +100,10 @@ impl Service {
             interpret_limiter: InterpretLimiter::default(),
             clock,
             body_limit_bytes: server.body_limit_bytes,
+            dropped_members: match settings.privacy.identity_documents {
+                IdentityDocuments::Store => &[],
+                IdentityDocuments::Drop => providers::document_members(),
+            },
             metrics: Arc::clone(&metrics),
             traces: Arc::clone(&traces),
         });

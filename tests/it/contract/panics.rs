@@ -109,6 +109,7 @@ impl InProcess {
             interpret_limiter: InterpretLimiter::default(),
             clock,
             body_limit_bytes: settings.server.body_limit_bytes,
+            dropped_members: &[],
             metrics: Arc::clone(&metrics),
             traces: Arc::new(Traces::start()),
         });
