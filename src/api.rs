@@ -5,6 +5,7 @@
 
 #![allow(unused_qualifications, reason = "the macros of utoipa qualify")]
 
+mod erasures;
 mod error;
 mod events;
 mod extract;
@@ -26,7 +27,9 @@ pub struct Api {
 
 /// The routes, without the token.
 pub fn routes(api: Arc<Api>) -> Router {
-    let router = OpenApiRouter::with_openapi(openapi::description()).routes(routes!(events::list));
+    let router = OpenApiRouter::with_openapi(openapi::description())
+        .routes(routes!(events::list))
+        .routes(routes!(erasures::list, erasures::create));
     let (router, description) = router.with_state(api).split_for_parts();
     router
         .merge(openapi::route(description))

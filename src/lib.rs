@@ -35,6 +35,8 @@ pub mod inbox;
 pub mod spool;
 // The SQL of the service: recording deliveries, the feed, migrations.
 pub mod store;
+// Erasing personal data, on request and by its age.
+pub mod erase;
 // What consumers read: order, pages, stream.
 pub mod feed;
 

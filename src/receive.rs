@@ -26,7 +26,7 @@ use time::OffsetDateTime;
 use self::log::LogEntry;
 pub use self::{
     body::{ArrivingBody, BodyMemory, CollectedBody, are_too_many},
-    content::Content,
+    content::{Content, text_of_body},
     failure_limiter::FailureLimiter,
     interpret::{Admitted, Arrival, interpret},
     interpret_limiter::InterpretLimiter,

@@ -20,7 +20,10 @@ use std::ops::Range;
 use memchr::memmem;
 use secrecy::{ExposeSecret, SecretString};
 
-pub(crate) use self::{documents::{drop_documents, may_hold_documents}, members::without_members};
+pub(crate) use self::{
+    documents::{drop_documents, may_hold_documents},
+    members::without_members,
+};
 use crate::json::{Index, Layer, broken_members, layers};
 
 pub const REDACTED: &str = "[redacted]";

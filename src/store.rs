@@ -10,6 +10,7 @@
 
 mod connections;
 mod equal_deliveries;
+mod erase;
 mod error;
 mod event_columns;
 mod feed;
@@ -25,6 +26,7 @@ use sqlx::{PgPool, Row};
 
 pub use self::{
     connections::WriterConnections,
+    erase::{EraseTarget, Erasure, ErasureRecord, FoundBody, Person, RequestedBy, Source},
     error::StoreError,
     feed::{
         Content, Cursor, Erased, FeedError, Filter, InvalidCursor, Item, Items, Order, Overdue, Position, Revision,

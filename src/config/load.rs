@@ -12,8 +12,8 @@ use secrecy::zeroize::Zeroizing;
 use serde::Deserialize;
 
 use super::{
-    AdminSettings, ConfigError, DatabaseSettings, InboxSettings, LogSettings, PrivacySettings, ServerSettings, Settings,
-    SpoolSettings,
+    AdminSettings, ConfigError, DatabaseSettings, InboxSettings, LogSettings, PrivacySettings, ServerSettings,
+    Settings, SpoolSettings,
     providers::{self, RawProvider},
     variables::{Variables, is_from_variable},
     wipe::Wiped,

@@ -134,6 +134,11 @@ fn json_in_string(document: &Document<'_>) -> Option<Document<'static>> {
     matches!(inner.root().kind(), Kind::Object | Kind::String).then_some(inner)
 }
 
+/// The text of a body that was stored: read as it was when it arrived.
+pub fn text_of_body(body: &[u8]) -> Cow<'_, str> {
+    decode(Cow::Borrowed(body)).text
+}
+
 struct Text<'a> {
     text: Cow<'a, str>,
     /// Where the text is not their exact decoding.

@@ -19,9 +19,7 @@ impl Redactor {
         }
         for ancillaries in booking.passengers.iter_mut().filter_map(|passenger| passenger.ancillaries.as_mut()) {
             let document = Document::parse(ancillaries.as_str()).ok().map(Document::into_parts);
-            if let Some(redacted) =
-                document.and_then(|(text, index)| self.redact_json(&text, &index, members))
-            {
+            if let Some(redacted) = document.and_then(|(text, index)| self.redact_json(&text, &index, members)) {
                 *ancillaries = RawJson::new(redacted.text);
             }
         }

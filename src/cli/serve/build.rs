@@ -7,7 +7,7 @@ use sqlx::{PgPool, postgres::PgPoolOptions};
 use tokio::{sync::oneshot, task::spawn_blocking};
 
 use super::{
-    Load, providers_rejecting_unknown,
+    Load, background, providers_rejecting_unknown,
     reload::Reload,
     service::{Listener, Service, Start},
     warn_of_weak_secrets,
@@ -111,7 +111,7 @@ impl Service {
         let live_spool = spools.as_ref().map(|spools| spools.live.clone());
         let readiness = Readiness::new(
             pool.clone(),
-            schema_ready,
+            Arc::clone(&schema_ready),
             writes_fail,
             write_timeout,
             live_spool,
@@ -119,6 +119,8 @@ impl Service {
         );
         let bodies = BodyReader::new(&server);
         let endpoints = endpoints(&settings.providers, &metrics);
+        background::start(&mut tasks, &shared_pool, &schema_ready, &settings.privacy);
+        let retention_days = settings.privacy.retention_days;
         if let Some((reload_signal, load)) = reload {
             let reload = Reload::new(settings, Arc::clone(&secrets), pool.clone(), shared_pool.clone());
             let stop = tasks.soft_token(Stage::Intake);
@@ -146,6 +148,7 @@ impl Service {
             pool: pool.clone(),
             writers,
             max_database_connections,
+            retention_days,
         });
         let api = Arc::new(Api { feed: Feed::new(shared_pool.clone()), pool: shared_pool.clone() });
         let admin_routes = admin_service(readiness, scrape, api, secrets, &server);
