@@ -60,6 +60,8 @@ mod durability {
 
 /// What the agency's own systems ask.
 mod consumers {
+    /// Erasing personal data: on request, by its age, and documents that are never written.
+    mod erasure;
     /// The order of the feed, its pages and their errors.
     mod pages;
 }

@@ -4,7 +4,7 @@
 -- One statement, the first write of its transaction: its snapshot, in which the notices are inserted, is taken before it
 -- gets a transaction id. It waits for no row, so it never deadlocks with the statement that counts duplicates.
 with target as (
-    select event
+    select event as before
     from ticket_events as event
     where id = any ($1)
     and is_erasable(erased_at, passengers, $2, $3)
@@ -18,17 +18,17 @@ updated as (
         payload = 'null',
         erased_at = now()
     from target
-    where event.id = (target.event).id
-    returning event
+    where event.id = (target.before).id
+    returning event as after
 ),
 gone as (
-    select (event).generation, (event).recorded_xid, (event).sequence, event_key.kind, event_key.key
+    select (before).generation, (before).recorded_xid, (before).sequence, event_key.kind, event_key.key
     from target
-    cross join lateral ticket_event_keys(target.event) as event_key
+    cross join lateral ticket_event_keys(before) as event_key
     except
-    select (event).generation, (event).recorded_xid, (event).sequence, event_key.kind, event_key.key
+    select (after).generation, (after).recorded_xid, (after).sequence, event_key.kind, event_key.key
     from updated
-    cross join lateral ticket_event_keys(updated.event) as event_key
+    cross join lateral ticket_event_keys(after) as event_key
 ),
 deleted as (
     delete from search_keys
@@ -41,9 +41,9 @@ deleted as (
 ),
 noticed as (
     insert into feed_notices (type, provider, environment, booking_ref, event_id)
-    select 'erased', (event).provider, (event).environment, (event).booking_ref, (event).id
+    select 'erased', (after).provider, (after).environment, (after).booking_ref, (after).id
     from updated
-    order by (event).generation, (event).recorded_xid, (event).sequence
+    order by (after).generation, (after).recorded_xid, (after).sequence
 ),
 counted as (
     insert into erasures (id, subject, requested_by, provider, environment, booking_ref, received_before, events)
@@ -52,10 +52,10 @@ counted as (
     having count(*) > 0
     on conflict (id) do update set events = erasures.events + excluded.events
 )
-select (event).id, true as is_erased from updated
+select (after).id, true as is_erased from updated
 union all
 select id, false
 from ticket_events
 where id = any ($1)
 and is_erasable(erased_at, passengers, $2, $3)
-and id not in (select (event).id from target)
+and id not in (select (before).id from target)

@@ -141,6 +141,7 @@ impl InProcess {
             pool: database.pool.clone(),
             writers: WriterConnections::default(),
             max_database_connections: 4,
+            retention_days: None,
         });
         Self { address, scrape, inbox, tasks }
     }
