@@ -25,7 +25,7 @@ use crate::{
     clock,
     config::MAX_RETENTION_DAYS,
     payload::MAX_REFERENCE_CHARS,
-    providers::{self, PROVIDERS},
+    providers::{self, PROVIDERS, Provider},
     store::{Erasure, FeedError, Person, Pool, RequestedBy, Source},
     ticket_event::Environment,
 };
@@ -147,7 +147,7 @@ impl Subject {
                 if let Some(unknown) = provider.as_deref().filter(|name| providers::by_name(name).is_none()) {
                     let names: Vec<_> = PROVIDERS.iter().map(|provider| provider.name()).collect();
                     let expected = names.join(", ");
-                    let shown: String = unknown.chars().filter(|one| one.is_ascii_graphic()).take(50).collect();
+                    let shown: String = unknown.chars().filter(char::is_ascii_graphic).take(50).collect();
                     return Err(EraseError::Invalid(format!("provider {shown}: expected one of {expected}")));
                 }
                 ("booking_ref", booking_ref, MAX_REFERENCE_CHARS)
@@ -180,7 +180,7 @@ impl Subject {
         match self {
             Self::Booking { booking_ref, provider, environment } => Erasure {
                 subject: "booking",
-                provider: provider.as_deref().and_then(providers::by_name).map(|provider| provider.name()),
+                provider: provider.as_deref().and_then(providers::by_name).map(Provider::name),
                 environment: environment.map(Environment::as_str),
                 booking_ref: Some(booking_ref.clone()),
                 ..empty

@@ -36,6 +36,7 @@ const NAMES: [&str; 39] = [
     "ticket_webhooks_queue_deliveries",
     "ticket_webhooks_queue_memory_bytes",
     "ticket_webhooks_queue_memory_limit_bytes",
+    "ticket_webhooks_retention_seconds",
     "ticket_webhooks_ready",
     "ticket_webhooks_revisions_total",
     "ticket_webhooks_spool_bytes",
