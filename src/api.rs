@@ -30,6 +30,7 @@ pub struct Api {
 pub fn routes(api: Arc<Api>) -> Router {
     let router = OpenApiRouter::with_openapi(openapi::description())
         .routes(routes!(events::list))
+        .routes(routes!(events::get))
         .routes(routes!(stream::follow))
         .routes(routes!(consumers::list))
         .routes(routes!(consumers::get, consumers::put, consumers::delete));

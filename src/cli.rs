@@ -3,6 +3,7 @@
 mod check_config;
 #[cfg(feature = "embedded-postgres")]
 mod dev;
+mod events;
 mod healthcheck;
 mod migrate;
 mod send_sample;
@@ -42,6 +43,7 @@ enum Command {
     Migrate(migrate::Args),
     CheckConfig(check_config::Args),
     SendSample(send_sample::Args),
+    Events(events::Args),
     Healthcheck(healthcheck::Args),
     Spool(spool::Args),
 }
@@ -65,6 +67,7 @@ pub fn run() -> ExitCode {
         Command::Migrate(args) => migrate::run(args, load),
         Command::CheckConfig(args) => check_config::run(args, load),
         Command::SendSample(args) => send_sample::run(args, load),
+        Command::Events(args) => events::run(args, load),
         Command::Healthcheck(args) => healthcheck::run(args, load),
         Command::Spool(args) => spool::run(args, load),
     };

@@ -17,6 +17,7 @@
 //! - Nothing that is done for readers happens in a transaction that records a delivery, or before its answer.
 
 mod announcer;
+mod question;
 mod stream;
 mod tail;
 
@@ -28,11 +29,14 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub use self::stream::{Stream, StreamEvent};
+pub use self::{
+    question::{InvalidQuestion, Question},
+    stream::{Stream, StreamEvent},
+};
 use self::tail::Tail;
 use crate::{
     lifecycle::{Stage, Tasks},
-    store::{Cursor, FeedError, Filter, Items, MAX_PAGE_BYTES, Pool},
+    store::{Cursor, Direction, FeedError, Filter, Items, MAX_PAGE_BYTES, Pool},
 };
 
 /// Reads the feed. Clones share the tail.
@@ -124,6 +128,10 @@ impl Feed {
     ) -> Result<Items, FeedError> {
         let mut snapshot = self.pool.read().await?;
         self.pool.check_cursor(&mut snapshot, after).await?;
-        self.pool.next_items(&mut snapshot, after, filter, limit, max_bytes, include_payload).await
+        if filter.is_empty() {
+            return self.pool.next_items(&mut snapshot, after, limit, max_bytes, include_payload).await;
+        }
+        let (from, direction) = (Some(after), Direction::OldestFirst);
+        self.pool.find_items(&mut snapshot, filter, from, direction, limit, max_bytes, include_payload).await
     }
 }

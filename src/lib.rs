@@ -37,6 +37,8 @@ pub mod spool;
 pub mod store;
 // What consumers read: order, pages, stream.
 pub mod feed;
+// Keeps the keys by which events are found up to date.
+pub mod search;
 
 // Client addresses, their prefixes, and rate limits per prefix.
 pub mod addresses;

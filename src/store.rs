@@ -18,6 +18,7 @@ mod migrations;
 mod pool;
 mod quota;
 mod record;
+mod search;
 mod session;
 mod unprocessed;
 mod writer;
@@ -34,6 +35,7 @@ pub use self::{
     },
     migrations::{MigrationError, Pending, migrate, wait_for_schema},
     pool::Pool,
+    search::{Direction, Indexed},
     quota::{Destination, MAX_BODIES_PER_MINUTE, MAX_BYTES_PER_MINUTE, MAX_SAME_BODIES_IN_SPOOL, UnprocessedQuota},
     writer::Writer,
 };

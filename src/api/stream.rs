@@ -65,6 +65,7 @@ pub(super) async fn follow(
         environment: query.environment.map(|environment| environment.as_str().to_owned()),
         status: query.status.map(|status| status.as_str().to_owned()),
         booking_ref: query.booking_ref,
+        ..Filter::default()
     };
     let stream = feed::Stream::open(api.feed.clone(), from, filter, include_payload).await?;
     let events = stream::unfold(stream, async |mut stream| Some((Ok(event(&stream.next().await?)), stream)));

@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use super::announcer::CHANNEL;
-use crate::store::{Cursor, FeedError, Filter, Item, Items, Pool};
+use crate::store::{Cursor, FeedError, Item, Items, Pool};
 
 /// Batches that a subscriber may be behind: with [`MAX_BATCH_BYTES`] at most 16 MiB for all.
 const MAX_BATCHES: usize = 64;
@@ -115,8 +115,7 @@ impl Tail {
     async fn next_items(&self, after: Cursor) -> Result<(Items, bool), FeedError> {
         let mut snapshot = self.pool.read().await?;
         self.pool.check_cursor(&mut snapshot, after).await?;
-        let (any, bytes) = (Filter::default(), MAX_BATCH_BYTES);
-        let items = self.pool.next_items(&mut snapshot, after, &any, MAX_BATCH_ITEMS, bytes, false).await?;
+        let items = self.pool.next_items(&mut snapshot, after, MAX_BATCH_ITEMS, MAX_BATCH_BYTES, false).await?;
         let is_held_back = !items.more && self.pool.held_back(&mut snapshot).await?.is_held_back;
         Ok((items, is_held_back))
     }

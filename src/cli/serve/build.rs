@@ -26,6 +26,7 @@ use crate::{
     metrics::{Metrics, QueueSource, Scrape, Sources},
     readiness::Readiness,
     receive::{Endpoint, FailureLimiter, InterpretLimiter, Receiver},
+    search,
     secrets::{CurrentSecrets, Secrets},
     spool::Spools,
     store::{self, Pool, Writer, WriterConnections},
@@ -98,6 +99,7 @@ impl Service {
         );
 
         let feed = Feed::start(shared_pool.clone(), committed, &mut tasks);
+        search::start(shared_pool.clone(), Arc::clone(&schema_ready), &mut tasks);
 
         let receiver = Arc::new(Receiver {
             inbox: inbox.clone(),
