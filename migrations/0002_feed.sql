@@ -165,17 +165,22 @@ begin
 end
 $$;
 
--- Whether the current generation is another cluster's: its identifier differs, or it has transactions of the future.
+-- Whether the current generation is another cluster's: its identifier differs, or it has transactions of the future. Looks
+-- at the newest item only: the planner expects a third of all rows behind a comparison, and would read the whole table.
 create function ticket_feed_is_misplaced() returns boolean
 language sql stable
 return (
     select system_identifier is distinct from (select system_identifier from pg_control_system())
     from feed_generations where generation = ticket_feed_generation()
 ) or exists (
-    select from ticket_events
+    select from (
+        select generation, recorded_xid from ticket_events order by generation desc, recorded_xid desc, sequence desc limit 1
+    ) as newest
     where (generation, recorded_xid) >= (ticket_feed_generation(), pg_snapshot_xmax(pg_current_snapshot()))
 ) or exists (
-    select from feed_notices
+    select from (
+        select generation, recorded_xid from feed_notices order by generation desc, recorded_xid desc, sequence desc limit 1
+    ) as newest
     where (generation, recorded_xid) >= (ticket_feed_generation(), pg_snapshot_xmax(pg_current_snapshot()))
 );
 
@@ -221,5 +226,68 @@ begin
     and (generation, recorded_xid) < (ticket_feed_generation(), pg_snapshot_xmin(pg_current_snapshot()))
     order by generation, recorded_xid, sequence
     limit max_items;
+end
+$$;
+
+-- How long the feed has been held back: items that are committed behind the oldest transaction that writes, in any database
+-- of the cluster. `pid` is that of its backend; null when it is a prepared transaction.
+create function ticket_feed_held_back(out seconds double precision, out pid integer)
+language sql stable
+return (
+    select row(
+        extract(epoch from clock_timestamp() - min(item.recorded_at))::double precision,
+        (select pg_locks.pid from pg_locks
+         where locktype = 'transactionid' and granted and mode = 'ExclusiveLock'
+         and transactionid = pg_snapshot_xmin(pg_current_snapshot())::xid
+         limit 1)
+    )
+    from (
+        (select recorded_at from ticket_events
+         where (generation, recorded_xid) >= (ticket_feed_generation(), pg_snapshot_xmin(pg_current_snapshot()))
+         order by generation, recorded_xid, sequence limit 1)
+        union all
+        (select recorded_at from feed_notices
+         where (generation, recorded_xid) >= (ticket_feed_generation(), pg_snapshot_xmin(pg_current_snapshot()))
+         order by generation, recorded_xid, sequence limit 1)
+    ) as item
+);
+
+-- Raises the generation when the database was restored into another cluster. Waits for all transactions that write events:
+-- none of the older generation may commit later. Whether it was raised.
+--
+-- What was recorded here before, by a replica that ran on while its database was replaced, belongs to the new generation:
+-- nobody was given it. Its rows still have the transaction that made them, which a restored row has not, and are behind
+-- the restored rows in the sequence.
+create function ticket_feed_raise_generation() returns boolean
+language plpgsql as $$
+declare
+    raised integer;
+    first_here bigint;
+begin
+    if not ticket_feed_is_misplaced() then
+        return false;
+    end if;
+    lock table ticket_events, feed_notices in access exclusive mode;
+    -- another replica may have done it meanwhile
+    if not ticket_feed_is_misplaced() then
+        return false;
+    end if;
+    insert into feed_generations (generation, system_identifier)
+    select ticket_feed_generation() + 1, system_identifier from pg_control_system()
+    returning generation into raised;
+    select min(sequence) into first_here
+    from (
+        select sequence, recorded_at from ticket_events where generation = raised - 1 and xmin = recorded_xid::xid
+        union all
+        select sequence, recorded_at from feed_notices where generation = raised - 1 and xmin = recorded_xid::xid
+    ) as here
+    -- the transaction that restored a row may have the number of the one that made it, elsewhere; the identifier of a
+    -- cluster begins with the time when it was made
+    where recorded_at > (select to_timestamp(system_identifier >> 32) from pg_control_system());
+    update ticket_events set generation = raised where generation = raised - 1 and sequence >= first_here;
+    update feed_notices set generation = raised where generation = raised - 1 and sequence >= first_here;
+    execute format('alter table ticket_events alter column generation set default %s', raised);
+    execute format('alter table feed_notices alter column generation set default %s', raised);
+    return true;
 end
 $$;

@@ -112,3 +112,6 @@ begin atomic
 end;
 
 comment on function ticket_event_keys is 'What an event is found by: the rows that search_keys has or will have for it.';
+
+-- for questions by booking
+create index feed_notices_booking on feed_notices (booking_ref, provider, environment);

@@ -5,11 +5,13 @@
 
 #![allow(unused_qualifications, reason = "the macros of utoipa qualify")]
 
+mod consumers;
 mod erasures;
 mod error;
 mod events;
 mod extract;
 mod openapi;
+mod stream;
 
 use std::sync::Arc;
 
@@ -29,6 +31,10 @@ pub struct Api {
 pub fn routes(api: Arc<Api>) -> Router {
     let router = OpenApiRouter::with_openapi(openapi::description())
         .routes(routes!(events::list))
+        .routes(routes!(events::get))
+        .routes(routes!(stream::follow))
+        .routes(routes!(consumers::list))
+        .routes(routes!(consumers::get, consumers::put, consumers::delete))
         .routes(routes!(erasures::list, erasures::create));
     let (router, description) = router.with_state(api).split_for_parts();
     router

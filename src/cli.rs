@@ -4,6 +4,7 @@ mod check_config;
 #[cfg(feature = "embedded-postgres")]
 mod dev;
 mod erase;
+mod events;
 mod healthcheck;
 mod migrate;
 mod send_sample;
@@ -44,6 +45,7 @@ enum Command {
     CheckConfig(check_config::Args),
     SendSample(send_sample::Args),
     Erase(erase::Args),
+    Events(events::Args),
     Healthcheck(healthcheck::Args),
     Spool(spool::Args),
 }
@@ -68,6 +70,7 @@ pub fn run() -> ExitCode {
         Command::CheckConfig(args) => check_config::run(args, load),
         Command::SendSample(args) => send_sample::run(args, load),
         Command::Erase(args) => erase::run(args, load),
+        Command::Events(args) => events::run(args, load),
         Command::Healthcheck(args) => healthcheck::run(args, load),
         Command::Spool(args) => spool::run(args, load),
     };

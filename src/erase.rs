@@ -97,17 +97,13 @@ pub async fn erase(pool: &Pool, subject: &Subject, how: How) -> Result<Report, E
     subject.check()?;
     let mut run = Run::new(pool, subject.erasure(how.requested_by), how);
     match subject {
-        Subject::Booking { booking_ref, provider, environment } => {
-            let all: Vec<_> = PROVIDERS.iter().map(|provider| provider.name()).collect();
-            let provider = provider.as_deref().and_then(providers::by_name).map(|provider| [provider.name()]);
-            let providers = provider.as_ref().map_or(all.as_slice(), |provider| provider.as_slice());
-            let environments: Vec<_> = match environment {
-                Some(environment) => vec![environment.as_str()],
-                None => [Environment::Live, Environment::Test].map(Environment::as_str).to_vec(),
-            };
-            let source = Source::Booking { providers, environments: &environments, booking_ref };
+        Subject::Booking { booking_ref, .. } => {
+            let Erasure { provider, environment, .. } = *run.erasure();
+            let providers = provider.map_or_else(names_of_providers, |provider| vec![provider]);
+            let environments = environment.map_or_else(|| vec!["live", "test"], |environment| vec![environment]);
+            let source = Source::Booking { providers: &providers, environments: &environments, booking_ref };
             run.events(source, &Person::default()).await?;
-            run.bodies(Bodies::OfBooking { providers, environments: &environments, booking_ref }).await?;
+            run.bodies(Bodies::OfBooking { provider, environment, booking_ref }).await?;
         }
         Subject::Name(name) => {
             let mut words = pool.search_words(name).await?;
@@ -145,8 +141,7 @@ impl Subject {
         let (key, text, max) = match self {
             Self::Booking { booking_ref, provider, .. } => {
                 if let Some(unknown) = provider.as_deref().filter(|name| providers::by_name(name).is_none()) {
-                    let names: Vec<_> = PROVIDERS.iter().map(|provider| provider.name()).collect();
-                    let expected = names.join(", ");
+                    let expected = names_of_providers().join(", ");
                     let shown: String = unknown.chars().filter(char::is_ascii_graphic).take(50).collect();
                     return Err(EraseError::Invalid(format!("provider {shown}: expected one of {expected}")));
                 }
@@ -190,6 +185,10 @@ impl Subject {
             Self::OlderThan(days) => Erasure { received_before: Some(days_ago(*days)), ..empty },
         }
     }
+}
+
+fn names_of_providers() -> Vec<&'static str> {
+    PROVIDERS.iter().map(|provider| provider.name()).collect()
 }
 
 fn days_ago(days: u32) -> OffsetDateTime {

@@ -39,6 +39,8 @@ pub mod store;
 pub mod erase;
 // What consumers read: order, pages, stream.
 pub mod feed;
+// Keeps the keys by which events are found up to date.
+pub mod search;
 
 // Client addresses, their prefixes, and rate limits per prefix.
 pub mod addresses;

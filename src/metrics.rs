@@ -9,6 +9,7 @@
 //! - Series are looked up once, here: counting is an atomic addition, an observation of a histogram 15 ns under a mutex
 //!   of its own.
 
+mod feed;
 mod process;
 mod provider;
 mod registry;

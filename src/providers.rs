@@ -21,7 +21,10 @@ use std::{borrow::Cow, sync::LazyLock};
 use http::HeaderMap;
 use time::Date;
 
-pub use self::reply::{EncodedReply, NormalizeError, Reply, Unprocessable};
+pub use self::{
+    reply::{EncodedReply, NormalizeError, Reply, Unprocessable},
+    tickets::ticket_number,
+};
 use crate::{
     credentials::{AuthenticationFailure, Presented},
     json::Value,

@@ -9,6 +9,7 @@
 //!   event or a notice is the first write of its transaction (see `feed`).
 
 mod connections;
+mod consumers;
 mod equal_deliveries;
 mod erase;
 mod error;
@@ -18,6 +19,7 @@ mod migrations;
 mod pool;
 mod quota;
 mod record;
+mod search;
 mod session;
 mod unprocessed;
 mod writer;
@@ -26,14 +28,17 @@ use sqlx::{PgPool, Row};
 
 pub use self::{
     connections::WriterConnections,
+    consumers::{Consumer, MAX_CONSUMERS, SetPosition},
     erase::{EraseTarget, Erasure, ErasureRecord, FoundBody, Person, RequestedBy, Source},
     error::StoreError,
     feed::{
-        Content, Cursor, Erased, FeedError, Filter, InvalidCursor, Item, Items, Order, Overdue, Position, Revision,
+        Content, Cursor, Erased, FeedError, Filter, HeldBack, InvalidCursor, Item, Items, MAX_PAGE_BYTES, Order,
+        Overdue, Position, Revision,
     },
     migrations::{MigrationError, Pending, migrate, wait_for_schema},
     pool::Pool,
     quota::{Destination, MAX_BODIES_PER_MINUTE, MAX_BYTES_PER_MINUTE, MAX_SAME_BODIES_IN_SPOOL, UnprocessedQuota},
+    search::{Direction, Indexed},
     writer::Writer,
 };
 

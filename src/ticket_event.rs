@@ -51,6 +51,16 @@ pub enum Status {
 }
 
 impl Status {
+    pub const ALL: [Self; 7] = [
+        Self::Ticketed,
+        Self::PartiallyTicketed,
+        Self::Confirmed,
+        Self::Pending,
+        Self::Failed,
+        Self::Aborted,
+        Self::Cancelled,
+    ];
+
     /// As in Postgres and logs.
     pub fn as_str(self) -> &'static str {
         match self {

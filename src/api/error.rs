@@ -10,7 +10,7 @@ use axum::{
 use serde::Serialize;
 use utoipa::{IntoResponses, ToSchema};
 
-use crate::{request_id::RequestId, store::FeedError};
+use crate::{feed::InvalidQuestion, request_id::RequestId, store::FeedError};
 
 /// An error answer. Its body has the id of the request, so it is written where that is known ([`Self::response`]).
 #[derive(Clone, Debug)]
@@ -129,6 +129,12 @@ impl From<FeedError> for ApiError {
             FeedError::RestoredElsewhere => Self::unavailable("restored_elsewhere", message),
             FeedError::Database(error) => error.into(),
         }
+    }
+}
+
+impl From<InvalidQuestion> for ApiError {
+    fn from(error: InvalidQuestion) -> Self {
+        Self::bad_request("invalid_parameter", error.to_string())
     }
 }
 

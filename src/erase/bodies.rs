@@ -11,23 +11,25 @@ pub(super) fn readings(text: &str) -> String {
 
 /// Whether a text holds a word that is no part of a longer one.
 pub(super) fn holds_word(text: &str, word: &str) -> bool {
-    text.match_indices(word).any(|(start, found)| is_whole(text, start, start + found.len()))
+    starts(text, word).any(|start| is_whole(text, start, start + word.len()))
 }
 
 /// Whether a text holds the number of a document, whatever divides it, and in any case.
 pub(super) fn holds_number(text: &str, number: &str) -> bool {
     let (mut letters, mut origins) = (String::new(), Vec::new());
     for (at, character) in text.char_indices().filter(|(_, character)| character.is_alphanumeric()) {
-        for letter in character.to_uppercase() {
-            letters.push(letter);
-            origins.resize(letters.len(), (at, at + character.len_utf8()));
-        }
+        letters.extend(character.to_uppercase());
+        origins.resize(letters.len(), (at, at + character.len_utf8()));
     }
     let number: String = number.chars().filter(|one| one.is_alphanumeric()).flat_map(char::to_uppercase).collect();
-    letters.match_indices(&number).any(|(start, found)| {
-        let (first, last) = (origins.get(start), origins.get(start + found.len() - 1));
-        first.zip(last).is_some_and(|((start, _), (_, end))| is_whole(text, *start, *end))
-    })
+    starts(&letters, &number).any(|start| is_whole(text, origins[start].0, origins[start + number.len() - 1].1))
+}
+
+/// Where a part that is not empty stands in a text, also where it overlaps itself.
+fn starts(text: &str, part: &str) -> impl Iterator<Item = usize> {
+    let next = move |from: usize| text.get(from..)?.find(part).map(|at| from + at);
+    let behind = move |start: usize| start + text[start..].chars().next().map_or(1, char::len_utf8);
+    std::iter::successors(next(0), move |start| next(behind(*start)))
 }
 
 fn is_whole(text: &str, start: usize, end: usize) -> bool {
@@ -52,6 +54,7 @@ mod tests {
             (r#"{"BookingId":"B\u0000-1/2",,"#, true),
             (r#"{"BookingId":"B-1/23"}"#, false),
             (r#"{"BookingId":"AB-1/2"}"#, false),
+            ("AB-1/2 B-1/2", true),
             ("", false),
         ] {
             assert_eq!(holds_word(&readings(body), "B-1/2"), is, "{body}");

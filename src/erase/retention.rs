@@ -25,7 +25,7 @@ use super::{
 use crate::store::{Person, Pool, RequestedBy, Source};
 
 /// Between two sweeps; the first begins with the service.
-const INTERVAL: Duration = Duration::from_secs(600);
+const INTERVAL: Duration = Duration::from_secs(3600);
 
 /// Until the next sweep after one that failed, or that another replica does.
 const RETRY: Duration = Duration::from_secs(30);

@@ -32,8 +32,8 @@ const PAUSE_FACTOR: u32 = 4;
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Bodies<'a> {
     OfBooking {
-        providers: &'a [&'static str],
-        environments: &'a [&'static str],
+        provider: Option<&'static str>,
+        environment: Option<&'static str>,
         booking_ref: &'a str,
     },
     /// All of these words.
@@ -56,6 +56,10 @@ impl<'a> Run<'a> {
         Self { pool, erasure, how, report: Report::default(), is_busy: false }
     }
 
+    pub(super) fn erasure(&self) -> &Erasure {
+        &self.erasure
+    }
+
     /// Of an erasure by age.
     pub(super) fn received_before(&self) -> time::OffsetDateTime {
         self.erasure.received_before.unwrap_or(time::OffsetDateTime::UNIX_EPOCH)
@@ -73,9 +77,9 @@ impl<'a> Run<'a> {
         keys: &[String],
         person: &Person,
     ) -> Result<(), EraseError> {
-        // before the keys are read: they are complete up to here
+        // the keys are complete up to here
         let from = self.pool.search_position().await?;
-        self.events(Source::Keyed { kind, keys }, person).await?;
+        self.events(Source::Keyed { kind, keys, until: from }, person).await?;
         self.events(Source::Recorded { from, until: None, received_before: None }, person).await
     }
 
@@ -104,12 +108,12 @@ impl<'a> Run<'a> {
             let texts: Vec<_> = page.iter().map(|found| bodies::readings(&text_of_body(&found.body))).collect();
             let is_wanted: Vec<bool> = match which {
                 Bodies::ReceivedBefore(_) => vec![true; page.len()],
-                Bodies::OfBooking { providers, environments, booking_ref } => page
+                Bodies::OfBooking { provider, environment, booking_ref } => page
                     .iter()
                     .zip(&texts)
                     .map(|(found, text)| {
-                        providers.contains(&found.provider.as_str())
-                            && environments.contains(&found.environment.as_str())
+                        provider.is_none_or(|provider| provider == found.provider)
+                            && environment.is_none_or(|environment| environment == found.environment)
                             && bodies::holds_word(text, booking_ref.trim())
                     })
                     .collect(),

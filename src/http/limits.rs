@@ -6,8 +6,8 @@ use ipnet::IpNet;
 
 use crate::{addresses::is_in, config::ServerSettings};
 
-/// For health checks, Prometheus and operators.
-const MAX_ADMIN_CONNECTIONS: usize = 64;
+/// For health checks, Prometheus, operators, and clients that wait for items of the feed.
+const MAX_ADMIN_CONNECTIONS: usize = 256;
 
 /// Of the public and the admin listener: with fewer the service refuses to start.
 const MIN_CONNECTIONS: [usize; 2] = [4, 2];

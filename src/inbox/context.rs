@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::Mutex, time::timeout};
+use tokio::{
+    sync::{Mutex, Notify},
+    time::timeout,
+};
 
 use crate::{
     delivery::{Delivery, Outcome},
@@ -25,6 +28,8 @@ pub(super) struct Context {
     pub(super) schema_ready: Arc<AtomicBool>,
     /// Whether the last write to Postgres failed.
     pub(super) writes_fail: Arc<AtomicBool>,
+    /// Notified after each commit, for readers of the feed.
+    pub(super) committed: Arc<Notify>,
 }
 
 /// The spool of one environment.
@@ -72,6 +77,7 @@ impl Context {
         let written = timeout(limit, writer.write(deliveries, from_spool)).await;
         self.writes_fail.store(!matches!(written, Ok(Ok(_))), Ordering::Relaxed);
         let outcomes = written.map_err(|_| WriteError::TimedOut)??;
+        self.committed.notify_one();
         self.metrics.count_stored(deliveries, &outcomes);
         Ok(outcomes)
     }

@@ -9,7 +9,9 @@ use sqlx::PgPool;
 use tokio::time::timeout;
 
 use super::{
-    Metrics, process,
+    Metrics,
+    feed::{self, FeedValues},
+    process,
     registry::{FloatGauges, Labels, Registry},
 };
 use crate::{
@@ -17,7 +19,7 @@ use crate::{
     readiness::{MAX_CHECK_TIME, Readiness},
     secrets::CurrentSecrets,
     spool::{Spool, Spools},
-    store::WriterConnections,
+    store::{Pool, WriterConnections},
     ticket_event::Environment,
 };
 
@@ -36,6 +38,8 @@ pub struct Sources {
     /// Of the public listener.
     pub connections: ReadUsage,
     pub pool: PgPool,
+    /// For everything beside the deliveries.
+    pub shared_pool: Pool,
     pub writers: WriterConnections,
     pub max_database_connections: u32,
     pub retention_days: Option<u32>,
@@ -82,6 +86,7 @@ impl Scrape {
             "How long personal data is kept, in seconds (privacy.retention_days); 0 when it is kept for ever.",
             u64::from(self.sources.retention_days.unwrap_or_default()) * 86_400,
         );
+        self.add_feed(&mut registry).await;
         self.add_build(&mut registry);
         process::register(&mut registry);
         let mut page = String::new();
@@ -91,9 +96,10 @@ impl Scrape {
     }
 
     fn add_database_connections(&self, registry: &mut Registry) {
-        let Sources { pool, writers, max_database_connections, .. } = &self.sources;
-        let pool_idle = pool.num_idle();
-        let pool_used = (pool.size() as usize).saturating_sub(pool_idle);
+        let Sources { pool, shared_pool, writers, max_database_connections, .. } = &self.sources;
+        let (shared_idle, shared_used) = shared_pool.usage();
+        let pool_idle = pool.num_idle() + shared_idle;
+        let pool_used = (pool.size() as usize).saturating_sub(pool.num_idle()) + shared_used;
         registry.gauges(
             "ticket_webhooks_database_connections",
             "Connections to Postgres by state: idle or used.",
@@ -119,6 +125,18 @@ impl Scrape {
             "Whether Postgres took writes at this scrape: 1 or 0.",
             u64::from(readiness.check_database().await.is_ok()),
         );
+    }
+
+    /// Left out while the database does not answer.
+    async fn add_feed(&self, registry: &mut Registry) {
+        let pool = &self.sources.shared_pool;
+        let values = async {
+            let held_back = pool.held_back(&mut *pool.read().await?).await?;
+            Ok::<_, sqlx::Error>(FeedValues { held_back, consumers: pool.consumers(None).await? })
+        };
+        if let Ok(Ok(values)) = timeout(MAX_CHECK_TIME, values).await {
+            feed::add(registry, &values);
+        }
     }
 
     fn add_queues(&self, registry: &mut Registry) {

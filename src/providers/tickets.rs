@@ -61,6 +61,16 @@ pub(super) fn tickets(
     tickets
 }
 
+/// The number as that of a delivery would be, the first where there are several; `None` where there is none.
+pub fn ticket_number(text: &str) -> Option<String> {
+    let part = text.split([',', ';', '|']).map(str::trim).find(|part| !part.is_empty())?;
+    let number = match conjunction(part).flatten().and_then(|mut numbers| numbers.next()) {
+        Some(first) => first,
+        None => normalized(part),
+    };
+    (!number.is_empty()).then(|| number.into())
+}
+
 /// An error when a delivery has too many tickets. `key` is the list of passengers.
 pub(super) fn check_count(passengers: &[Passenger], fields: &Fields<'_>, key: &str, diagnostics: &mut Diagnostics) {
     if passengers.iter().map(|passenger| passenger.tickets.len()).sum::<usize>() > MAX_PER_DELIVERY {

@@ -45,8 +45,8 @@ pub enum Source<'a> {
     Booking { providers: &'a [&'static str], environments: &'a [&'static str], booking_ref: &'a str },
     /// By the time in their ids.
     Received { from: OffsetDateTime, before: OffsetDateTime },
-    /// By search keys of one kind.
-    Keyed { kind: &'static str, keys: &'a [String] },
+    /// By search keys of one kind, up to a position.
+    Keyed { kind: &'static str, keys: &'a [String], until: Position },
     /// In the order of the feed, behind a position and up to another.
     Recorded { from: Position, until: Option<Position>, received_before: Option<OffsetDateTime> },
 }
@@ -130,10 +130,11 @@ impl Pool {
                 .bind(limit)
                 .bind(before)
                 .bind(first_id_of(before + time::Duration::MILLISECOND)),
-            Source::Keyed { kind, keys } => {
+            Source::Keyed { kind, keys, until } => {
                 let (first, others) = keys.split_first().map_or(("", keys), |(first, others)| (first.as_str(), others));
                 let query = self.behind(include_str!("erase/keyed.sql"), position.unwrap_or_default());
-                query.bind(limit).bind(kind).bind(first).bind(others).bind(words).bind(document)
+                let query = query.bind(limit).bind(kind).bind(first).bind(others).bind(words).bind(document);
+                query.bind(until.generation).bind(until.transaction.to_string()).bind(until.sequence)
             }
             Source::Recorded { from, until, received_before } => self
                 .behind(include_str!("erase/recorded.sql"), position.unwrap_or(from))

@@ -5,15 +5,13 @@ mod item;
 mod item_row;
 
 use sqlx::{PgConnection, Row};
+use time::OffsetDateTime;
 
 pub use self::{
     cursor::{Cursor, InvalidCursor, Position},
     item::{Content, Erased, Item, Order, Overdue, Revision},
 };
 use super::Pool;
-
-/// How many items are scanned for those that match a filter.
-const MAX_SCANNED: i64 = 10_000;
 
 /// Of the items of a page.
 pub const MAX_PAGE_BYTES: usize = 4 * 1024 * 1024;
@@ -26,6 +24,16 @@ pub struct Filter {
     /// An erased item matches any status: it is about an event that had one.
     pub status: Option<String>,
     pub booking_ref: Option<String>,
+    /// A record locator of any kind, or the booking number.
+    pub pnr: Option<String>,
+    /// A ticket number, normalized.
+    pub ticket: Option<String>,
+    /// Words of passengers' names.
+    pub name: Option<String>,
+    /// Received then or later.
+    pub received_from: Option<OffsetDateTime>,
+    /// Received before.
+    pub received_to: Option<OffsetDateTime>,
 }
 
 impl Filter {
@@ -33,6 +41,16 @@ impl Filter {
         *self == Self::default()
     }
 
+    /// Whether only revisions match: no other item has what is asked for.
+    pub fn is_of_revisions(&self) -> bool {
+        self.pnr.is_some()
+            || self.ticket.is_some()
+            || self.name.is_some()
+            || self.received_from.is_some()
+            || self.received_to.is_some()
+    }
+
+    /// By provider, environment, status and booking alone: what else there is to ask is answered in SQL.
     pub fn matches(&self, item: &Item) -> bool {
         let is = |wanted: &Option<String>, is: &str| wanted.as_deref().is_none_or(|wanted| wanted == is);
         let content = &item.content;
@@ -55,6 +73,16 @@ pub struct Items {
     pub next: Cursor,
     /// Whether there are more, matching or not.
     pub more: bool,
+}
+
+/// How long committed items have been held back by an older transaction that is open.
+#[derive(Clone, Copy, Debug)]
+pub struct HeldBack {
+    pub is_held_back: bool,
+    /// 0 when there are none.
+    pub seconds: f64,
+    /// The backend of that transaction; 0 when there is none, or the transaction is a prepared one.
+    pub pid: i32,
 }
 
 /// Why the feed cannot be read.
@@ -93,53 +121,43 @@ impl Pool {
         Ok(())
     }
 
-    /// Up to `limit` items that match, and about [`MAX_PAGE_BYTES`], after the cursor.
+    /// Up to `limit` items, and about `max_bytes`, after the cursor.
     pub(crate) async fn next_items(
         &self,
         connection: &mut PgConnection,
         after: Cursor,
-        filter: &Filter,
         limit: i64,
+        max_bytes: usize,
         include_payload: bool,
     ) -> Result<Items, FeedError> {
         let Position { generation, transaction, sequence } = after.position;
-        // one more tells whether there are more
-        let max_scanned = if filter.is_empty() { limit + 1 } else { MAX_SCANNED };
         let rows = self
             .query(include_str!("feed/next.sql"))
             .bind(generation)
             .bind(transaction.to_string())
             .bind(sequence)
-            .bind(max_scanned)
+            // one more tells whether there are more
             .bind(limit + 1)
-            .bind(MAX_PAGE_BYTES as i64)
+            .bind(i64::try_from(max_bytes).unwrap_or(i64::MAX))
             .bind(include_payload)
-            .bind(&filter.provider)
-            .bind(&filter.environment)
-            .bind(&filter.status)
-            .bind(&filter.booking_ref)
-            .fetch_all(&mut *connection)
+            .fetch_all(connection)
             .await?;
-        let matched: i64 = rows.first().map(|row| row.try_get("matched")).transpose()?.unwrap_or_default();
+        let found: i64 = rows.first().map(|row| row.try_get("found")).transpose()?.unwrap_or_default();
         let mut items = rows.iter().map(Item::from_row).collect::<sqlx::Result<Vec<_>>>()?;
         items.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-        truncate_to_page(&mut items);
-        let is_cut = i64::try_from(items.len()).is_ok_and(|given| given < matched);
-        let last = items.last().map_or(after, |item| item.cursor);
-        if is_cut || filter.is_empty() {
-            return Ok(Items { items, next: last, more: is_cut });
-        }
-        let scanned = self
-            .query(include_str!("feed/last_scanned.sql"))
-            .bind(generation)
-            .bind(transaction.to_string())
-            .bind(sequence)
-            .bind(max_scanned)
-            .fetch_optional(&mut *connection)
-            .await?;
-        let Some(scanned) = scanned else { return Ok(Items { items, next: after, more: false }) };
-        let more = scanned.try_get::<i64, _>("count")? == max_scanned;
-        Ok(Items { items, next: scanned.try_get::<&str, _>("cursor")?.parse()?, more })
+        truncate(&mut items, max_bytes);
+        let more = i64::try_from(items.len()).is_ok_and(|given| given < found);
+        let next = items.last().map_or(after, |item| item.cursor);
+        Ok(Items { items, next, more })
+    }
+
+    /// How long items are held back that are committed.
+    pub(crate) async fn held_back(&self, connection: &mut PgConnection) -> sqlx::Result<HeldBack> {
+        let query = "select coalesce(greatest(seconds, 0), 0), \
+                     case when seconds is null then 0 else coalesce(pid, 0) end, seconds is not null \
+                     from ticket_feed_held_back()";
+        let row = self.query(query).fetch_one(connection).await?;
+        Ok(HeldBack { seconds: row.try_get(0)?, pid: row.try_get(1)?, is_held_back: row.try_get(2)? })
     }
 
     /// The cursor of the newest item that is given out.
@@ -151,11 +169,11 @@ impl Pool {
 }
 
 /// The stored sizes are those of compressed values.
-fn truncate_to_page(items: &mut Vec<Item>) {
+pub(super) fn truncate(items: &mut Vec<Item>, max_bytes: usize) {
     let mut bytes = 0;
     let fitting = items.iter().position(|item| {
         bytes += item.content.bytes();
-        bytes > MAX_PAGE_BYTES
+        bytes > max_bytes
     });
     if let Some(fitting) = fitting {
         items.truncate(fitting.max(1));

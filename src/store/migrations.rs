@@ -34,6 +34,11 @@ pub enum MigrationError {
         "migrations are pending: {0}; run `ticket-webhooks migrate`, or serve without --no-migrate and without a pooler"
     )]
     Pending(Pending),
+    /// The order of the feed needs a new generation, which is begun by the owner of the tables.
+    #[error(
+        "the database was restored into another cluster; run `ticket-webhooks migrate`, or serve without --no-migrate"
+    )]
+    RestoredElsewhere,
     /// The database does not answer, or refuses them.
     #[error("the migrations were not applied: {0}")]
     Failed(MigrateError),
@@ -54,7 +59,8 @@ impl From<sqlx::Error> for MigrationError {
     }
 }
 
-/// Applies pending migrations. Replicas that start together wait for one another (advisory lock).
+/// Applies pending migrations, and begins a new generation of the feed where the database was restored into another
+/// cluster. Replicas that start together wait for one another (advisory lock).
 ///
 /// # Errors
 ///
@@ -67,7 +73,12 @@ pub async fn migrate(pool: &PgPool) -> Result<(), MigrationError> {
         "SQL_ASCII" => tracing::warn!(encoding, "the database checks no encoding; one with the encoding UTF8 does"),
         _ => return Err(MigrationError::NotUtf8(encoding)),
     }
-    Ok(MIGRATOR.run(pool).await?)
+    MIGRATOR.run(pool).await?;
+    let raised: bool = raw_sql("select ticket_feed_raise_generation()").fetch_one(pool).await?.try_get(0)?;
+    if raised {
+        tracing::warn!("the database was restored into another cluster: a new generation of the feed begins");
+    }
+    Ok(())
 }
 
 /// Waits until the schema is up to date, with `apply` by applying the migrations, and sets `schema_ready`.
@@ -111,10 +122,12 @@ async fn bring_up_to_date(pool: &PgPool, apply: bool) -> Result<(), MigrationErr
     if apply {
         migrate(pool).await?;
     }
-    match pending(pool).await? {
-        Some(pending) => Err(MigrationError::Pending(pending)),
-        None => Ok(()),
+    if let Some(pending) = pending(pool).await? {
+        return Err(MigrationError::Pending(pending));
     }
+    // what is recorded before the new generation begins would be sorted among what was there
+    let is_misplaced: bool = raw_sql("select ticket_feed_is_misplaced()").fetch_one(pool).await?.try_get(0)?;
+    if is_misplaced { Err(MigrationError::RestoredElsewhere) } else { Ok(()) }
 }
 
 /// Not transient: SQLSTATE class 42 (syntax error or access rule violation), and a migration that was changed.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use sqlx::{
     AssertSqlSafe, Executor, PgPool, Postgres, SqlSafeStr, SqlStr, Transaction,
-    postgres::{PgArguments, PgConnectOptions, PgPoolOptions},
+    postgres::{PgArguments, PgConnectOptions, PgListener, PgPoolOptions},
     query::Query,
 };
 
@@ -74,9 +74,30 @@ impl Pool {
         sqlx::query(sql).persistent(!self.transaction_pooler)
     }
 
+    /// Sends a notification without content.
+    pub(crate) async fn notify(&self, channel: &'static str) -> sqlx::Result<()> {
+        let mut transaction = self.write().await?;
+        self.query("select pg_notify($1, '')").bind(channel).execute(&mut *transaction).await?;
+        transaction.commit().await
+    }
+
+    /// A connection for notifications; `None` behind a pooler, which gives it to others.
+    pub(crate) async fn listener(&self) -> sqlx::Result<Option<PgListener>> {
+        if self.transaction_pooler {
+            return Ok(None);
+        }
+        Ok(Some(PgListener::connect_with(&self.pool).await?))
+    }
+
     /// For connections that are opened from now on.
     pub fn set_connect_options(&self, options: PgConnectOptions) {
         self.pool.set_connect_options(options);
+    }
+
+    /// Connections that are idle and in use.
+    pub fn usage(&self) -> (usize, usize) {
+        let idle = self.pool.num_idle();
+        (idle, (self.pool.size() as usize).saturating_sub(idle))
     }
 
     pub async fn close(&self) {

@@ -62,8 +62,16 @@ mod durability {
 mod consumers {
     /// Erasing personal data: on request, by its age, and documents that are never written.
     mod erasure;
+    /// Restored databases, recovered ones, and transactions that hold the feed back.
+    mod history;
     /// The order of the feed, its pages and their errors.
     mod pages;
+    /// Named positions, and how far they are behind.
+    mod positions;
+    /// Readers of every kind while everything breaks.
+    mod readers;
+    /// The feed as server-sent events.
+    mod stream;
 }
 
 /// What one sender can cost the others, or find out.

@@ -5,6 +5,7 @@ mod chance;
 pub mod connection;
 mod database;
 mod deliveries;
+mod event_stream;
 mod scrape;
 mod server;
 mod service;
@@ -15,6 +16,7 @@ pub use self::{
     chance::Chance,
     database::Database,
     deliveries::{Answer, PROVIDERS, Provider, provider},
+    event_stream::EventStream,
     scrape::{Scrape, Series},
     server::Server,
     service::{Command, Process, Service, credentials, settings},

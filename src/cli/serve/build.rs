@@ -4,7 +4,10 @@ use std::sync::{Arc, atomic::AtomicBool};
 
 use anyhow::{Context, bail};
 use sqlx::{PgPool, postgres::PgPoolOptions};
-use tokio::{sync::oneshot, task::spawn_blocking};
+use tokio::{
+    sync::{Notify, oneshot},
+    task::spawn_blocking,
+};
 
 use super::{
     Load, background, providers_rejecting_unknown,
@@ -24,6 +27,7 @@ use crate::{
     providers,
     readiness::Readiness,
     receive::{Endpoint, FailureLimiter, InterpretLimiter, Receiver},
+    search,
     secrets::{CurrentSecrets, Secrets},
     spool::Spools,
     store::{self, Pool, Writer, WriterConnections},
@@ -75,6 +79,7 @@ impl Service {
         let Database { pool, shared_pool, schema_ready, first_attempt } =
             database(&settings.database, migrate, &mut tasks)?;
         let (writers, writes_fail) = (WriterConnections::default(), Arc::new(AtomicBool::new(false)));
+        let committed = Arc::new(Notify::new());
         let writer = Writer::new(
             pool.clone(),
             settings.database.transaction_pooler,
@@ -89,9 +94,13 @@ impl Service {
                 metrics: Arc::clone(&metrics),
                 schema_ready: Arc::clone(&schema_ready),
                 writes_fail: Arc::clone(&writes_fail),
+                committed: Arc::clone(&committed),
             },
             &mut tasks,
         );
+
+        let feed = Feed::start(shared_pool.clone(), committed, &mut tasks);
+        search::start(shared_pool.clone(), Arc::clone(&schema_ready), &mut tasks);
 
         let receiver = Arc::new(Receiver {
             inbox: inbox.clone(),
@@ -146,11 +155,12 @@ impl Service {
             body_memory: Box::new(move || bodies.memory()),
             connections: Box::new(move || connections.usage()),
             pool: pool.clone(),
+            shared_pool: shared_pool.clone(),
             writers,
             max_database_connections,
             retention_days,
         });
-        let api = Arc::new(Api { feed: Feed::new(shared_pool.clone()), pool: shared_pool.clone() });
+        let api = Arc::new(Api { feed, pool: shared_pool.clone() });
         let admin_routes = admin_service(readiness, scrape, api, secrets, &server);
         let stop = tasks.soft_token(Stage::Intake);
         let start = Start {

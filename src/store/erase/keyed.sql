@@ -1,4 +1,4 @@
--- The events behind the position ($1, $2, $3), up to $4, with the search key $5 $6 and all the keys $7 of that kind; the name
+-- The events behind the position ($1, $2, $3), up to $4 and up to the position ($10, $11, $12), with the search key $5 $6 and all the keys $7 of that kind; the name
 -- $8, the document $9.
 select
     event.id, key.generation, key.recorded_xid::text::bigint as recorded_xid, key.sequence,
@@ -9,6 +9,7 @@ from (
     where kind = $5
     and key = $6
     and (generation, recorded_xid, sequence) > ($1, $2::text::xid8, $3)
+    and (generation, recorded_xid, sequence) <= ($10, $11::text::xid8, $12)
     and not exists (
         select from unnest($7::text[]) as word
         where not exists (

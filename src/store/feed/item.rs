@@ -1,5 +1,7 @@
 //! What the feed gives: a TicketEvent as it is in Postgres, or a notice about a booking.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
@@ -18,6 +20,12 @@ pub struct Item {
     pub cursor: Cursor,
     #[serde(flatten)]
     pub content: Content,
+}
+
+impl Item {
+    pub fn to_json(&self) -> Arc<str> {
+        serde_json::to_string(self).expect("all of it is texts, numbers and valid JSON").into()
+    }
 }
 
 /// By `type`.

@@ -11,7 +11,7 @@ use super::{
 };
 
 impl Item {
-    pub(super) fn from_row(row: &PgRow) -> sqlx::Result<Self> {
+    pub(in crate::store) fn from_row(row: &PgRow) -> sqlx::Result<Self> {
         let (generation, transaction, sequence) =
             (row.try_get("generation")?, row.try_get("recorded_xid")?, row.try_get("sequence")?);
         let (id, recorded_at): (Uuid, OffsetDateTime) = (row.try_get("id")?, row.try_get("recorded_at")?);

@@ -5,13 +5,19 @@ use serde_json::Value;
 use crate::support::{ApiClient, Database, PROVIDERS, Service};
 
 /// Sends the sample deliveries of all providers about these bookings.
-async fn send(service: &Service, bookings: std::ops::Range<usize>) {
+pub(super) async fn send(service: &Service, bookings: std::ops::Range<usize>) {
     for booking in bookings {
         for provider in &PROVIDERS {
             let body = (provider.delivery)("main", &format!("B-{booking}")).to_string();
             assert_eq!(service.post(provider, body).await.status, 200);
         }
     }
+}
+
+/// The ids of all events in the order of the feed.
+pub(super) async fn stored_ids(database: &Database) -> Vec<String> {
+    let query = "select id::text from ticket_events order by generation, recorded_xid, sequence";
+    sqlx::query_scalar(query).fetch_all(&database.pool).await.unwrap()
 }
 
 fn ids(events: &[Value]) -> Vec<String> {
@@ -34,9 +40,7 @@ async fn pages_give_every_event_once_in_the_order_of_the_feed() {
         }
         assert_eq!(events.len(), 7);
     }
-    let query = "select id::text from ticket_events order by generation, recorded_xid, sequence";
-    let stored: Vec<String> = sqlx::query_scalar(query).fetch_all(&database.pool).await.unwrap();
-    assert_eq!((read.len(), read), (30, stored));
+    assert_eq!((read.len(), read), (30, stored_ids(&database).await));
     let page = api.get(&format!("/v1/events?limit=7{after}")).await.body;
     assert_eq!((page["events"].as_array().unwrap().len(), &page["more"]), (0, &Value::Bool(false)));
     assert_eq!(format!("&after={}", page["next"].as_str().unwrap()), after);

@@ -23,7 +23,7 @@ use ticket_webhooks::{
     readiness::Readiness,
     receive::{Endpoint, FailureLimiter, InterpretLimiter, Receiver},
     secrets::{CurrentSecrets, Secrets},
-    store::{Writer, WriterConnections},
+    store::{Pool, Writer, WriterConnections},
     telemetry::Traces,
     ticket_event::{Booking, Environment},
 };
@@ -99,6 +99,7 @@ impl InProcess {
                 metrics: Arc::clone(&metrics),
                 schema_ready: Arc::clone(&schema_ready),
                 writes_fail: Arc::default(),
+                committed: Arc::default(),
             },
             &mut tasks,
         );
@@ -139,6 +140,7 @@ impl InProcess {
             body_memory: nothing(),
             connections: nothing(),
             pool: database.pool.clone(),
+            shared_pool: Pool::new(database.pool.connect_options().as_ref().clone(), 2, false),
             writers: WriterConnections::default(),
             max_database_connections: 4,
             retention_days: None,

@@ -14,7 +14,7 @@ const PAGE: &str = include_str!("../../../docs/metrics-and-logs.md");
 const DELIVERIES: &str = "ticket_webhooks_deliveries_total";
 
 /// All metrics of this service; those of the process begin with `process_`.
-const NAMES: [&str; 39] = [
+const NAMES: [&str; 40] = [
     "ticket_webhooks_admin_authentication_failures_total",
     "ticket_webhooks_authentication_failures_total",
     "ticket_webhooks_batch_size",

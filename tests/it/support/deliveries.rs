@@ -102,11 +102,14 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Sends a request, and checks what holds for every answer: it is JSON and has a request id.
+    /// Sends a request, and checks what holds for every answer: it is JSON, unless it is empty, and has a request id.
     pub async fn of(request: reqwest::RequestBuilder) -> Self {
         let response = request.send().await.unwrap();
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         assert!(!headers["x-request-id"].is_empty());
+        if status == 204 {
+            return Self { status, headers, body: Value::Null };
+        }
         assert_eq!(headers["content-type"], "application/json");
         let text = response.text().await.unwrap();
         let body = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{status} {text:?} is not JSON"));

@@ -7,6 +7,7 @@ use std::{
 };
 
 use sqlx::{PgPool, postgres::PgPoolOptions};
+use tempfile::TempDir;
 use ticket_webhooks::{
     embedded_postgres::{EmbeddedPostgres, Options},
     store,
@@ -87,6 +88,37 @@ impl Server {
 
     fn postgres(&self) -> &EmbeddedPostgres {
         self.running.as_ref().expect("the server runs")
+    }
+
+    /// Stops it in order and keeps a copy of its data.
+    pub async fn stop_and_copy(&mut self) -> TempDir {
+        self.signal("INT");
+        self.gone().await;
+        let copy = TempDir::new().unwrap();
+        let copied = Command::new("cp").arg("-a").arg(self.directory.join("data")).arg(copy.path()).status();
+        assert!(copied.unwrap().success());
+        copy
+    }
+
+    /// Stops it and starts it with the data of a copy, as after a recovery to that point in time.
+    pub async fn go_back_to(&mut self, copy: &TempDir) {
+        self.signal("INT");
+        self.gone().await;
+        let data = self.directory.join("data");
+        std::fs::remove_dir_all(&data).unwrap();
+        assert!(Command::new("mv").arg(copy.path().join("data")).arg(data).status().unwrap().success());
+        self.start_again().await;
+    }
+
+    /// A dump of the database, as SQL.
+    pub fn dump(&self) -> String {
+        // beside psql
+        let psql = self.postgres().psql_command(DATABASE);
+        let (psql, url) = psql.split_once(' ').unwrap();
+        let output =
+            Command::new("sh").args(["-c", &format!("{} {url}", psql.replace("psql", "pg_dump"))]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
     }
 
     /// Makes [`Self::url`] name this role; [`Self::pool`] stays the superuser's.

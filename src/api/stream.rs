@@ -1,0 +1,81 @@
+//! `GET /v1/events/stream`: the feed as server-sent events.
+
+use std::{convert::Infallible, sync::Arc};
+
+use axum::{
+    extract::State,
+    http::HeaderMap,
+    response::sse::{Event, Sse},
+};
+use futures_util::stream::{self, Stream};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::{
+    Api, ApiError,
+    error::{AnyError, HistoryChanged},
+    events::{From, Include, begin},
+    extract::Query,
+};
+use crate::{
+    feed::{self, StreamEvent},
+    store::Filter,
+    ticket_event::{Environment, Status},
+};
+
+/// The cursor of the last event that a client has seen; a browser sends it by itself.
+const LAST_EVENT_ID: &str = "last-event-id";
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct StreamQuery {
+    /// The cursor to go on from; `Last-Event-ID` goes before it.
+    after: Option<String>,
+    /// Where to begin without a cursor; `start` by default.
+    from: Option<From>,
+    include: Option<Include>,
+    provider: Option<String>,
+    environment: Option<Environment>,
+    /// Of revisions and overdue bookings; erased items match any.
+    status: Option<Status>,
+    booking_ref: Option<String>,
+}
+
+/// Streams what happened and what happens, in the order of the feed.
+///
+/// `data` is an item, `id` its cursor. Every 15 seconds without an item an `id` alone tells the position. A client that is too
+/// slow is disconnected, and resumes.
+#[utoipa::path(get, path = "/v1/events/stream", tag = "feed",
+    params(StreamQuery, ("last-event-id" = Option<String>, Header, description = "The cursor to resume from.")),
+    responses((status = 200, body = String, content_type = "text/event-stream"), AnyError, HistoryChanged))]
+pub(super) async fn follow(
+    State(api): State<Arc<Api>>,
+    headers: HeaderMap,
+    Query(query): Query<StreamQuery>,
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
+    let resumed = headers.get(LAST_EVENT_ID).map(|cursor| cursor.to_str().unwrap_or_default());
+    let from = match resumed {
+        Some(cursor) => begin(Some(cursor), None)?,
+        None => begin(query.after.as_deref(), query.from)?,
+    };
+    let include_payload = query.include.is_some();
+    let filter = Filter {
+        provider: query.provider,
+        environment: query.environment.map(|environment| environment.as_str().to_owned()),
+        status: query.status.map(|status| status.as_str().to_owned()),
+        booking_ref: query.booking_ref,
+        ..Filter::default()
+    };
+    let stream = feed::Stream::open(api.feed.clone(), from, filter, include_payload).await?;
+    let events = stream::unfold(stream, async |mut stream| Some((Ok(event(&stream.next().await?)), stream)));
+    Ok(Sse::new(events))
+}
+
+fn event(StreamEvent { cursor, item }: &StreamEvent) -> Event {
+    let event = Event::default().id(cursor.to_string());
+    match item {
+        Some(json) => event.data(json),
+        None => event,
+    }
+}

@@ -1,0 +1,56 @@
+//! The values of the options.
+
+use clap::builder::PossibleValuesParser;
+use time::{Date, Duration, OffsetDateTime, format_description::well_known::Rfc3339, macros::format_description};
+
+use crate::{providers::PROVIDERS, ticket_event::Status};
+
+pub(super) fn providers() -> PossibleValuesParser {
+    PossibleValuesParser::new(PROVIDERS.iter().map(|provider| provider.name()))
+}
+
+pub(super) fn statuses() -> PossibleValuesParser {
+    PossibleValuesParser::new(Status::ALL.map(Status::as_str))
+}
+
+/// A time, a day in UTC, or how long ago.
+pub(super) fn time(text: &str) -> Result<OffsetDateTime, String> {
+    if let Ok(time) = OffsetDateTime::parse(text, &Rfc3339) {
+        return Ok(time);
+    }
+    if let Ok(day) = Date::parse(text, format_description!("[year]-[month]-[day]")) {
+        return Ok(day.midnight().assume_utc());
+    }
+    ago(text)
+        .and_then(|duration| OffsetDateTime::now_utc().checked_sub(duration))
+        .ok_or_else(|| "expected a time such as 2026-11-26T08:00:00Z, 2026-11-26, 90m, 12h or 7d".to_owned())
+}
+
+fn ago(text: &str) -> Option<Duration> {
+    let unit = text.chars().last()?;
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3600,
+        'd' => 86400,
+        _ => return None,
+    };
+    let number: u32 = text.strip_suffix(unit)?.parse().ok()?;
+    Some(Duration::seconds(i64::from(number) * seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_a_time_a_day_or_how_long_ago() {
+        assert_eq!(time("2026-11-26T08:00:00+02:00").unwrap().unix_timestamp(), 1_795_672_800);
+        assert_eq!(time("2026-11-26").unwrap().unix_timestamp(), 1_795_651_200);
+        let hours = OffsetDateTime::now_utc() - time("12h").unwrap();
+        assert!((hours - Duration::hours(12)).abs() < Duration::minutes(1));
+        for wrong in ["", "now", "12", "h", "-1d", "1.5h", "12é", "4294967295d", "2026-13-01"] {
+            assert!(time(wrong).is_err(), "{wrong}");
+        }
+    }
+}

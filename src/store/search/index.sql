@@ -1,0 +1,46 @@
+-- Adds the keys of the events among the next $1 items of the feed, and moves the position of the consumer `search` behind
+-- them, unless another replica has moved it in the last two seconds: $2 is the position to which this one moved it last.
+with consumer as materialized (
+    select found.* from consumers cross join ticket_feed_position(consumers.position) as found
+    where consumers.name = 'search' and (consumers.position = $2 or consumers.updated_at < now() - interval '2 seconds')
+),
+scanned as materialized (
+    select item.*
+    from consumer
+    cross join lateral (
+        select generation, recorded_xid, sequence, id, recorded_at
+        from feed_items
+        where (generation, recorded_xid, sequence) > (consumer.generation, consumer.recorded_xid, consumer.sequence)
+        and (generation, recorded_xid) < (ticket_feed_generation(), pg_snapshot_xmin(pg_current_snapshot()))
+        order by generation, recorded_xid, sequence
+        limit $1
+    ) as item
+),
+newest as materialized (
+    select * from scanned order by generation desc, recorded_xid desc, sequence desc limit 1
+),
+-- sorted, so that the transaction gets its id, and holds the feed back, only once all keys are known
+keys as materialized (
+    select found.kind, found.key, event.generation, event.recorded_xid, event.sequence, event.received_at
+    from consumer
+    cross join newest
+    join ticket_events as event
+        on (event.generation, event.recorded_xid, event.sequence)
+            > (consumer.generation, consumer.recorded_xid, consumer.sequence)
+        and (event.generation, event.recorded_xid, event.sequence)
+            <= (newest.generation, newest.recorded_xid, newest.sequence)
+    cross join ticket_event_keys(event) as found
+    order by found.kind, found.key
+),
+inserted as (
+    insert into search_keys (kind, key, generation, recorded_xid, sequence, received_at)
+    select * from keys
+    on conflict do nothing
+    returning 1
+)
+update consumers set
+    position = ticket_feed_cursor(newest.generation, newest.recorded_xid, newest.sequence, newest.id, newest.recorded_at),
+    updated_at = now()
+from newest, (select count(*) from inserted) as inserted
+where name = 'search'
+returning position, (select count(*) from scanned) as scanned
