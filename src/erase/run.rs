@@ -18,8 +18,8 @@ const PAGE: i64 = 2000;
 /// Unprocessed deliveries that are looked at in one query, with their bodies.
 const PAGE_OF_BODIES: i64 = 20;
 
-/// Events or bodies of one step.
-const STEP: usize = 200;
+/// Events or bodies of one step: while it runs, it holds the feed back.
+const STEP: usize = 50;
 
 /// How often, and after which pause, rows are tried again that another transaction has locked.
 const MAX_ATTEMPTS: usize = 100;

@@ -21,8 +21,9 @@ pub use self::record::{Erasure, ErasureRecord, RequestedBy};
 use super::{Cursor, FeedError, Pool, Position};
 use crate::clock;
 
-/// The lock that the writer of search keys takes too.
-const SEARCH_LOCK: &str = "select pg_advisory_xact_lock(hashtext('ticket_webhooks_search'))";
+/// The lock that the writer of search keys takes too. Compiling takes longer than the statement behind it.
+const SEARCH_LOCK: &str =
+    "select pg_advisory_xact_lock(hashtext('ticket_webhooks_search')), set_config('jit', 'off', true)";
 
 /// Held by the replica whose step it is.
 const RETENTION_LOCK: &str = "select pg_try_advisory_xact_lock(hashtext('ticket_webhooks_retention'))";

@@ -32,12 +32,21 @@ gone as (
 ),
 deleted as (
     delete from search_keys
-    using gone
-    where search_keys.kind = gone.kind
-    and search_keys.key = gone.key
-    and search_keys.generation = gone.generation
-    and search_keys.recorded_xid = gone.recorded_xid
-    and search_keys.sequence = gone.sequence
+    where ctid = any (array(
+        select stored.ctid
+        from gone
+        cross join lateral (
+            select ctid
+            from search_keys
+            where kind = gone.kind
+            and key = gone.key
+            and generation = gone.generation
+            and recorded_xid = gone.recorded_xid
+            and sequence = gone.sequence
+            -- keeps the planner from joining with the whole table
+            offset 0
+        ) as stored
+    ))
 ),
 noticed as (
     insert into feed_notices (type, provider, environment, booking_ref, event_id)

@@ -6,5 +6,6 @@ select
 from ticket_events
 where (generation, recorded_xid, sequence) > ($1, $2::text::xid8, $3)
 and ($5::integer is null or (generation, recorded_xid, sequence) <= ($5, $6::text::xid8, $7))
-order by generation, recorded_xid, sequence
+-- by the table's columns, not by the result's, for its index
+order by ticket_events.generation, ticket_events.recorded_xid, ticket_events.sequence
 limit $4

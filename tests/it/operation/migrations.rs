@@ -12,9 +12,12 @@ static MIGRATOR: Migrator = sqlx::migrate!();
 
 /// Rows as they are after the migration of each version, in SQL: what the next ones must cope with.
 fn sample_data() -> HashMap<i64, &'static str> {
-    HashMap::from([(
-        1,
-        "insert into ticket_events (id, provider, account, environment, booking_ref, revision, status, airline_pnrs, \
+    let erasures = "insert into erasures (id, subject, requested_by) values (gen_random_uuid(), 'name', 'api')";
+    HashMap::from([
+        (5, erasures),
+        (
+            1,
+            "insert into ticket_events (id, provider, account, environment, booking_ref, revision, status, airline_pnrs, \
              passengers, ticket_numbers, warnings, payload, content_hash, received_at, last_received_at) \
          select gen_random_uuid(), 'booking_callback', 'live', 'live', 'B1', revision, 'ticketed', '{}', '[]', '{1}', \
              '{}', '{\"a\": \"\\u0000\\ud800\"}', sha256(revision::text::bytea), now(), now() \
@@ -23,7 +26,8 @@ fn sample_data() -> HashMap<i64, &'static str> {
              body_hash, received_at, last_received_at) \
          values (gen_random_uuid(), 'order_ticketed', 'live', 'live', 'invalid', '', 'x', sha256('x'), now(), now()); \
          insert into bookings values ('order_ticketed', 'test', 'B1')",
-    )])
+        ),
+    ])
 }
 
 #[tokio::test]
