@@ -9,6 +9,7 @@ mod booking_key;
 mod bookings;
 mod consumers;
 mod csv;
+mod erasures;
 mod error;
 mod events;
 mod extract;
@@ -44,7 +45,8 @@ pub fn routes(api: &Arc<Api>) -> Router {
         .routes(routes!(consumers::get, consumers::put, consumers::delete))
         .routes(routes!(bookings::list, bookings::post))
         .routes(routes!(bookings::get, bookings::put, bookings::delete))
-        .routes(routes!(reconciliation::get));
+        .routes(routes!(reconciliation::get))
+        .routes(routes!(erasures::list, erasures::create));
     let (router, mut description) = router.with_state(Arc::clone(api)).split_for_parts();
     providers::describe(&mut description, &api.provider_paths);
     router

@@ -3,6 +3,7 @@
 mod check_config;
 #[cfg(feature = "embedded-postgres")]
 mod dev;
+mod erase;
 mod events;
 mod healthcheck;
 mod migrate;
@@ -43,6 +44,7 @@ enum Command {
     Migrate(migrate::Args),
     CheckConfig(check_config::Args),
     SendSample(send_sample::Args),
+    Erase(erase::Args),
     Events(events::Args),
     Healthcheck(healthcheck::Args),
     Spool(spool::Args),
@@ -67,6 +69,7 @@ pub fn run() -> ExitCode {
         Command::Migrate(args) => migrate::run(args, load),
         Command::CheckConfig(args) => check_config::run(args, load),
         Command::SendSample(args) => send_sample::run(args, load),
+        Command::Erase(args) => erase::run(args, load),
         Command::Events(args) => events::run(&args, load),
         Command::Healthcheck(args) => healthcheck::run(args, load),
         Command::Spool(args) => spool::run(args, load),

@@ -9,6 +9,7 @@ mod database;
 mod database_url;
 mod error;
 mod load;
+mod privacy;
 mod providers;
 mod server;
 mod show;
@@ -27,6 +28,7 @@ pub use self::{
     database::DatabaseSettings,
     error::ConfigError,
     load::load,
+    privacy::{IdentityDocuments, MAX_RETENTION_DAYS, PrivacySettings},
     providers::{ProviderSettings, UnknownBooking, plain_path},
     server::{ForwardedHeader, ServerSettings},
 };
@@ -60,6 +62,7 @@ pub struct Settings {
     pub inbox: InboxSettings,
     pub spool: SpoolSettings,
     pub bookings: BookingsSettings,
+    pub privacy: PrivacySettings,
     pub log: LogSettings,
     /// All known providers, also those without an account.
     #[serde(serialize_with = "show::providers")]
@@ -167,6 +170,10 @@ impl Settings {
         ];
         if let Some((key, _)) = positive.into_iter().find(|(_, is_zero)| *is_zero) {
             return Err(ConfigError::at(key, "expected a number above 0"));
+        }
+        if self.privacy.retention_days.is_some_and(|days| !(1..=MAX_RETENTION_DAYS).contains(&days)) {
+            let problem = format!("expected a number from 1 to {MAX_RETENTION_DAYS}");
+            return Err(ConfigError::at("privacy.retention_days", problem));
         }
         if server.body_limit_bytes > MAX_BODY_BYTES {
             return Err(ConfigError::at("server.body_limit_bytes", format!("expected at most {MAX_BODY_BYTES}")));

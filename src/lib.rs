@@ -37,6 +37,8 @@ pub mod inbox;
 pub mod spool;
 // The SQL of the service: recording deliveries, the feed, the bookings, migrations.
 pub mod store;
+// Erasing personal data, on request and by its age.
+pub mod erase;
 // What consumers read: order, pages, stream.
 pub mod feed;
 // Keeps the keys by which events are found up to date.

@@ -42,6 +42,14 @@ impl Payload {
         Self { text: text.into_owned(), index }
     }
 
+    /// Without these members at any depth; and whether there were any.
+    pub fn without(self, members: &[&str]) -> (Self, bool) {
+        let length = self.text.len();
+        let (text, index) = without_members(Document::from_parts(self.text, self.index), members).into_parts();
+        let is_shorter = text.len() < length;
+        (Self { text: text.into_owned(), index }, is_shorter)
+    }
+
     /// # Errors
     ///
     /// The payload is not an object.

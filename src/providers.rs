@@ -16,7 +16,7 @@ mod reply;
 mod ticket_status_update;
 mod tickets;
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::LazyLock};
 
 use http::HeaderMap;
 use time::Date;
@@ -37,6 +37,13 @@ pub static PROVIDERS: &[&dyn Provider] =
 
 pub fn by_name(name: &str) -> Option<&'static dyn Provider> {
     PROVIDERS.iter().copied().find(|provider| provider.name() == name)
+}
+
+/// The members of all providers that carry identity documents: one may stand in another provider's delivery.
+pub fn document_members() -> &'static [&'static str] {
+    static MEMBERS: LazyLock<Vec<&'static str>> =
+        LazyLock::new(|| PROVIDERS.iter().flat_map(|provider| provider.document_members()).copied().collect());
+    &MEMBERS
 }
 
 /// One provider. First what each must implement, in the order in which a delivery needs it; then what only some override;
@@ -84,6 +91,11 @@ pub trait Provider: Send + Sync + 'static {
 
     /// Top-level members that differ between duplicates; excluded from the content hash.
     fn volatile_members(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Members that carry identity documents, at any depth: removed with `privacy.identity_documents = "drop"`.
+    fn document_members(&self) -> &'static [&'static str] {
         &[]
     }
 

@@ -26,7 +26,7 @@ use time::OffsetDateTime;
 use self::log::LogEntry;
 pub use self::{
     body::{ArrivingBody, BodyMemory, CollectedBody, are_too_many},
-    content::Content,
+    content::{Content, text_of_body},
     failure_limiter::FailureLimiter,
     interpret::{Admitted, Arrival, interpret},
     interpret_limiter::InterpretLimiter,
@@ -55,6 +55,8 @@ pub struct Receiver {
     pub clock: Arc<ReceiptClock>,
     /// Of a decompressed body.
     pub body_limit_bytes: usize,
+    /// Members of identity documents that are not kept.
+    pub dropped_members: &'static [&'static str],
     pub metrics: Arc<Metrics>,
     pub traces: Arc<Traces>,
 }
@@ -107,6 +109,7 @@ impl Receiver {
             is_encoding_supported: gzip::is_supported(&headers),
             body,
             body_limit_bytes: self.body_limit_bytes,
+            dropped_members: self.dropped_members,
             received_at: self.clock.now(),
         };
         let admitted = if InterpretLimiter::is_cheap(&collected.body) {
@@ -218,6 +221,7 @@ struct Collected {
     is_encoding_supported: bool,
     body: CollectedBody,
     body_limit_bytes: usize,
+    dropped_members: &'static [&'static str],
     received_at: OffsetDateTime,
 }
 
@@ -238,6 +242,7 @@ impl Collected {
             body_limit_bytes: self.body_limit_bytes,
             received_at: self.received_at,
             redactor: &self.secrets.redactor,
+            dropped_members: self.dropped_members,
         })
     }
 }

@@ -12,6 +12,7 @@
 //! - redacting again changes nothing.
 
 mod booking;
+mod documents;
 mod members;
 
 use std::ops::Range;
@@ -19,7 +20,10 @@ use std::ops::Range;
 use memchr::memmem;
 use secrecy::{ExposeSecret, SecretString};
 
-pub(crate) use self::members::without_members;
+pub(crate) use self::{
+    documents::{drop_documents, may_hold_documents},
+    members::without_members,
+};
 use crate::json::{Index, Layer, broken_members, layers};
 
 pub const REDACTED: &str = "[redacted]";

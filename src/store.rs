@@ -12,6 +12,7 @@ mod bookings;
 mod connections;
 mod consumers;
 mod equal_deliveries;
+mod erase;
 mod error;
 mod event_columns;
 mod feed;
@@ -34,6 +35,7 @@ pub use self::{
     },
     connections::WriterConnections,
     consumers::{Consumer, MAX_CONSUMERS, SetPosition},
+    erase::{EraseTarget, Erasure, ErasureRecord, FoundBody, Person, RequestedBy, Source},
     error::StoreError,
     feed::{
         Content, Cursor, Erased, FeedError, Filter, HeldBack, InvalidCursor, Item, Items, MAX_PAGE_BYTES, Order,

@@ -140,6 +140,7 @@ impl Target {
             body_limit_bytes: LIMIT,
             received_at: datetime!(2026-07-31 12:00 UTC),
             redactor: &self.redactor,
+            dropped_members: &[],
         })
     }
 

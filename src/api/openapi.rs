@@ -18,7 +18,8 @@ use super::error::{ErrorBody, ErrorDetail};
     components(schemas(ErrorBody, ErrorDetail)),
     tags(
         (name = "feed", description = "Every item once, in an order that never changes."),
-        (name = "bookings", description = "What is expected, the state of each booking, and what does not fit.")
+        (name = "bookings", description = "What is expected, the state of each booking, and what does not fit."),
+        (name = "privacy", description = "Erasing personal data.")
     )
 )]
 struct Description;

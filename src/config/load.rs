@@ -12,8 +12,8 @@ use secrecy::zeroize::Zeroizing;
 use serde::Deserialize;
 
 use super::{
-    AdminSettings, BookingsSettings, ConfigError, DatabaseSettings, InboxSettings, LogSettings, ServerSettings,
-    Settings, SpoolSettings,
+    AdminSettings, BookingsSettings, ConfigError, DatabaseSettings, InboxSettings, LogSettings, PrivacySettings,
+    ServerSettings, Settings, SpoolSettings,
     providers::{self, RawProvider},
     variables::{Variables, is_from_variable},
     wipe::Wiped,
@@ -34,6 +34,7 @@ struct RawSettings {
     spool: SpoolSettings,
     #[serde(default)]
     bookings: BookingsSettings,
+    privacy: PrivacySettings,
     #[serde(default)]
     log: LogSettings,
     #[serde(default)]
@@ -65,12 +66,12 @@ pub fn load(
     let mut root = Wiped(merged.cache);
     read_secret_files(&mut root, &mut Vec::new()).map_err(|error| variables.locate(error, &root))?;
     let raw = RawSettings::deserialize(Value::clone(&root)).map_err(|error| variables.translate(error, Some(&root)))?;
-    let RawSettings { mut server, admin, database, inbox, spool, bookings, log, providers } = raw;
+    let RawSettings { mut server, admin, database, inbox, spool, bookings, privacy, log, providers } = raw;
     let settings = providers::check(providers).and_then(|providers| {
         if let Some(port) = variables.port {
             server.public_address.set_port(port);
         }
-        let settings = Settings { server, admin, database, inbox, spool, bookings, log, providers };
+        let settings = Settings { server, admin, database, inbox, spool, bookings, privacy, log, providers };
         settings.check().map(|()| settings)
     });
     settings.map_err(|error| variables.locate(error, &root))

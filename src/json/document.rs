@@ -62,6 +62,11 @@ impl<'a> Document<'a> {
         self.index.root(&self.text)
     }
 
+    /// Of a valid text and its index.
+    pub(crate) fn from_parts(text: impl Into<Cow<'a, str>>, index: Index) -> Self {
+        Self { text: text.into(), index }
+    }
+
     pub(crate) fn into_parts(self) -> (Cow<'a, str>, Index) {
         (self.text, self.index)
     }

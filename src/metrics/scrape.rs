@@ -42,6 +42,7 @@ pub struct Sources {
     pub shared_pool: Pool,
     pub writers: WriterConnections,
     pub max_database_connections: u32,
+    pub retention_days: Option<u32>,
 }
 
 /// The queue of an environment.
@@ -80,6 +81,11 @@ impl Scrape {
         self.add_limits(&mut registry);
         self.add_spools(&mut registry).await;
         self.add_last_delivery(&mut registry);
+        registry.gauge(
+            "ticket_webhooks_retention_seconds",
+            "How long personal data is kept, in seconds (privacy.retention_days); 0 when it is kept for ever.",
+            u64::from(self.sources.retention_days.unwrap_or_default()) * 86_400,
+        );
         self.add_feed(&mut registry).await;
         self.add_build(&mut registry);
         process::register(&mut registry);

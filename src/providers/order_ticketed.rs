@@ -36,6 +36,10 @@ impl Provider for OrderTicketed {
         &["data", "paxTicketInfos", "ticketNos", "airlinePNRs"]
     }
 
+    fn document_members(&self) -> &'static [&'static str] {
+        &["cardNum", "cardType", "cardExpired", "cardIssuePlace"]
+    }
+
     fn normalize(&self, payload: &Payload, received_on: Date) -> Result<Booking, NormalizeError> {
         let mut diagnostics = Diagnostics::default();
         let fields = payload.fields()?;

@@ -47,6 +47,10 @@ impl Provider for TicketStatusUpdate {
         &["TicketInfoes", "PassengerInfo", "NameElement", "DocumentInfo", "TicketNumbers"]
     }
 
+    fn document_members(&self) -> &'static [&'static str] {
+        &["DocumentNumber", "DocumentType", "DocumentInfo"]
+    }
+
     fn normalize(&self, payload: &Payload, _received_on: Date) -> Result<Booking, NormalizeError> {
         let mut diagnostics = Diagnostics::default();
         let fields = payload.fields()?;

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     json::{Document, Kind, Malformed},
     providers::Reply,
-    redaction::Redactor,
+    redaction::{self, Redactor},
 };
 
 pub struct Content<'a> {
@@ -107,6 +107,11 @@ pub(super) fn redacted(
     }
 }
 
+/// Whether what [`redacted`] gave may hold documents, whose members are `members`.
+pub(super) fn may_hold_documents(body: &[u8], members: &[&str]) -> bool {
+    !members.is_empty() && redaction::may_hold_documents(&decode(Cow::Borrowed(body)).text, members)
+}
+
 /// Unpacks strings of JSON: the body itself, and the members that hold arrays or objects.
 fn unpacked<'a>(mut document: Document<'a>, structured_members: &[&str], warnings: &mut Vec<String>) -> Document<'a> {
     // ends: each is shorter than the one around it
@@ -127,6 +132,11 @@ fn json_in_string(document: &Document<'_>) -> Option<Document<'static>> {
     let text = document.root().text().filter(|_| document.root().kind() == Kind::String)?;
     let inner = Document::parse(text.value.into_owned()).ok()?;
     matches!(inner.root().kind(), Kind::Object | Kind::String).then_some(inner)
+}
+
+/// The text of a body that was stored: read as it was when it arrived.
+pub fn text_of_body(body: &[u8]) -> Cow<'_, str> {
+    decode(Cow::Borrowed(body)).text
 }
 
 struct Text<'a> {

@@ -20,7 +20,7 @@ use crate::{
     json::Document,
     payload::{Payload, RedactedPayload},
     providers::{Provider, Reply, Unprocessable},
-    redaction::Redactor,
+    redaction::{Redactor, drop_documents},
     ticket_event::{Booking, TicketEvent},
 };
 
@@ -37,6 +37,8 @@ pub struct Arrival<'a> {
     pub body_limit_bytes: usize,
     pub received_at: OffsetDateTime,
     pub redactor: &'a Redactor,
+    /// Members of identity documents that are not kept.
+    pub dropped_members: &'a [&'a str],
 }
 
 /// An authenticated delivery, ready to be made durable.
@@ -71,15 +73,28 @@ pub fn interpret(arrival: &Arrival<'_>) -> Result<Admitted, Rejected> {
     let (delivery, reply) = match document {
         Ok(document) => arrival.normalize(&proof, document, warnings),
         Err(unreadable) => {
-            let credential_members = arrival.provider.credential_members();
-            let body = content::redacted(&unreadable, bytes.as_deref(), &credential_members, arrival.redactor);
-            arrival.unprocessed(proof.account(), Unprocessable::malformed(Reply::from(&unreadable.fault)), body)
+            let mut unprocessable = Unprocessable::malformed(Reply::from(&unreadable.fault));
+            let body = content::redacted(&unreadable, bytes.as_deref(), &arrival.removed_members(), arrival.redactor);
+            let body = if content::may_hold_documents(&body, arrival.dropped_members) {
+                unprocessable.detail.push_str("; the body is not kept: it may hold identity documents");
+                Vec::new()
+            } else {
+                body
+            };
+            arrival.unprocessed(proof.account(), unprocessable, body)
         }
     };
     Ok(Admitted { delivery, reply, authenticated, normalized: Instant::now() })
 }
 
-impl Arrival<'_> {
+impl<'a> Arrival<'a> {
+    /// Those of credentials and of documents that are dropped.
+    fn removed_members(&self) -> Vec<&'a str> {
+        let mut members: Vec<&'a str> = self.provider.credential_members();
+        members.extend(self.dropped_members);
+        members
+    }
+
     /// Counts as a failed authentication unless a header has authenticated it: decompressing was work for a stranger.
     fn too_large(&self) -> Rejected {
         let failure = self.proof_in_headers.is_none().then_some(AuthenticationFailure::Missing);
@@ -88,12 +103,19 @@ impl Arrival<'_> {
 
     fn normalize(&self, proof: &Verified, document: Document<'_>, warnings: Vec<String>) -> (Delivery, Reply) {
         let (provider, account) = (self.provider, proof.account());
-        let credential_members = provider.credential_members();
-        let payload = Payload::new(proof, document, &credential_members);
+        let payload = Payload::new(proof, document, &provider.credential_members());
         let booking = provider.normalize(&payload, self.received_at.date());
-        let redacted = payload.redact(self.redactor, &credential_members);
+        // behind normalizing: what is dropped was not missing
+        let (payload, has_dropped) = payload.without(self.dropped_members);
+        let redacted = payload.redact(self.redactor, &self.removed_members());
         match booking {
-            Ok(booking) => (Delivery::Event(self.event(account, booking, warnings, redacted)), Reply::Accepted),
+            Ok(mut booking) => {
+                if has_dropped {
+                    drop_documents(&mut booking, self.dropped_members);
+                }
+                let event = self.event(account, booking, warnings, redacted, has_dropped);
+                (Delivery::Event(event), Reply::Accepted)
+            }
             Err(error) => {
                 let mut unprocessable = Unprocessable::from(error);
                 for warning in redacted.warnings() {
@@ -110,13 +132,14 @@ impl Arrival<'_> {
         booking: Booking,
         warnings: Vec<String>,
         redacted: RedactedPayload,
+        has_dropped: bool,
     ) -> TicketEvent {
         TicketEvent {
             id: clock::id_at(self.received_at),
             provider: self.provider.name(),
             account: account.name.clone(),
             environment: account.environment,
-            is_restorable: warnings.is_empty() && redacted.warnings().is_empty(),
+            is_restorable: warnings.is_empty() && redacted.warnings().is_empty() && !has_dropped,
             booking: self.redacted_booking(booking, warnings, &redacted),
             content_hash: redacted.content_hash(self.provider.volatile_members()),
             payload: redacted.into_string(),
@@ -130,7 +153,7 @@ impl Arrival<'_> {
         // a booking holds no secret that its payload does not hold
         if !redacted.warnings().is_empty() {
             booking.warnings.extend_from_slice(redacted.warnings());
-            self.redactor.redact_booking(&mut booking, &self.provider.credential_members());
+            self.redactor.redact_booking(&mut booking, &self.removed_members());
         }
         booking
     }

@@ -89,6 +89,7 @@ impl Subject {
                 body_limit_bytes: LIMIT,
                 received_at: datetime!(2026-01-01 00:00 UTC),
                 redactor: &self.redactor,
+                dropped_members: &[],
             };
             let start = now();
             let result = interpret(&arrival);

@@ -62,6 +62,8 @@ mod durability {
 mod consumers {
     /// What is expected, overdue and stuck, and the state of every booking.
     mod bookings;
+    /// Erasing personal data: on request, by its age, and documents that are never written.
+    mod erasure;
     /// Events on the command line.
     mod events_command;
     /// Restored databases, recovered ones, and transactions that hold the feed back.

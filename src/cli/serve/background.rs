@@ -17,7 +17,10 @@ use tokio::time::sleep;
 
 use crate::{
     bookings::Bookings,
+    config::PrivacySettings,
+    erase::keep_to_retention,
     lifecycle::{Stage, Tasks},
+    store::Pool,
     telemetry::RateLimitedWarning,
 };
 
@@ -27,13 +30,26 @@ const BOOKINGS_INTERVAL: Duration = Duration::from_secs(3);
 /// Between two looks at whether the tables are up to date.
 const SCHEMA_INTERVAL: Duration = Duration::from_millis(100);
 
-pub(super) fn start(tasks: &mut Tasks, schema_ready: &Arc<AtomicBool>, bookings: &Bookings) {
+pub(super) fn start(
+    tasks: &mut Tasks,
+    pool: &Pool,
+    schema_ready: &Arc<AtomicBool>,
+    bookings: &Bookings,
+    privacy: &PrivacySettings,
+) {
     let bookings = bookings.clone();
     let watch = move || {
         let bookings = bookings.clone();
         async move { bookings.watch().await }
     };
     repeat(tasks, schema_ready, "bookings", BOOKINGS_INTERVAL, watch);
+    if let Some(days) = privacy.retention_days {
+        let (stop, pool, schema_ready) = (tasks.soft_token(Stage::Intake), pool.clone(), Arc::clone(schema_ready));
+        tasks.spawn_in_background("retention", Stage::Intake, async move {
+            stop.run_until_cancelled(keep_to_retention(pool, days, schema_ready)).await;
+            Ok(())
+        });
+    }
 }
 
 /// Runs a step again and again until the service stops: at once while it says that there is more to do, else after the

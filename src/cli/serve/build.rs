@@ -19,12 +19,13 @@ use crate::{
     api::Api,
     bookings::Bookings,
     clock::{self, ReceiptClock},
-    config::{DatabaseSettings, ProviderSettings, ServerSettings, Settings, SpoolSettings},
+    config::{DatabaseSettings, IdentityDocuments, ProviderSettings, ServerSettings, Settings, SpoolSettings},
     feed::Feed,
     http::{BodyReader, Limits, Server, admin_service, public_service},
     inbox::{self, Inbox},
     lifecycle::{ReloadSignal, Stage, Tasks, raise_open_file_limit},
     metrics::{Metrics, QueueSource, Scrape, Sources},
+    providers,
     readiness::Readiness,
     receive::{Endpoint, FailureLimiter, InterpretLimiter, Receiver},
     search,
@@ -109,6 +110,10 @@ impl Service {
             interpret_limiter: InterpretLimiter::default(),
             clock,
             body_limit_bytes: server.body_limit_bytes,
+            dropped_members: match settings.privacy.identity_documents {
+                IdentityDocuments::Store => &[],
+                IdentityDocuments::Drop => providers::document_members(),
+            },
             metrics: Arc::clone(&metrics),
             traces: Arc::clone(&traces),
         });
@@ -124,10 +129,11 @@ impl Service {
         );
         let bookings =
             Bookings::new(shared_pool.clone(), settings.bookings.stuck_after_minutes, Arc::clone(&metrics.bookings));
-        background::start(&mut tasks, &schema_ready, &bookings);
+        background::start(&mut tasks, &shared_pool, &schema_ready, &bookings, &settings.privacy);
         let bodies = BodyReader::new(&server);
         let endpoints = endpoints(&settings.providers, &metrics);
         let provider_paths = endpoints.iter().map(|(path, endpoint)| (path.clone(), endpoint.provider)).collect();
+        let retention_days = settings.privacy.retention_days;
         if let Some((reload_signal, load)) = reload {
             let reload = Reload::new(settings, Arc::clone(&secrets), pool.clone(), shared_pool.clone());
             let stop = tasks.soft_token(Stage::Intake);
@@ -156,6 +162,7 @@ impl Service {
             shared_pool: shared_pool.clone(),
             writers,
             max_database_connections,
+            retention_days,
         });
         let api = Arc::new(Api { feed, bookings, pool: shared_pool.clone(), provider_paths });
         let admin_routes = admin_service(readiness, scrape, &api, secrets, &server);

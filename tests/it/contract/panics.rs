@@ -110,6 +110,7 @@ impl InProcess {
             interpret_limiter: InterpretLimiter::default(),
             clock,
             body_limit_bytes: settings.server.body_limit_bytes,
+            dropped_members: &[],
             metrics: Arc::clone(&metrics),
             traces: Arc::new(Traces::start()),
         });
@@ -142,6 +143,7 @@ impl InProcess {
             shared_pool: Pool::new(database.pool.connect_options().as_ref().clone(), 2, false),
             writers: WriterConnections::default(),
             max_database_connections: 4,
+            retention_days: None,
         });
         Self { address, scrape, inbox, tasks }
     }

@@ -14,7 +14,7 @@ const PAGE: &str = include_str!("../../../docs/metrics-and-logs.md");
 const DELIVERIES: &str = "ticket_webhooks_deliveries_total";
 
 /// All metrics of this service; those of the process begin with `process_`.
-const NAMES: [&str; 41] = [
+const NAMES: [&str; 42] = [
     "ticket_webhooks_admin_authentication_failures_total",
     "ticket_webhooks_authentication_failures_total",
     "ticket_webhooks_batch_size",
@@ -38,6 +38,7 @@ const NAMES: [&str; 41] = [
     "ticket_webhooks_queue_deliveries",
     "ticket_webhooks_queue_memory_bytes",
     "ticket_webhooks_queue_memory_limit_bytes",
+    "ticket_webhooks_retention_seconds",
     "ticket_webhooks_ready",
     "ticket_webhooks_revisions_total",
     "ticket_webhooks_spool_bytes",

@@ -12,7 +12,9 @@ static MIGRATOR: Migrator = sqlx::migrate!();
 
 /// Rows as they are after the migration of each version, in SQL: what the next ones must cope with.
 fn sample_data() -> HashMap<i64, &'static str> {
+    let erasures = "insert into erasures (id, subject, requested_by) values (gen_random_uuid(), 'name', 'api')";
     HashMap::from([
+        (5, erasures),
         (
             1,
             "insert into ticket_events (id, provider, account, environment, booking_ref, revision, status, airline_pnrs, \
@@ -36,6 +38,7 @@ fn sample_data() -> HashMap<i64, &'static str> {
             "update bookings set expected_by = '2099-01-01'; \
          insert into open_bookings values ('order_ticketed', 'test', 'B1', now())",
         ),
+        (4, "insert into search_keys values ('name', 'smith', 1, '1000', 1, now())"),
     ])
 }
 

@@ -194,7 +194,7 @@ async fn each_right_of_the_readme_is_needed() {
         let from = on.replace(" to ticket_service", " from ticket_service");
         world.execute(&format!("revoke {right} on {from}")).await;
         let is_of_start = ["database", "schema", "_sqlx", "feed_"].iter().any(|start| on.starts_with(start))
-            || ["select (generation)", "select (recorded_xid)"].contains(&&*right);
+            || ["select (generation)", "select (recorded_xid)", "select (sequence)"].contains(&&*right);
         let works = if is_of_start {
             let command = world.command(None).env("RUST_LOG", "error");
             spawn_blocking(move || starts(command)).await.unwrap()

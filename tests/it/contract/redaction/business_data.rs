@@ -202,6 +202,7 @@ fn booking(provider: &str, secret: &str, body: &Value, members: &[(&str, &str)])
         body_limit_bytes: 1 << 18,
         received_at: datetime!(2026-07-31 12:00 UTC),
         redactor: &Redactor::new([secret.into()]),
+        dropped_members: &[],
     });
     let Ok(admitted) = admitted else { panic!("{body} is not admitted") };
     let Delivery::Event(event) = admitted.delivery else { panic!("{body} is {:?}", admitted.reply) };
