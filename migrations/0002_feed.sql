@@ -174,12 +174,12 @@ return (
     from feed_generations where generation = ticket_feed_generation()
 ) or exists (
     select from (
-        select generation, recorded_xid from ticket_events order by generation desc, recorded_xid desc, sequence desc limit 1
+        select generation, recorded_xid from ticket_events order by generation desc, recorded_xid desc limit 1
     ) as newest
     where (generation, recorded_xid) >= (ticket_feed_generation(), pg_snapshot_xmax(pg_current_snapshot()))
 ) or exists (
     select from (
-        select generation, recorded_xid from feed_notices order by generation desc, recorded_xid desc, sequence desc limit 1
+        select generation, recorded_xid from feed_notices order by generation desc, recorded_xid desc limit 1
     ) as newest
     where (generation, recorded_xid) >= (ticket_feed_generation(), pg_snapshot_xmax(pg_current_snapshot()))
 );

@@ -16,7 +16,7 @@ pub(super) struct FeedValues {
 pub(super) fn add(registry: &mut Registry, FeedValues { held_back, consumers }: &FeedValues) {
     registry.gauge(
         "ticket_webhooks_feed_held_back_seconds",
-        "Time since the oldest item was recorded that an older open transaction holds back from the feed; 0 when there is none.",
+        "Time since the oldest item was recorded that an older open transaction holds back from the feed, in seconds; 0 when there is none.",
         held_back.seconds,
     );
     registry.gauge(
@@ -33,7 +33,7 @@ pub(super) fn add(registry: &mut Registry, FeedValues { held_back, consumers }: 
     };
     registry.add(
         "ticket_webhooks_consumer_lag_seconds",
-        "Time since the first item behind the named position was recorded; 0 when there is none.",
+        "Time since the first item behind the named position was recorded, in seconds; 0 when there is none.",
         by_name(|consumer| consumer.lag_seconds),
     );
     registry.add(

@@ -123,7 +123,7 @@ async fn what_is_wrong_is_said_with_the_exit_code_of_the_other_commands() {
         (&["--provider", "nobody"], 2, "possible values"),
         (&["--since", "yesterday"], 2, "expected a time such as"),
         (&["--name", "/-"], 2, "name has no letter and no digit"),
-        (&["--limit", "-1"], 2, "--limit"),
+        (&["--limit=-1"], 2, "--limit"),
         (&["--id", "00000000-0000-7000-8000-000000000000"], 1, "there is no event with this id"),
     ] {
         let (exit_code, output, errors) = events(&database, arguments).await;

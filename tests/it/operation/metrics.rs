@@ -14,7 +14,7 @@ const PAGE: &str = include_str!("../../../docs/metrics-and-logs.md");
 const DELIVERIES: &str = "ticket_webhooks_deliveries_total";
 
 /// All metrics of this service; those of the process begin with `process_`.
-const NAMES: [&str; 42] = [
+const NAMES: [&str; 45] = [
     "ticket_webhooks_admin_authentication_failures_total",
     "ticket_webhooks_authentication_failures_total",
     "ticket_webhooks_batch_size",
@@ -28,10 +28,13 @@ const NAMES: [&str; 42] = [
     "ticket_webhooks_connections_evicted_total",
     "ticket_webhooks_connections_limit",
     "ticket_webhooks_connections_refused_total",
+    "ticket_webhooks_consumer_lag_events",
+    "ticket_webhooks_consumer_lag_seconds",
     "ticket_webhooks_database_connections",
     "ticket_webhooks_database_connections_limit",
     "ticket_webhooks_database_up",
-    DELIVERIES,
+    "ticket_webhooks_feed_held_back_by_pid",
+    "ticket_webhooks_feed_held_back_seconds",
     "ticket_webhooks_last_delivery_age_seconds",
     "ticket_webhooks_phase_duration_seconds",
     "ticket_webhooks_queue_capacity",
@@ -57,6 +60,7 @@ const NAMES: [&str; 42] = [
     "ticket_webhooks_unprocessed_total",
     "ticket_webhooks_unrouted_requests_total",
     "ticket_webhooks_warnings_total",
+    DELIVERIES,
 ];
 
 async fn post(service: &Service, body: impl ToString) -> u16 {

@@ -38,7 +38,12 @@ fn sample_data() -> HashMap<i64, &'static str> {
             "update bookings set expected_by = '2099-01-01'; \
          insert into open_bookings values ('order_ticketed', 'test', 'B1', now())",
         ),
-        (4, "insert into search_keys values ('name', 'smith', 1, '1000', 1, now())"),
+        (
+            4,
+            "insert into search_keys \
+         select keys.kind, keys.key, generation, recorded_xid, sequence, received_at \
+         from ticket_events as event, ticket_event_keys(event) as keys",
+        ),
     ])
 }
 
