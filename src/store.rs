@@ -18,6 +18,7 @@ mod migrations;
 mod pool;
 mod quota;
 mod record;
+mod reprocess;
 mod session;
 mod unprocessed;
 mod writer;
@@ -35,6 +36,8 @@ pub use self::{
     migrations::{MigrationError, Pending, migrate, wait_for_schema},
     pool::Pool,
     quota::{Destination, MAX_BODIES_PER_MINUTE, MAX_BYTES_PER_MINUTE, MAX_SAME_BODIES_IN_SPOOL, UnprocessedQuota},
+    reprocess::{Reprocessed, Reprocessing},
+    unprocessed::{UnprocessedFilter, UnprocessedRow},
     writer::Writer,
 };
 

@@ -144,6 +144,7 @@ impl Arrival<'_> {
             environment: account.environment,
             reason,
             detail,
+            booking_ref: None,
             body,
             received_at: self.received_at,
         };
