@@ -11,6 +11,7 @@ mod events;
 mod extract;
 mod openapi;
 mod stream;
+mod unprocessed;
 
 use std::sync::Arc;
 
@@ -18,12 +19,13 @@ use axum::Router;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub use self::error::ApiError;
-use crate::{feed::Feed, store::Pool};
+use crate::{feed::Feed, reprocess::Reprocessor, store::Pool};
 
 /// What the handlers work with.
 pub struct Api {
     pub pool: Pool,
     pub feed: Feed,
+    pub reprocessor: Arc<Reprocessor>,
 }
 
 /// The routes, without the token.
@@ -32,7 +34,11 @@ pub fn routes(api: Arc<Api>) -> Router {
         .routes(routes!(events::list))
         .routes(routes!(stream::follow))
         .routes(routes!(consumers::list))
-        .routes(routes!(consumers::get, consumers::put, consumers::delete));
+        .routes(routes!(consumers::get, consumers::put, consumers::delete))
+        .routes(routes!(unprocessed::list))
+        .routes(routes!(unprocessed::reprocess_all))
+        .routes(routes!(unprocessed::get))
+        .routes(routes!(unprocessed::reprocess));
     let (router, description) = router.with_state(api).split_for_parts();
     router
         .merge(openapi::route(description))

@@ -5,6 +5,7 @@ mod check_config;
 mod dev;
 mod healthcheck;
 mod migrate;
+mod reprocess;
 mod send_sample;
 mod serve;
 mod spool;
@@ -42,6 +43,7 @@ enum Command {
     Migrate(migrate::Args),
     CheckConfig(check_config::Args),
     SendSample(send_sample::Args),
+    Reprocess(reprocess::Args),
     Healthcheck(healthcheck::Args),
     Spool(spool::Args),
 }
@@ -65,6 +67,7 @@ pub fn run() -> ExitCode {
         Command::Migrate(args) => migrate::run(args, load),
         Command::CheckConfig(args) => check_config::run(args, load),
         Command::SendSample(args) => send_sample::run(args, load),
+        Command::Reprocess(args) => reprocess::run(args, load),
         Command::Healthcheck(args) => healthcheck::run(args, load),
         Command::Spool(args) => spool::run(args, load),
     };

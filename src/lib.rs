@@ -37,6 +37,8 @@ pub mod spool;
 pub mod store;
 // What consumers read: order, pages, stream.
 pub mod feed;
+// Second chances of what could not be processed.
+pub mod reprocess;
 
 // Client addresses, their prefixes, and rate limits per prefix.
 pub mod addresses;

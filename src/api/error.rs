@@ -10,7 +10,10 @@ use axum::{
 use serde::Serialize;
 use utoipa::{IntoResponses, ToSchema};
 
-use crate::{request_id::RequestId, store::FeedError};
+use crate::{
+    request_id::RequestId,
+    store::{FeedError, StoreError},
+};
 
 /// An error answer. Its body has the id of the request, so it is written where that is known ([`Self::response`]).
 #[derive(Clone, Debug)]
@@ -128,6 +131,14 @@ impl From<FeedError> for ApiError {
             }
             FeedError::RestoredElsewhere => Self::unavailable("restored_elsewhere", message),
             FeedError::Database(error) => error.into(),
+        }
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(error) | StoreError::Refused(error) => error.into(),
         }
     }
 }

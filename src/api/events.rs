@@ -101,7 +101,7 @@ pub(super) fn begin(after: Option<&str>, from: Option<From>) -> Result<feed::Fro
     }
 }
 
-fn within(name: &str, value: u16, range: RangeInclusive<u16>) -> Result<u16, ApiError> {
+pub(super) fn within(name: &str, value: u16, range: RangeInclusive<u16>) -> Result<u16, ApiError> {
     if range.contains(&value) {
         return Ok(value);
     }

@@ -16,7 +16,10 @@ use super::error::{ErrorBody, ErrorDetail};
     info(title = "ticket-webhooks", description = "What the agency's own systems ask of the service."),
     security(("token" = [])),
     components(schemas(ErrorBody, ErrorDetail)),
-    tags((name = "feed", description = "Every item once, in an order that never changes."))
+    tags(
+        (name = "feed", description = "Every item once, in an order that never changes."),
+        (name = "unprocessed", description = "What could not be processed, and its second chance.")
+    )
 )]
 struct Description;
 

@@ -1,5 +1,6 @@
 //! `serve`: reads the configuration, builds the service, runs it, shuts it down.
 
+mod background;
 mod build;
 mod reload;
 mod service;

@@ -31,7 +31,8 @@ static FIRST_REVISION: LazyLock<String> =
     LazyLock::new(|| statement(include_str!("first_revision.sql"), 0, Parameters::Values));
 static FIRST_REVISIONS: LazyLock<String> =
     LazyLock::new(|| statement(include_str!("first_revision.sql"), 0, Parameters::Arrays));
-pub(super) static RECORD: LazyLock<String> = LazyLock::new(|| statement(include_str!("record.sql"), 4, Parameters::Arrays));
+pub(super) static RECORD: LazyLock<String> =
+    LazyLock::new(|| statement(include_str!("record.sql"), 4, Parameters::Arrays));
 
 /// The decision on a group.
 pub(super) struct Decision {

@@ -89,7 +89,9 @@ impl Pool {
         let group = EqualDeliveries::counted(event, row.delivery_count, row.last_received_at);
         let outcome = self.record_from_spool(&mut transaction, &group, providers_rejecting_unknown).await?;
         let (id, revision, is_duplicate, changes_final_status) = match outcome {
-            Some(Outcome::Recorded { revision, changes_final_status }) => (row.id, revision, false, changes_final_status),
+            Some(Outcome::Recorded { revision, changes_final_status }) => {
+                (row.id, revision, false, changes_final_status)
+            }
             Some(Outcome::Duplicate { event_id, revision }) => (event_id, revision, true, false),
             Some(_) => return Ok(Some(Reprocessed::UnknownBooking)),
             None => return Ok(None),

@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use super::{
-    Load, providers_rejecting_unknown,
+    Load, background, providers_rejecting_unknown,
     reload::Reload,
     service::{Listener, Service, Start},
     warn_of_weak_secrets,
@@ -26,6 +26,7 @@ use crate::{
     metrics::{Metrics, QueueSource, Scrape, Sources},
     readiness::Readiness,
     receive::{Endpoint, FailureLimiter, InterpretLimiter, Receiver},
+    reprocess::Reprocessor,
     secrets::{CurrentSecrets, Secrets},
     spool::Spools,
     store::{self, Pool, Writer, WriterConnections},
@@ -78,11 +79,17 @@ impl Service {
             database(&settings.database, migrate, &mut tasks)?;
         let (writers, writes_fail) = (WriterConnections::default(), Arc::new(AtomicBool::new(false)));
         let committed = Arc::new(Notify::new());
-        let writer = Writer::new(
-            pool.clone(),
-            settings.database.transaction_pooler,
-            providers_rejecting_unknown(&settings.providers),
-        );
+        let rejecting = providers_rejecting_unknown(&settings.providers);
+        let writer = Writer::new(pool.clone(), settings.database.transaction_pooler, Arc::clone(&rejecting));
+        let reprocessor = Arc::new(Reprocessor {
+            pool: shared_pool.clone(),
+            secrets: Arc::clone(&secrets),
+            body_limit_bytes: server.body_limit_bytes,
+            providers_rejecting_unknown: rejecting,
+            metrics: Arc::clone(&metrics),
+            committed: Arc::clone(&committed),
+        });
+        background::start(&mut tasks, Arc::clone(&reprocessor), Arc::clone(&schema_ready));
         let inbox = Inbox::start(
             inbox::Settings { max_batch: settings.inbox.max_batch, write_timeout },
             inbox::Parts {
@@ -150,7 +157,7 @@ impl Service {
             writers,
             max_database_connections,
         });
-        let api = Arc::new(Api { feed, pool: shared_pool.clone() });
+        let api = Arc::new(Api { feed, pool: shared_pool.clone(), reprocessor });
         let admin_routes = admin_service(readiness, scrape, api, secrets, &server);
         let stop = tasks.soft_token(Stage::Intake);
         let start = Start {

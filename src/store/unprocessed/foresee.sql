@@ -4,7 +4,7 @@ select
     stored.revision as stored_revision,
     stored.late as stored_late,
     coalesce(newest.revision, 0) + 1 as next_revision,
-    late.is_late,
+    overtaken.is_late,
     $2 = any ($1) and not exists (
         select from bookings where provider = $2 and environment = $3 and booking_ref = $4
     ) as is_unknown,
@@ -22,16 +22,16 @@ left join lateral (
     where provider = $2 and environment = $3 and booking_ref = $4 and not ticket_events.late
     order by revision desc limit 1
 ) as state on true
-cross join lateral (select coalesce(state.last_received_at > $8, false) as is_late) as late
+cross join lateral (select coalesce(state.last_received_at > $8, false) as is_late) as overtaken
 left join lateral (select state.id, state.revision where state.content_hash = $6) as repeated_state on true
 left join lateral (
-    select before.id, before.revision
+    select predecessor.id, predecessor.revision
     from (
         select id, revision, content_hash from ticket_events
-        where late.is_late
+        where overtaken.is_late
         and provider = $2 and environment = $3 and booking_ref = $4
         and received_at <= $7
         order by received_at desc, revision desc limit 1
-    ) as before
-    where before.content_hash = $6
+    ) as predecessor
+    where predecessor.content_hash = $6
 ) as repeated_predecessor on true
