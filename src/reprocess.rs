@@ -16,6 +16,7 @@ mod outcome;
 use std::sync::Arc;
 
 use time::OffsetDateTime;
+use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
 pub use self::outcome::{ReprocessOutcome, ReprocessedDelivery};
@@ -25,7 +26,7 @@ use crate::{
     metrics::Metrics,
     providers,
     receive::{Arrival, CollectedBody, interpret},
-    redaction::REDACTED,
+    redaction::{REDACTED, Redactor},
     secrets::CurrentSecrets,
     store::{Pool, Reprocessed, Reprocessing, StoreError, UnprocessedFilter, UnprocessedRow},
 };
@@ -70,9 +71,17 @@ impl Reprocessor {
         }
         let stored = row.delivery(body);
         let body_hash = stored.body_hash();
-        let event = match self.interpret(stored) {
-            Delivery::Event(event) => event,
-            Delivery::Unprocessed(delivery) => return Ok(Some(self.keep(delivery, dry_run).await?)),
+        let (secrets, limit) = (self.secrets.load_full(), self.body_limit_bytes);
+        // a large body takes milliseconds, and a panic is not to end the task
+        let interpreted = spawn_blocking(move || interpret_again(stored, &secrets.redactor, limit)).await;
+        let event = match interpreted {
+            Ok(Delivery::Event(event)) => event,
+            Ok(Delivery::Unprocessed(delivery)) => return Ok(Some(self.keep(delivery, dry_run).await?)),
+            Err(_) => {
+                tracing::error!(delivery.id = %row.id, "an unprocessed delivery cannot be interpreted: a panic");
+                let (reason, detail) = (row.reason, row.detail.clone());
+                return Ok(Some(ReprocessOutcome::Unprocessed { reason, detail }));
+            }
         };
         let (reprocessing, rejecting) =
             (Reprocessing { row, body_hash, event: &event }, &self.providers_rejecting_unknown);
@@ -104,37 +113,6 @@ impl Reprocessor {
         Ok(Some(self.keep(UnprocessedDelivery::from_event(&event, reason, detail), dry_run).await?))
     }
 
-    /// The same path as that of a delivery that arrives, apart from authentication.
-    fn interpret(&self, stored: UnprocessedDelivery) -> Delivery {
-        let Some(provider) = providers::by_name(&stored.provider) else { return Delivery::Unprocessed(stored) };
-        let secrets = self.secrets.load();
-        let body = CollectedBody::unmetered(stored.body.clone());
-        let interpreted = interpret(&Arrival {
-            provider,
-            accounts: &Accounts::default(),
-            proof_in_headers: Some(Verified::of_unprocessed(&stored)),
-            body: &body,
-            is_encoding_supported: true,
-            // it was within the limit of its time
-            body_limit_bytes: self.body_limit_bytes.max(stored.body.len()),
-            received_at: stored.received_at,
-            redactor: &secrets.redactor,
-        });
-        // compressed, and larger than it may be
-        let Ok(admitted) = interpreted else { return Delivery::Unprocessed(stored) };
-        let mut delivery = admitted.delivery;
-        delivery.set_id(stored.id);
-        match &mut delivery {
-            Delivery::Event(event) => {
-                // the stored body is redacted, the reference is as it was sent
-                let sent = stored.booking_ref.filter(|_| event.booking.booking_ref.contains(REDACTED));
-                event.booking.booking_ref = sent.unwrap_or_else(|| event.booking.booking_ref.clone());
-            }
-            Delivery::Unprocessed(delivery) => delivery.booking_ref = stored.booking_ref,
-        }
-        delivery
-    }
-
     /// It is still unprocessed, for the reason that it has today.
     async fn keep(&self, delivery: UnprocessedDelivery, dry_run: bool) -> Result<ReprocessOutcome, StoreError> {
         if !dry_run {
@@ -156,6 +134,37 @@ impl Reprocessor {
     ) -> sqlx::Result<Vec<Uuid>> {
         self.pool.waiting_ids(filter, after, limit).await
     }
+}
+
+/// The same path as that of a delivery that arrives, apart from authentication.
+fn interpret_again(stored: UnprocessedDelivery, redactor: &Redactor, body_limit_bytes: usize) -> Delivery {
+    let Some(provider) = providers::by_name(&stored.provider) else { return Delivery::Unprocessed(stored) };
+    let body = CollectedBody::unmetered(stored.body.clone());
+    let interpreted = interpret(&Arrival {
+        provider,
+        accounts: &Accounts::default(),
+        proof_in_headers: Some(Verified::of_unprocessed(&stored)),
+        body: &body,
+        is_encoding_supported: true,
+        // it was within the limit of its time
+        body_limit_bytes: body_limit_bytes.max(stored.body.len()),
+        received_at: stored.received_at,
+        redactor,
+    });
+    // compressed, and larger than it may be
+    let Ok(admitted) = interpreted else { return Delivery::Unprocessed(stored) };
+    let mut delivery = admitted.delivery;
+    delivery.set_id(stored.id);
+    match &mut delivery {
+        Delivery::Event(event) => {
+            // the stored body is redacted, the reference is as it was sent
+            if let Some(sent) = stored.booking_ref.filter(|_| event.booking.booking_ref.contains(REDACTED)) {
+                event.booking.booking_ref = sent;
+            }
+        }
+        Delivery::Unprocessed(delivery) => delivery.booking_ref = stored.booking_ref,
+    }
+    delivery
 }
 
 /// A moment as a person writes it: a day of UTC, or RFC 3339.

@@ -68,6 +68,8 @@ mod consumers {
     mod positions;
     /// Readers of every kind while everything breaks.
     mod readers;
+    /// Second chances of what could not be processed.
+    mod reprocessing;
     /// The feed as server-sent events.
     mod stream;
 }
