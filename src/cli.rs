@@ -67,7 +67,7 @@ pub fn run() -> ExitCode {
         Command::Migrate(args) => migrate::run(args, load),
         Command::CheckConfig(args) => check_config::run(args, load),
         Command::SendSample(args) => send_sample::run(args, load),
-        Command::Reprocess(args) => reprocess::run(args, load),
+        Command::Reprocess(args) => reprocess::run(&args, load),
         Command::Healthcheck(args) => healthcheck::run(args, load),
         Command::Spool(args) => spool::run(args, load),
     };

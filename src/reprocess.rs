@@ -16,7 +16,7 @@ mod outcome;
 use std::sync::Arc;
 
 use time::OffsetDateTime;
-use tokio::task::spawn_blocking;
+use tokio::{sync::Notify, task::spawn_blocking};
 use uuid::Uuid;
 
 pub use self::outcome::{ReprocessOutcome, ReprocessedDelivery};
@@ -39,6 +39,8 @@ pub struct Reprocessor {
     pub body_limit_bytes: usize,
     pub providers_rejecting_unknown: Arc<[&'static str]>,
     pub metrics: Arc<Metrics>,
+    /// Notified when an event was recorded: readers of the feed are woken.
+    pub committed: Arc<Notify>,
 }
 
 impl Reprocessor {
@@ -99,6 +101,7 @@ impl Reprocessor {
                 }
                 if !dry_run {
                     let recorded = Outcome::Recorded { revision, changes_final_status };
+                    self.committed.notify_one();
                     self.metrics.count_stored(&[Delivery::Event(event)], &[recorded]);
                 }
                 return Ok(Some(ReprocessOutcome::Recorded { event_id, booking_ref, revision, late }));

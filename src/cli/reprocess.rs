@@ -10,7 +10,6 @@ use super::{print, serve::providers_rejecting_unknown};
 use crate::{
     config::{ConfigError, Settings},
     delivery::Reason,
-    metrics::Metrics,
     providers,
     reprocess::{ReprocessOutcome, ReprocessedDelivery, Reprocessor, parse_moment},
     secrets::{CurrentSecrets, Secrets},
@@ -57,7 +56,7 @@ struct Counts {
     missing: u64,
 }
 
-pub(super) fn run(args: Args, load: impl Fn() -> Result<Settings, ConfigError>) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &Args, load: impl Fn() -> Result<Settings, ConfigError>) -> anyhow::Result<ExitCode> {
     let settings = load()?;
     if let Some(name) = args.provider.as_deref().filter(|name| providers::by_name(name).is_none()) {
         eprintln!("there is no provider {name}: deliveries of one that is not known cannot be processed");
@@ -74,9 +73,10 @@ pub(super) fn run(args: Args, load: impl Fn() -> Result<Settings, ConfigError>) 
             ))),
             body_limit_bytes: settings.server.body_limit_bytes,
             providers_rejecting_unknown: providers_rejecting_unknown(&settings.providers),
-            metrics: Arc::new(Metrics::default()),
+            metrics: Arc::default(),
+            committed: Arc::default(),
         };
-        let result = if args.id.is_empty() { all(&reprocessor, &args).await } else { named(&reprocessor, &args).await };
+        let result = if args.id.is_empty() { all(&reprocessor, args).await } else { named(&reprocessor, args).await };
         let counts = result.context("resolve this and run the command again: nothing is recorded twice")?;
         print_summary(&counts, args.dry_run);
         Ok(if counts.missing == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })

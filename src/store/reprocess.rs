@@ -8,7 +8,7 @@
 //! - One process at a time reprocesses a delivery (that lock). What it read must still be so when it writes: a delivery that
 //!   was reprocessed, counted again or erased meanwhile is not touched.
 
-use sqlx::{PgConnection, Row};
+use sqlx::{Executor, PgConnection, Row};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -23,8 +23,8 @@ use crate::{
     ticket_event::TicketEvent,
 };
 
-/// A connection that hangs in the transaction must not hold up deliveries of the booking, nor the feed.
-const IDLE_TIMEOUT: &str = "set local idle_in_transaction_session_timeout = '5s'";
+/// The transaction must not hold up deliveries of the booking, nor the feed: not when its process hangs, nor for a lock.
+const TIMEOUTS: &str = "set local idle_in_transaction_session_timeout = '5s'; set local statement_timeout = '10s'";
 
 const LOCK: &str = "select pg_advisory_xact_lock(hashtextextended('unprocessed_deliveries ' || $1::text, 0))";
 
@@ -79,7 +79,7 @@ impl Pool {
     ) -> Result<Option<Reprocessed>, StoreError> {
         let Reprocessing { row, body_hash, event } = reprocessing;
         let mut transaction = self.write().await?;
-        self.query(IDLE_TIMEOUT).execute(&mut *transaction).await?;
+        transaction.execute(TIMEOUTS).await?;
         self.query(LOCK).bind(row.id).execute(&mut *transaction).await?;
         let unchanged = self.query(include_str!("unprocessed/unchanged.sql")).bind(row.id).bind(&body_hash[..]);
         let unchanged = unchanged.bind(row.delivery_count).bind(row.last_received_at);

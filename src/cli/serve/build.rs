@@ -89,7 +89,7 @@ impl Service {
             metrics: Arc::clone(&metrics),
             committed: Arc::clone(&committed),
         });
-        background::start(&mut tasks, Arc::clone(&reprocessor), Arc::clone(&schema_ready));
+        background::start(&mut tasks, &schema_ready, &reprocessor);
         let inbox = Inbox::start(
             inbox::Settings { max_batch: settings.inbox.max_batch, write_timeout },
             inbox::Parts {
