@@ -3,10 +3,9 @@
 //! Invariants:
 //!
 //! - The event and the link to it are written in one transaction: either both are there or neither.
-//! - The event is the first write of that transaction (see `feed`); before it there is only an advisory lock, which takes no
-//!   transaction id.
-//! - One process at a time reprocesses a delivery (that lock). What it read must still be so when it writes: a delivery that
-//!   was reprocessed, counted again or erased meanwhile is not touched.
+//! - The event is the first write of that transaction (see `feed`), the link the second.
+//! - The link is written only while the row is as it was read, else both are taken back: a delivery that another process
+//!   reprocessed, that was counted again, or whose body was erased meanwhile becomes nothing, and is counted nowhere.
 
 use sqlx::{Executor, PgConnection, Row};
 use time::OffsetDateTime;
@@ -25,8 +24,6 @@ use crate::{
 
 /// The transaction must not hold up deliveries of the booking, nor the feed: not when its process hangs, nor for a lock.
 const TIMEOUTS: &str = "set local idle_in_transaction_session_timeout = '5s'; set local statement_timeout = '10s'";
-
-const LOCK: &str = "select pg_advisory_xact_lock(hashtextextended('unprocessed_deliveries ' || $1::text, 0))";
 
 /// An unprocessed delivery as it was read, and the event that it is today.
 pub struct Reprocessing<'a> {
@@ -80,12 +77,6 @@ impl Pool {
         let Reprocessing { row, body_hash, event } = reprocessing;
         let mut transaction = self.write().await?;
         transaction.execute(TIMEOUTS).await?;
-        self.query(LOCK).bind(row.id).execute(&mut *transaction).await?;
-        let unchanged = self.query(include_str!("unprocessed/unchanged.sql")).bind(row.id).bind(&body_hash[..]);
-        let unchanged = unchanged.bind(row.delivery_count).bind(row.last_received_at);
-        if unchanged.fetch_optional(&mut *transaction).await?.is_none() {
-            return Ok(Some(Reprocessed::Changed));
-        }
         let group = EqualDeliveries::counted(event, row.delivery_count, row.last_received_at);
         let outcome = self.record_from_spool(&mut transaction, &group, providers_rejecting_unknown).await?;
         let (id, revision, is_duplicate, changes_final_status) = match outcome {
