@@ -92,6 +92,9 @@ create table unprocessed_deliveries (
 create unique index unprocessed_deliveries_body on unprocessed_deliveries
     (provider, environment, account, reason, body_hash) where reprocessed_at is null;
 
+-- those that wait, in the order of receipt
+create index unprocessed_deliveries_waiting on unprocessed_deliveries (id) where reprocessed_at is null;
+
 -- finds those whose booking was announced since
 create index unprocessed_deliveries_unknown_booking on unprocessed_deliveries (provider, environment, booking_ref)
     where reason = 'unknown_booking' and reprocessed_at is null;
