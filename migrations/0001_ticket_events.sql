@@ -78,6 +78,7 @@ create table unprocessed_deliveries (
     reason           text not null check (reason in (
                          'malformed', 'invalid', 'no_ticket', 'unknown_booking', 'unsupported_type', 'refused')),
     detail           text not null,
+    booking_ref      text,
     body             bytea not null,
     body_hash        bytea not null check (octet_length(body_hash) = 32),
     received_at      timestamptz not null,
@@ -91,6 +92,13 @@ create table unprocessed_deliveries (
 create unique index unprocessed_deliveries_body on unprocessed_deliveries
     (provider, environment, account, reason, body_hash) where reprocessed_at is null;
 
+-- those that wait, in the order of receipt
+create index unprocessed_deliveries_waiting on unprocessed_deliveries (id) where reprocessed_at is null;
+
+-- finds those whose booking was announced since
+create index unprocessed_deliveries_unknown_booking on unprocessed_deliveries (provider, environment, booking_ref)
+    where reason = 'unknown_booking' and reprocessed_at is null;
+
 comment on table unprocessed_deliveries is 'Authenticated deliveries that could not become a ticket event.';
 comment on column unprocessed_deliveries.id is 'The id of the delivery: a UUIDv7, made at receipt.';
 comment on column unprocessed_deliveries.provider is 'The provider that sent it, as in ticket_events.';
@@ -98,13 +106,14 @@ comment on column unprocessed_deliveries.account is 'The name of the configured 
 comment on column unprocessed_deliveries.environment is 'The environment of the account, test or live.';
 comment on column unprocessed_deliveries.reason is 'malformed (not JSON), invalid (a required field is missing or unusable), no_ticket (no ticket number where one is required), unknown_booking (not in bookings), unsupported_type (another type of notification), refused (the database refused the row).';
 comment on column unprocessed_deliveries.detail is 'The reason in words that name the fields.';
+comment on column unprocessed_deliveries.booking_ref is 'As in ticket_events, where it is known; always for unknown_booking.';
 comment on column unprocessed_deliveries.body is 'The body as it was sent, without the credentials; bytes, because it may not be text. If something was removed from a body that is not JSON: its text in UTF-8.';
 comment on column unprocessed_deliveries.body_hash is 'SHA-256 over the body.';
 comment on column unprocessed_deliveries.received_at is 'When the first delivery with this body was received.';
 comment on column unprocessed_deliveries.last_received_at is 'When the latest delivery with this body was received.';
 comment on column unprocessed_deliveries.delivery_count is 'The number of deliveries with this body until it was reprocessed.';
-comment on column unprocessed_deliveries.reprocessed_at is 'When it was reprocessed with success; null until then.';
-comment on column unprocessed_deliveries.event_id is 'The ticket event it became.';
+comment on column unprocessed_deliveries.reprocessed_at is 'When it became the event of event_id, or was counted as a repetition of it; null until then.';
+comment on column unprocessed_deliveries.event_id is 'The ticket event that it became or repeats.';
 
 -- The bookings that an agency expects, filled by its own systems.
 create table bookings (

@@ -17,6 +17,7 @@ mod openapi;
 mod providers;
 mod reconciliation;
 mod stream;
+mod unprocessed;
 
 use std::sync::Arc;
 
@@ -24,13 +25,14 @@ use axum::Router;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub use self::error::ApiError;
-use crate::{bookings::Bookings, feed::Feed, providers::Provider, store::Pool};
+use crate::{bookings::Bookings, feed::Feed, providers::Provider, reprocess::Reprocessor, store::Pool};
 
 /// What the handlers work with.
 pub struct Api {
     pub pool: Pool,
     pub feed: Feed,
     pub bookings: Bookings,
+    pub reprocessor: Arc<Reprocessor>,
     /// The routes of the public listener, for the description.
     pub provider_paths: Vec<(String, &'static dyn Provider)>,
 }
@@ -46,6 +48,10 @@ pub fn routes(api: &Arc<Api>) -> Router {
         .routes(routes!(bookings::list, bookings::post))
         .routes(routes!(bookings::get, bookings::put, bookings::delete))
         .routes(routes!(reconciliation::get))
+        .routes(routes!(unprocessed::list))
+        .routes(routes!(unprocessed::reprocess_all))
+        .routes(routes!(unprocessed::get))
+        .routes(routes!(unprocessed::reprocess))
         .routes(routes!(erasures::list, erasures::create));
     let (router, mut description) = router.with_state(Arc::clone(api)).split_for_parts();
     providers::describe(&mut description, &api.provider_paths);

@@ -7,6 +7,7 @@ mod erase;
 mod events;
 mod healthcheck;
 mod migrate;
+mod reprocess;
 mod send_sample;
 mod serve;
 mod spool;
@@ -46,6 +47,7 @@ enum Command {
     SendSample(send_sample::Args),
     Erase(erase::Args),
     Events(events::Args),
+    Reprocess(reprocess::Args),
     Healthcheck(healthcheck::Args),
     Spool(spool::Args),
 }
@@ -71,6 +73,7 @@ pub fn run() -> ExitCode {
         Command::SendSample(args) => send_sample::run(args, load),
         Command::Erase(args) => erase::run(args, load),
         Command::Events(args) => events::run(&args, load),
+        Command::Reprocess(args) => reprocess::run(&args, load),
         Command::Healthcheck(args) => healthcheck::run(args, load),
         Command::Spool(args) => spool::run(args, load),
     };

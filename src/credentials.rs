@@ -3,7 +3,8 @@
 //! Invariants:
 //! - verification takes the same time whichever account or byte is wrong: presented credentials are hashed (which hides
 //!   their lengths) and compared with those of every account in constant time;
-//! - only successful verification makes a `Verified`, which a `Payload` requires.
+//! - only successful verification makes a `Verified`, which a `Payload` requires; an unprocessed delivery was verified before
+//!   it was stored.
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
@@ -12,7 +13,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
-use crate::ticket_event::Environment;
+use crate::{delivery::UnprocessedDelivery, ticket_event::Environment};
 
 /// The credentials of a delivery, in the order of [`Provider::credentials`](crate::providers::Provider::credentials).
 pub type Presented<'a> = Vec<Cow<'a, str>>;
@@ -134,6 +135,11 @@ impl Accounts {
 }
 
 impl Verified {
+    /// Of a delivery that was authenticated before it was stored. Its account may be gone from the configuration since.
+    pub fn of_unprocessed(delivery: &UnprocessedDelivery) -> Self {
+        Self { account: Arc::new(Account::new(delivery.account.clone(), delivery.environment, [])) }
+    }
+
     pub fn account(&self) -> &Account {
         &self.account
     }

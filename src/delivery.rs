@@ -6,6 +6,7 @@ use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::ticket_event::{Environment, TicketEvent};
@@ -31,6 +32,14 @@ impl Delivery {
         match self {
             Self::Event(event) => event.environment,
             Self::Unprocessed(delivery) => delivery.environment,
+        }
+    }
+
+    /// For a delivery that has an id already.
+    pub fn set_id(&mut self, id: Uuid) {
+        match self {
+            Self::Event(event) => event.id = id,
+            Self::Unprocessed(delivery) => delivery.id = id,
         }
     }
 
@@ -133,7 +142,7 @@ impl Outcome {
 }
 
 /// Why a delivery did not become a TicketEvent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// It is not JSON.
@@ -184,6 +193,8 @@ pub struct UnprocessedDelivery {
     pub reason: Reason,
     /// The reason in words that name the fields.
     pub detail: String,
+    /// Where it is known; always for [`Reason::UnknownBooking`].
+    pub booking_ref: Option<CompactString>,
     /// As sent, without the credentials.
     pub body: Vec<u8>,
     pub received_at: OffsetDateTime,
@@ -204,6 +215,7 @@ impl UnprocessedDelivery {
             environment: event.environment,
             reason,
             detail: detail.to_owned(),
+            booking_ref: Some(event.booking.booking_ref.clone()),
             body: event.payload.clone().into_bytes(),
             received_at: event.received_at,
         }

@@ -45,6 +45,8 @@ pub mod feed;
 pub mod search;
 // What the agency expects, and which bookings are overdue or stuck.
 pub mod bookings;
+// Second chances of what could not be processed.
+pub mod reprocess;
 
 // Client addresses, their prefixes, and rate limits per prefix.
 pub mod addresses;

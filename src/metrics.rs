@@ -28,10 +28,10 @@ pub use self::{
 };
 use self::{
     provider::{ProviderFamilies, StoredCounters},
-    registry::Registry,
+    registry::{Registry, UnsignedGauge},
 };
 use crate::{
-    delivery::{Delivery, Outcome},
+    delivery::{Delivery, Outcome, Reason},
     providers::{PROVIDERS, Provider},
 };
 
@@ -54,11 +54,21 @@ pub struct Metrics {
     pub batch_size: Histogram,
     pub spooled: Counter,
     pub drained: Counter,
+    pub reprocessed: ReprocessedMetrics,
+    /// By reason.
+    unprocessed_waiting: [UnsignedGauge; Reason::ALL.len()],
     pub admin_authentication_failures: Counter,
     pub unrouted: Counter,
     pub bookings: Arc<BookingMetrics>,
     pub public_connections: ConnectionMetrics,
     pub admin_connections: ConnectionMetrics,
+}
+
+/// By what became of a delivery.
+pub struct ReprocessedMetrics {
+    pub recorded: Counter,
+    pub duplicate: Counter,
+    pub unprocessed: Counter,
 }
 
 /// Of one listener.
@@ -98,6 +108,17 @@ impl Default for Metrics {
             "ticket_webhooks_connections_refused_total",
             "Connections that were answered 503 because there were too many, by listener.",
         );
+        let reprocessed = registry.counters(
+            "ticket_webhooks_reprocessed_total",
+            "Unprocessed deliveries that this process ran through its code again, by what became of them: recorded, \
+             duplicate, unprocessed.",
+        );
+        let reprocessed = |outcome| reprocessed.get_or_create_owned(&[("outcome", outcome)]);
+        let waiting = registry.unsigned_gauges(
+            "ticket_webhooks_unprocessed_waiting",
+            "Rows of unprocessed_deliveries that were not reprocessed, by reason, up to 100,000; counted every 15 seconds, \
+             the same for all replicas.",
+        );
         let connections = |listener| ConnectionMetrics {
             evicted: evicted.get_or_create_owned(&[("listener", listener)]),
             refused: refused.get_or_create_owned(&[("listener", listener)]),
@@ -135,6 +156,13 @@ impl Default for Metrics {
                 "POST requests to the public listener at a path that is no provider's: a provider may have a wrong URL.",
             ),
             bookings: Arc::new(BookingMetrics::new(&mut registry)),
+            reprocessed: ReprocessedMetrics {
+                recorded: reprocessed("recorded"),
+                duplicate: reprocessed("duplicate"),
+                unprocessed: reprocessed("unprocessed"),
+            },
+            unprocessed_waiting: Reason::ALL
+                .map(|reason| waiting.get_or_create_owned(&[("reason", reason.as_str())])),
             public_connections: connections("public"),
             admin_connections: connections("admin"),
             registry,
@@ -146,6 +174,10 @@ impl Metrics {
     pub fn provider(&self, provider: &dyn Provider) -> Arc<ProviderMetrics> {
         let found = self.providers.iter().find(|(name, _)| *name == provider.name());
         Arc::clone(&found.expect("every provider is in the list").1)
+    }
+
+    pub fn set_unprocessed_waiting(&self, reason: Reason, count: u64) {
+        self.unprocessed_waiting[reason as usize].set(count);
     }
 
     /// Counts what was written to Postgres. The outcomes are in the order of the deliveries.

@@ -21,6 +21,7 @@ mod pool;
 mod quota;
 mod reconciliation;
 mod record;
+mod reprocess;
 mod search;
 mod session;
 mod unprocessed;
@@ -45,7 +46,9 @@ pub use self::{
     pool::Pool,
     quota::{Destination, MAX_BODIES_PER_MINUTE, MAX_BYTES_PER_MINUTE, MAX_SAME_BODIES_IN_SPOOL, UnprocessedQuota},
     reconciliation::{DifferenceKind, Period, ReconciliationRow},
+    reprocess::{Reprocessed, Reprocessing},
     search::{Direction, Indexed},
+    unprocessed::{UnprocessedFilter, UnprocessedRow},
     writer::Writer,
 };
 

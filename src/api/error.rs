@@ -10,7 +10,11 @@ use axum::{
 use serde::Serialize;
 use utoipa::{IntoResponses, ToSchema};
 
-use crate::{feed::InvalidQuestion, request_id::RequestId, store::FeedError};
+use crate::{
+    feed::InvalidQuestion,
+    request_id::RequestId,
+    store::{FeedError, StoreError},
+};
 
 /// An error answer. Its body has the id of the request, so it is written where that is known ([`Self::response`]).
 #[derive(Clone, Debug)]
@@ -144,6 +148,14 @@ impl From<FeedError> for ApiError {
 impl From<InvalidQuestion> for ApiError {
     fn from(error: InvalidQuestion) -> Self {
         Self::bad_request("invalid_parameter", error.to_string())
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(error) | StoreError::Refused(error) => error.into(),
+        }
     }
 }
 

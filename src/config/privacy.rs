@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 
+use crate::providers;
+
 /// A century.
 pub const MAX_RETENTION_DAYS: u32 = 36_500;
 
@@ -14,6 +16,16 @@ pub struct PrivacySettings {
     /// Personal data that was received longer ago is erased. Without it none is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retention_days: Option<u32>,
+}
+
+impl PrivacySettings {
+    /// The members of deliveries that are written nowhere.
+    pub fn dropped_members(&self) -> &'static [&'static str] {
+        match self.identity_documents {
+            IdentityDocuments::Store => &[],
+            IdentityDocuments::Drop => providers::document_members(),
+        }
+    }
 }
 
 /// What becomes of identity documents in deliveries.

@@ -147,6 +147,7 @@ mod tests {
             environment: Environment::Live,
             reason: Reason::Malformed,
             detail: String::new(),
+            booking_ref: None,
             body: Vec::new(),
             received_at: clock::now(),
         })

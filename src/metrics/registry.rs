@@ -16,6 +16,7 @@ use prometheus_client::{
 
 pub(super) type Labels<const N: usize> = [(&'static str, &'static str); N];
 pub(super) type Counters<const N: usize> = Family<Labels<N>, Counter>;
+pub(super) type UnsignedGauge = Gauge<u64, AtomicU64>;
 pub(super) type FloatGauges = Family<Labels<1>, Gauge<f64, AtomicU64>>;
 
 #[derive(Default)]
@@ -45,6 +46,11 @@ impl Registry {
         self.add(name, help, Family::new_with_constructor(new))
     }
 
+    /// Registers values that are set when they are known.
+    pub(super) fn unsigned_gauges(&mut self, name: &str, help: &str) -> Family<Labels<1>, UnsignedGauge> {
+        self.add(name, help, Family::default())
+    }
+
     /// Registers a value that was just read.
     pub(super) fn gauge<T>(&mut self, name: &str, help: &str, value: T)
     where
@@ -55,7 +61,7 @@ impl Registry {
 
     /// Registers values that were just read.
     pub(super) fn gauges(&mut self, name: &str, help: &str, values: impl IntoIterator<Item = (Labels<1>, u64)>) {
-        let family = Family::<Labels<1>, Gauge<u64, AtomicU64>>::default();
+        let family = Family::<Labels<1>, UnsignedGauge>::default();
         for (labels, value) in values {
             family.get_or_create(&labels).set(value);
         }

@@ -167,6 +167,7 @@ impl<'a> Arrival<'a> {
             environment: account.environment,
             reason,
             detail,
+            booking_ref: None,
             body,
             received_at: self.received_at,
         };

@@ -35,6 +35,9 @@ struct Header<'a> {
     reason: Option<Reason>,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     detail: String,
+    /// Only of an unprocessed delivery.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    booking_ref: Option<CompactString>,
     /// Only of an event that is not restorable from its payload.
     #[serde(skip_serializing_if = "Option::is_none")]
     booking: Option<Cow<'a, Booking>>,
@@ -51,6 +54,7 @@ pub fn encode(delivery: &Delivery) -> Vec<u8> {
                 received_at_unix_nanos: event.received_at.unix_timestamp_nanos(),
                 reason: None,
                 detail: String::new(),
+                booking_ref: None,
                 booking: (!event.is_restorable).then_some(Cow::Borrowed(&event.booking)),
             },
             event.payload.as_bytes(),
@@ -64,6 +68,7 @@ pub fn encode(delivery: &Delivery) -> Vec<u8> {
                 received_at_unix_nanos: delivery.received_at.unix_timestamp_nanos(),
                 reason: Some(delivery.reason),
                 detail: delivery.detail.clone(),
+                booking_ref: delivery.booking_ref.clone(),
                 booking: None,
             },
             delivery.body.as_slice(),
@@ -109,6 +114,7 @@ pub fn decode(record: &[u8]) -> Delivery {
             environment: Environment::Live,
             reason: Reason::Malformed,
             detail: "a record of the spool cannot be read".to_owned(),
+            booking_ref: None,
             body: record.to_vec(),
             received_at: clock::now(),
         }),
@@ -126,6 +132,7 @@ fn restore(mut header: Header<'_>, body: &[u8]) -> Delivery {
             environment: header.environment,
             reason,
             detail,
+            booking_ref: header.booking_ref,
             body: body.to_vec(),
             received_at,
         })

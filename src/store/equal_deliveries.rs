@@ -20,16 +20,27 @@ pub(super) struct EqualDeliveries<'a> {
     /// Positions in the batch.
     pub(super) members: Vec<usize>,
     pub(super) last_received_at: OffsetDateTime,
+    /// Deliveries that the first stands for beside itself: it was counted before it was reprocessed.
+    repetitions: i32,
 }
 
 impl<'a> EqualDeliveries<'a> {
+    /// One delivery that stands for `count`.
+    pub(super) fn counted(event: &'a TicketEvent, count: i32, last_received_at: OffsetDateTime) -> Self {
+        Self { event, members: vec![0], last_received_at, repetitions: count - 1 }
+    }
+
+    pub(super) fn delivery_count(&self) -> i32 {
+        i32::try_from(self.members.len()).unwrap_or(i32::MAX).saturating_add(self.repetitions)
+    }
+
     /// Groups the deliveries at these positions, chain by chain.
     pub(super) fn group(events: &[&'a TicketEvent], positions: &[usize]) -> Vec<Self> {
         let mut groups: Vec<Self> = Vec::with_capacity(positions.len());
         let mut last_of_booking: HashMap<_, usize> = HashMap::with_capacity(positions.len());
         for index in positions {
             let event = events[*index];
-            let group = Self { event, members: vec![*index], last_received_at: event.received_at };
+            let group = Self { event, members: vec![*index], last_received_at: event.received_at, repetitions: 0 };
             match last_of_booking.entry(group.booking()) {
                 Entry::Occupied(entry) if groups[*entry.get()].event.content_hash == event.content_hash => {
                     let group = &mut groups[*entry.get()];

@@ -80,7 +80,7 @@ event_columns!(group {
     content_hash: "bytea" => group.event.content_hash.as_slice();
     received_at: "timestamptz" => group.event.received_at;
     last_received_at: "timestamptz" => group.last_received_at;
-    delivery_count: "integer" => i32::try_from(group.members.len()).unwrap_or(i32::MAX);
+    delivery_count: "integer" => group.delivery_count();
 });
 
 /// What the parameters of the columns hold.

@@ -31,11 +31,12 @@ static FIRST_REVISION: LazyLock<String> =
     LazyLock::new(|| statement(include_str!("first_revision.sql"), 0, Parameters::Values));
 static FIRST_REVISIONS: LazyLock<String> =
     LazyLock::new(|| statement(include_str!("first_revision.sql"), 0, Parameters::Arrays));
-static RECORD: LazyLock<String> = LazyLock::new(|| statement(include_str!("record.sql"), 4, Parameters::Arrays));
+pub(super) static RECORD: LazyLock<String> =
+    LazyLock::new(|| statement(include_str!("record.sql"), 4, Parameters::Arrays));
 
 /// The decision on a group.
-struct Decision {
-    outcome: Outcome,
+pub(super) struct Decision {
+    pub(super) outcome: Outcome,
     /// Set when an earlier attempt stored the group: `delivery_count` has the members that were received up to this
     /// time; later ones have joined since and are decided in another round.
     counted_until: Option<OffsetDateTime>,
@@ -142,7 +143,7 @@ async fn insert_first_revisions(
 }
 
 /// `None`: it goes into the next round.
-fn decision(row: &PgRow) -> sqlx::Result<Option<Decision>> {
+pub(super) fn decision(row: &PgRow) -> sqlx::Result<Option<Decision>> {
     let outcome = match RowDecision::parse(row.try_get("decision")?)? {
         RowDecision::NewRevision | RowDecision::AlreadyRecorded => Outcome::Recorded {
             revision: row.try_get("revision")?,

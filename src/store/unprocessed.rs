@@ -1,9 +1,12 @@
 //! Stores deliveries that could not become a TicketEvent.
 
+mod rows;
+
 use std::collections::BTreeMap;
 
 use time::OffsetDateTime;
 
+pub use self::rows::{UnprocessedFilter, UnprocessedRow};
 use super::{StoreError, session::Session};
 use crate::delivery::UnprocessedDelivery;
 
@@ -41,6 +44,7 @@ pub(super) async fn store_unprocessed(
         .bind(column!(row => row.first.environment.as_str()))
         .bind(column!(row => row.first.reason.as_str()))
         .bind(column!(row => row.first.detail.as_str()))
+        .bind(column!(row => row.first.booking_ref.as_deref()))
         .bind(column!(row => row.first.body.as_slice()))
         .bind(rows.keys().map(|(.., hash)| hash.as_slice()).collect::<Vec<_>>())
         .bind(column!(row => row.first.received_at))

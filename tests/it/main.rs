@@ -76,6 +76,8 @@ mod consumers {
     mod readers;
     /// The differences between what was expected and what came.
     mod reconciliation;
+    /// Second chances of what could not be processed.
+    mod reprocessing;
     /// Events by record locator, ticket number, name, time and the rest.
     mod search;
     /// The feed as server-sent events.

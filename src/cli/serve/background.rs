@@ -20,12 +20,19 @@ use crate::{
     config::PrivacySettings,
     erase::keep_to_retention,
     lifecycle::{Stage, Tasks},
+    reprocess::Reprocessor,
     store::Pool,
     telemetry::RateLimitedWarning,
 };
 
 /// Between two looks at the deadlines and at what was recorded.
 const BOOKINGS_INTERVAL: Duration = Duration::from_secs(3);
+
+/// Between two looks at whether a booking was announced for which deliveries wait.
+const ANNOUNCED_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Between two counts of the deliveries that wait.
+const COUNT_INTERVAL: Duration = Duration::from_secs(15);
 
 /// Between two looks at whether the tables are up to date.
 const SCHEMA_INTERVAL: Duration = Duration::from_millis(100);
@@ -35,6 +42,7 @@ pub(super) fn start(
     pool: &Pool,
     schema_ready: &Arc<AtomicBool>,
     bookings: &Bookings,
+    reprocessor: &Arc<Reprocessor>,
     privacy: &PrivacySettings,
 ) {
     let bookings = bookings.clone();
@@ -43,6 +51,15 @@ pub(super) fn start(
         async move { bookings.watch().await }
     };
     repeat(tasks, schema_ready, "bookings", BOOKINGS_INTERVAL, watch);
+    let (announced, waiting) = (Arc::clone(reprocessor), Arc::clone(reprocessor));
+    repeat(tasks, schema_ready, "reprocessing", ANNOUNCED_INTERVAL, move || {
+        let reprocessor = Arc::clone(&announced);
+        async move { reprocessor.reprocess_announced().await.map(|()| false) }
+    });
+    repeat(tasks, schema_ready, "count of unprocessed deliveries", COUNT_INTERVAL, move || {
+        let reprocessor = Arc::clone(&waiting);
+        async move { reprocessor.count_waiting().await.map(|()| false) }
+    });
     if let Some(days) = privacy.retention_days {
         let (stop, pool, schema_ready) = (tasks.soft_token(Stage::Intake), pool.clone(), Arc::clone(schema_ready));
         tasks.spawn_in_background("retention", Stage::Intake, async move {

@@ -19,15 +19,15 @@ use crate::{
     api::Api,
     bookings::Bookings,
     clock::{self, ReceiptClock},
-    config::{DatabaseSettings, IdentityDocuments, ProviderSettings, ServerSettings, Settings, SpoolSettings},
+    config::{DatabaseSettings, ProviderSettings, ServerSettings, Settings, SpoolSettings},
     feed::Feed,
     http::{BodyReader, Limits, Server, admin_service, public_service},
     inbox::{self, Inbox},
     lifecycle::{ReloadSignal, Stage, Tasks, raise_open_file_limit},
     metrics::{Metrics, QueueSource, Scrape, Sources},
-    providers,
     readiness::Readiness,
     receive::{Endpoint, FailureLimiter, InterpretLimiter, Receiver},
+    reprocess::Reprocessor,
     search,
     secrets::{CurrentSecrets, Secrets},
     spool::Spools,
@@ -81,11 +81,17 @@ impl Service {
             database(&settings.database, migrate, &mut tasks)?;
         let (writers, writes_fail) = (WriterConnections::default(), Arc::new(AtomicBool::new(false)));
         let committed = Arc::new(Notify::new());
-        let writer = Writer::new(
-            pool.clone(),
-            settings.database.transaction_pooler,
-            providers_rejecting_unknown(&settings.providers),
-        );
+        let rejecting = providers_rejecting_unknown(&settings.providers);
+        let writer = Writer::new(pool.clone(), settings.database.transaction_pooler, Arc::clone(&rejecting));
+        let reprocessor = Arc::new(Reprocessor {
+            pool: shared_pool.clone(),
+            secrets: Arc::clone(&secrets),
+            body_limit_bytes: server.body_limit_bytes,
+            dropped_members: settings.privacy.dropped_members(),
+            providers_rejecting_unknown: rejecting,
+            metrics: Arc::clone(&metrics),
+            committed: Arc::clone(&committed),
+        });
         let inbox = Inbox::start(
             inbox::Settings { max_batch: settings.inbox.max_batch, write_timeout },
             inbox::Parts {
@@ -110,10 +116,7 @@ impl Service {
             interpret_limiter: InterpretLimiter::default(),
             clock,
             body_limit_bytes: server.body_limit_bytes,
-            dropped_members: match settings.privacy.identity_documents {
-                IdentityDocuments::Store => &[],
-                IdentityDocuments::Drop => providers::document_members(),
-            },
+            dropped_members: settings.privacy.dropped_members(),
             metrics: Arc::clone(&metrics),
             traces: Arc::clone(&traces),
         });
@@ -129,7 +132,7 @@ impl Service {
         );
         let bookings =
             Bookings::new(shared_pool.clone(), settings.bookings.stuck_after_minutes, Arc::clone(&metrics.bookings));
-        background::start(&mut tasks, &shared_pool, &schema_ready, &bookings, &settings.privacy);
+        background::start(&mut tasks, &shared_pool, &schema_ready, &bookings, &reprocessor, &settings.privacy);
         let bodies = BodyReader::new(&server);
         let endpoints = endpoints(&settings.providers, &metrics);
         let provider_paths = endpoints.iter().map(|(path, endpoint)| (path.clone(), endpoint.provider)).collect();
@@ -164,7 +167,7 @@ impl Service {
             max_database_connections,
             retention_days,
         });
-        let api = Arc::new(Api { feed, bookings, pool: shared_pool.clone(), provider_paths });
+        let api = Arc::new(Api { pool: shared_pool.clone(), feed, bookings, reprocessor, provider_paths });
         let admin_routes = admin_service(readiness, scrape, &api, secrets, &server);
         let stop = tasks.soft_token(Stage::Intake);
         let start = Start {

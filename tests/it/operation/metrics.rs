@@ -14,7 +14,7 @@ const PAGE: &str = include_str!("../../../docs/metrics-and-logs.md");
 const DELIVERIES: &str = "ticket_webhooks_deliveries_total";
 
 /// All metrics of this service; those of the process begin with `process_`.
-const NAMES: [&str; 45] = [
+const NAMES: [&str; 48] = [
     "ticket_webhooks_admin_authentication_failures_total",
     "ticket_webhooks_authentication_failures_total",
     "ticket_webhooks_batch_size",
@@ -43,6 +43,7 @@ const NAMES: [&str; 45] = [
     "ticket_webhooks_queue_memory_limit_bytes",
     "ticket_webhooks_retention_seconds",
     "ticket_webhooks_ready",
+    "ticket_webhooks_reprocessed_total",
     "ticket_webhooks_revisions_total",
     "ticket_webhooks_spool_bytes",
     "ticket_webhooks_spool_drained_total",
@@ -58,6 +59,7 @@ const NAMES: [&str; 45] = [
     "ticket_webhooks_start_time_seconds",
     "ticket_webhooks_unprocessed_not_kept_total",
     "ticket_webhooks_unprocessed_total",
+    "ticket_webhooks_unprocessed_waiting",
     "ticket_webhooks_unrouted_requests_total",
     "ticket_webhooks_warnings_total",
     DELIVERIES,

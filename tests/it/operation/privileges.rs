@@ -237,6 +237,22 @@ async fn the_further_rights_are_enough_for_consumers() {
     let worked =
         |scrape: &Scrape| scrape.get("ticket_webhooks_consumer_lag_events", &[("consumer", "bookings")]) == 0.0;
     Scrape::until(&service, worked).await;
+    // one with another reason today, and one that is an event today
+    world.execute("update unprocessed_deliveries set reason = 'refused' where reason = 'invalid'").await;
+    world.execute("insert into bookings values ('booking_callback', 'live', 'B1')").await;
+    let kept = api.get("/v1/unprocessed").await.body["unprocessed"].as_array().unwrap().clone();
+    for row in &kept {
+        let path = format!("/v1/unprocessed/{}", row["id"].as_str().unwrap());
+        assert_eq!(api.get(&path).await.status, 200);
+        for dry_run in [true, false] {
+            let answer = api.ask("POST", &format!("{path}/reprocess?dry_run={dry_run}"), None).await;
+            assert_eq!(answer.status, 200, "{answer:?}");
+        }
+    }
+    assert_eq!(
+        (kept.len(), api.get("/v1/unprocessed?reprocessed=true&limit=1").await.body["more"].clone()),
+        (5, true.into())
+    );
     let log = service.stop().await;
     assert!(!log.contains("permission denied"), "{log}");
 
@@ -246,7 +262,7 @@ async fn the_further_rights_are_enough_for_consumers() {
     let url = world.url.replace("user=ticket_service", "user=ticket_reader");
     let pool = sqlx::PgPool::connect_with(url.parse().unwrap()).await.unwrap();
     let read = sqlx::query("select * from ticket_feed('0.0.0.00000000.0')").fetch_all(&pool).await.unwrap();
-    assert_eq!(read.len(), 4);
+    assert_eq!(read.len(), 6);
 }
 
 /// Whether it comes to serve with a database that is ready.

@@ -34,6 +34,7 @@ fn delivery(number: u64) -> Delivery {
         environment: Environment::Live,
         reason: Reason::Malformed,
         detail: format!("number {number}"),
+        booking_ref: None,
         body: format!("<body of {number}>").repeat(9).into_bytes(),
         received_at: OffsetDateTime::UNIX_EPOCH + time::Duration::seconds(number as i64),
     })

@@ -1,0 +1,207 @@
+//! `/v1/unprocessed`: what could not be processed, and its second chance.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use axum::{Json, extract::State};
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
+
+use super::{
+    Api, ApiError,
+    error::{AnyError, NotFound},
+    extract::{Path, Query, within},
+};
+use crate::{
+    delivery::Reason,
+    reprocess::ReprocessedDelivery,
+    store::{UnprocessedFilter, UnprocessedRow},
+    ticket_event::Environment,
+};
+
+/// Of reprocessing many in one request.
+const MAX_TIME: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ListQuery {
+    provider: Option<String>,
+    environment: Option<Environment>,
+    reason: Option<Reason>,
+    /// Only those that were reprocessed (true), or wait (false).
+    reprocessed: Option<bool>,
+    /// The `next` of the page before.
+    after: Option<Uuid>,
+    #[param(minimum = 1, maximum = 1000, default = 100)]
+    limit: Option<u16>,
+}
+
+/// Unprocessed deliveries without their bodies.
+#[derive(Serialize, ToSchema)]
+pub(super) struct UnprocessedPage {
+    unprocessed: Vec<UnprocessedRow>,
+    /// For `after`; null when the page is empty.
+    next: Option<Uuid>,
+    more: bool,
+}
+
+/// Lists unprocessed deliveries, the newest first.
+#[utoipa::path(get, path = "/v1/unprocessed", tag = "unprocessed", params(ListQuery),
+    responses((status = 200, body = UnprocessedPage), AnyError))]
+pub(super) async fn list(
+    State(api): State<Arc<Api>>,
+    Query(query): Query<ListQuery>,
+) -> Result<Json<UnprocessedPage>, ApiError> {
+    let limit = usize::from(within("limit", query.limit.unwrap_or(100), 1, 1000)?);
+    let ListQuery { provider, environment, reason, reprocessed: is_reprocessed, after, .. } = query;
+    let filter = UnprocessedFilter { provider, environment, reason, is_reprocessed, since: None };
+    let mut unprocessed = api.pool.unprocessed_rows(&filter, after, limit as i64 + 1).await?;
+    let more = unprocessed.len() > limit;
+    unprocessed.truncate(limit);
+    let next = unprocessed.last().map(|row| row.id);
+    Ok(Json(UnprocessedPage { unprocessed, next, more }))
+}
+
+/// An unprocessed delivery with its body.
+#[derive(Serialize, ToSchema)]
+pub(super) struct WithBody {
+    #[serde(flatten)]
+    row: UnprocessedRow,
+    /// As it was sent, without the credentials.
+    body: String,
+    body_encoding: BodyEncoding,
+}
+
+/// How `body` shows the bytes.
+#[derive(Serialize, ToSchema)]
+enum BodyEncoding {
+    /// They are text in UTF-8, and `body` is that text.
+    #[serde(rename = "utf-8")]
+    Utf8,
+    #[serde(rename = "base64")]
+    Base64,
+}
+
+/// Gives one unprocessed delivery, with its body.
+#[utoipa::path(get, path = "/v1/unprocessed/{id}", tag = "unprocessed", params(("id" = Uuid, Path)),
+    responses((status = 200, body = WithBody), AnyError, NotFound))]
+pub(super) async fn get(State(api): State<Arc<Api>>, Path(id): Path<Uuid>) -> Result<Json<WithBody>, ApiError> {
+    let (row, body) = api.pool.unprocessed_row(id).await?.ok_or_else(no_such_delivery)?;
+    let (body, body_encoding) = match String::from_utf8(body) {
+        Ok(text) => (text, BodyEncoding::Utf8),
+        Err(error) => (base64(error.as_bytes()), BodyEncoding::Base64),
+    };
+    Ok(Json(WithBody { row, body, body_encoding }))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ReprocessQuery {
+    /// Only says what would become of it.
+    #[param(default = false)]
+    dry_run: Option<bool>,
+}
+
+/// Runs an unprocessed delivery through today's code again.
+#[utoipa::path(post, path = "/v1/unprocessed/{id}/reprocess", tag = "unprocessed",
+    params(("id" = Uuid, Path), ReprocessQuery),
+    responses((status = 200, body = ReprocessedDelivery), AnyError, NotFound))]
+pub(super) async fn reprocess(
+    State(api): State<Arc<Api>>,
+    Path(id): Path<Uuid>,
+    Query(query): Query<ReprocessQuery>,
+) -> Result<Json<ReprocessedDelivery>, ApiError> {
+    let reprocessed = api.reprocessor.reprocess(id, query.dry_run.unwrap_or_default()).await?;
+    reprocessed.map(Json).ok_or_else(no_such_delivery)
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ReprocessAllQuery {
+    provider: Option<String>,
+    environment: Option<Environment>,
+    reason: Option<Reason>,
+    /// Received then or later.
+    #[serde(default, with = "time::serde::rfc3339::option")]
+    #[param(value_type = Option<String>, format = DateTime)]
+    since: Option<OffsetDateTime>,
+    /// The `next` of the answer before.
+    after: Option<Uuid>,
+    #[param(minimum = 1, maximum = 500, default = 100)]
+    limit: Option<u16>,
+    /// Only says what would become of each, by itself.
+    #[param(default = false)]
+    dry_run: Option<bool>,
+}
+
+/// What became of several deliveries, in the order of receipt.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ReprocessedPage {
+    reprocessed: Vec<ReprocessedDelivery>,
+    /// For `after`; null when there was none.
+    next: Option<Uuid>,
+    more: bool,
+}
+
+/// Reprocesses the deliveries that wait, the oldest first, up to `limit` and for about ten seconds.
+#[utoipa::path(post, path = "/v1/unprocessed/reprocess", tag = "unprocessed", params(ReprocessAllQuery),
+    responses((status = 200, body = ReprocessedPage), AnyError))]
+pub(super) async fn reprocess_all(
+    State(api): State<Arc<Api>>,
+    Query(query): Query<ReprocessAllQuery>,
+) -> Result<Json<ReprocessedPage>, ApiError> {
+    let began = Instant::now();
+    let limit = usize::from(within("limit", query.limit.unwrap_or(100), 1, 500)?);
+    let ReprocessAllQuery { provider, environment, reason, since, after, dry_run, .. } = query;
+    let filter = UnprocessedFilter { provider, environment, reason, is_reprocessed: Some(false), since };
+    let mut ids = api.reprocessor.waiting(&filter, after, limit as i64 + 1).await?;
+    let mut more = ids.len() > limit;
+    ids.truncate(limit);
+    let (mut reprocessed, mut next) = (Vec::with_capacity(ids.len()), after);
+    for id in ids {
+        if began.elapsed() > MAX_TIME {
+            more = true;
+            break;
+        }
+        reprocessed.extend(api.reprocessor.reprocess(id, dry_run.unwrap_or_default()).await?);
+        next = Some(id);
+    }
+    Ok(Json(ReprocessedPage { reprocessed, next, more }))
+}
+
+fn no_such_delivery() -> ApiError {
+    ApiError::not_found("there is no unprocessed delivery with this id")
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let group = [0, 1, 2].map(|index| u32::from(chunk.get(index).copied().unwrap_or_default()));
+        let group = (group[0] << 16) | (group[1] << 8) | group[2];
+        for digit in 0..4 {
+            let value = (group >> (18 - 6 * digit)) & 63;
+            text.push(if digit <= chunk.len() { DIGITS[value as usize].into() } else { '=' });
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn base64_is_that_of_the_rfc() {
+        for (bytes, text) in
+            [(&b""[..], ""), (b"f", "Zg=="), (b"fo", "Zm8="), (b"foo", "Zm9v"), (b"\xff\xfe\xfd", "//79")]
+        {
+            assert_eq!(super::base64(bytes), text);
+        }
+    }
+}
