@@ -2,7 +2,8 @@
 -- them, unless another replica has moved it in the last two seconds: $2 is the position to which this one moved it last.
 with consumer as materialized (
     select found.* from consumers cross join ticket_feed_position(consumers.position) as found
-    where consumers.name = 'search' and (consumers.position = $2 or consumers.updated_at < now() - interval '2 seconds')
+    where consumers.name = 'search'
+    and (consumers.position = $2 or consumers.updated_at not between now() - interval '2 seconds' and now())
 ),
 scanned as materialized (
     select item.*

@@ -41,7 +41,6 @@ cross join lateral (values
 alter table search_keys add primary key (kind, key, generation, recorded_xid, sequence);
 
 update consumers set
-    updated_at = now() + interval '1 day',
     position = (
         select ticket_feed_cursor(generation, recorded_xid, sequence, id, recorded_at)
         from ticket_events order by sequence desc limit 1
