@@ -13,7 +13,7 @@ use ticket_webhooks::{
 use tokio::task::spawn_blocking;
 
 use crate::{
-    consumers::pages::send,
+    consumers::pages::{all_given_out, send},
     support::{ADMIN_TOKEN, ApiClient, Command, Database, EventStream, Scrape, Server, Service, settings},
 };
 
@@ -27,7 +27,8 @@ async fn serve(url: &str) -> (Service, ApiClient) {
 }
 
 /// All items after a cursor, and the cursor behind them.
-async fn read_on(api: &ApiClient, after: &str) -> (Vec<String>, String) {
+async fn read_on(api: &ApiClient, pool: &PgPool, after: &str) -> (Vec<String>, String) {
+    all_given_out(pool).await;
     let (mut ids, mut after) = (Vec::new(), after.to_owned());
     loop {
         let page = api.get(&format!("/v1/events?limit=4&after={after}")).await;
@@ -52,14 +53,14 @@ async fn after_a_recovery_to_an_earlier_point_a_consumer_is_told_and_misses_noth
     let mut server = Server::start(true).await;
     let (service, api) = serve(server.url()).await;
     send(&service, 0..5).await;
-    let (mut seen, after_first) = read_on(&api, START).await;
+    let (mut seen, after_first) = read_on(&api, &server.pool(), START).await;
     service.stop().await;
     let copy = server.stop_and_copy().await;
     server.start_again().await;
 
     let (service, api) = serve(server.url()).await;
     send(&service, 100..110).await;
-    let (lost, cursor) = read_on(&api, &after_first).await;
+    let (lost, cursor) = read_on(&api, &server.pool(), &after_first).await;
     assert_eq!(lost.len(), 30);
     service.stop().await;
     server.go_back_to(&copy).await;
@@ -67,11 +68,15 @@ async fn after_a_recovery_to_an_earlier_point_a_consumer_is_told_and_misses_noth
     // the same numbers again, for other events; more of them than were lost
     let (service, api) = serve(server.url()).await;
     send(&service, 200..220).await;
-    assert_eq!(read_on(&api, &after_first).await.0.len(), 60, "a cursor of the common history is as good as before");
+    assert_eq!(
+        read_on(&api, &server.pool(), &after_first).await.0.len(),
+        60,
+        "a cursor of the common history is as good as before"
+    );
     let gone = api.get(&format!("/v1/events?after={cursor}")).await;
     assert_eq!((gone.status, &gone.body["error"]["code"]), (410, &Value::from("history_changed")), "{gone:?}");
     let restart = gone.body["error"]["cursor"].as_str().unwrap().to_owned();
-    let (again, _) = read_on(&api, &restart).await;
+    let (again, _) = read_on(&api, &server.pool(), &restart).await;
     seen.extend(again);
     let (seen, stored) = (seen.into_iter().collect::<HashSet<_>>(), stored(&server.pool()).await);
     assert!(stored.iter().all(|id| seen.contains(id)), "nothing is missed");
@@ -111,7 +116,7 @@ async fn a_dump_restored_into_another_cluster_keeps_its_order_and_what_comes_the
         sqlx::query("select pg_current_xact_id()").execute(&pool).await.unwrap();
     }
     send(&service, 0..5).await;
-    let (mut seen, cursor) = read_on(&api, START).await;
+    let (mut seen, cursor) = read_on(&api, &server.pool(), START).await;
     service.stop().await;
     let dump = server.dump();
 
@@ -151,12 +156,12 @@ async fn a_dump_restored_into_another_cluster_keeps_its_order_and_what_comes_the
     store::migrate(&pool).await.unwrap();
     let (service, api) = serve(&url).await;
     send(&service, 200..203).await;
-    let (ids, _) = read_on(&api, START).await;
+    let (ids, _) = read_on(&api, &pool, START).await;
     assert_eq!((ids.len(), &ids), (15 + 15 + 9, &stored(&pool).await));
     let query = "select generation from ticket_events group by 1 having count(*) in (15, 24) order by 1";
     let generations: Vec<i32> = sqlx::query_scalar(query).fetch_all(&pool).await.unwrap();
     assert_eq!(generations, [1, 2]);
-    let (more, _) = read_on(&api, &cursor).await;
+    let (more, _) = read_on(&api, &pool, &cursor).await;
     seen.extend(more);
     assert_eq!(seen, ids, "each once, in the same order");
 }

@@ -1,6 +1,10 @@
 //! The order of the feed, its pages and their errors.
 
+use std::time::{Duration, Instant};
+
 use serde_json::Value;
+use sqlx::PgPool;
+use tokio::time::sleep;
 
 use crate::support::{ApiClient, Database, PROVIDERS, Service};
 
@@ -20,6 +24,16 @@ pub(super) async fn stored_ids(database: &Database) -> Vec<String> {
     sqlx::query_scalar(query).fetch_all(&database.pool).await.unwrap()
 }
 
+/// Waits until everything that is committed is given out: tasks in the background write, and hold it back for moments.
+pub(super) async fn all_given_out(pool: &PgPool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let query = "select seconds is not null from ticket_feed_held_back()";
+    while sqlx::query_scalar::<_, bool>(query).fetch_one(pool).await.unwrap() {
+        assert!(Instant::now() < deadline, "the feed stays held back");
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
 fn ids(events: &[Value]) -> Vec<String> {
     events.iter().map(|event| event["id"].as_str().unwrap().to_owned()).collect()
 }
@@ -29,6 +43,7 @@ async fn pages_give_every_event_once_in_the_order_of_the_feed() {
     let database = Database::new().await;
     let (service, api) = ApiClient::start(&database, &[]).await;
     send(&service, 0..10).await;
+    all_given_out(&database.pool).await;
     let (mut read, mut after) = (Vec::new(), String::new());
     loop {
         let page = api.get(&format!("/v1/events?limit=7{after}")).await.body;

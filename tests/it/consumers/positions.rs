@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::pages::send;
+use super::pages::{all_given_out, send};
 use crate::support::{ApiClient, Database, Scrape};
 
 async fn cursor(api: &ApiClient, query: &str) -> String {
@@ -14,6 +14,7 @@ async fn a_named_position_goes_forwards_unless_told_otherwise() {
     let database = Database::new().await;
     let (service, api) = ApiClient::start(&database, &[]).await;
     send(&service, 0..2).await;
+    all_given_out(&database.pool).await;
     let (early, late) = (cursor(&api, "limit=2").await, cursor(&api, "limit=5").await);
     assert_eq!(api.get("/v1/consumers/back-office").await.status, 404);
     let created = api.put("/v1/consumers/back-office", json!({"position": early})).await;

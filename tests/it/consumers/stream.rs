@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::pages::{send, stored_ids};
+use super::pages::{all_given_out, send, stored_ids};
 use crate::support::{ADMIN_TOKEN, Answer, ApiClient, Database, EventStream, PROVIDERS, Service};
 
 fn ids(items: &[Value]) -> Vec<String> {
@@ -36,6 +36,7 @@ async fn a_stream_is_resumed_behind_the_last_event() {
     let mut read = ids(&[seen.item.unwrap()]);
     read.extend(ids(&resumed.items(8).await));
     assert_eq!(read, stored_ids(&database).await);
+    all_given_out(&database.pool).await;
     let mut from_now = EventStream::open(&service.admin, "from=now", None).await;
     send(&service, 3..4).await;
     assert_eq!(ids(&from_now.items(3).await), stored_ids(&database).await[9..]);
