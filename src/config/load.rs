@@ -34,6 +34,7 @@ struct RawSettings {
     spool: SpoolSettings,
     #[serde(default)]
     bookings: BookingsSettings,
+    #[serde(default)]
     privacy: PrivacySettings,
     #[serde(default)]
     log: LogSettings,

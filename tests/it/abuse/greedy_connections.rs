@@ -229,7 +229,7 @@ async fn the_admin_listener_answers_whoever_holds_connections_to_either_listener
 async fn where_few_files_may_be_open_the_limit_is_lowered_and_strangers_keep_nobody_out() {
     let database = Database::new().await;
     let spool = tempfile::tempdir().unwrap();
-    let command = Command::with_at_most_open_files(64, &["serve"]).envs(&settings(&database.url()));
+    let command = Command::with_at_most_open_files(72, &["serve"]).envs(&settings(&database.url()));
     let command = command.env("TICKET_WEBHOOKS__SPOOL__DIRECTORY", spool.path().to_str().unwrap());
     let service = tokio::task::spawn_blocking(move || Service::over(command.start())).await.unwrap();
     let line: serde_json::Value = serde_json::from_str(&service.process.line("too few files may be open")).unwrap();

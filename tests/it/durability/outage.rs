@@ -173,7 +173,8 @@ async fn as_a_role(
     break_it: impl AsyncFnOnce(&mut Server),
     mend_it: impl AsyncFnOnce(&mut Server),
 ) {
-    let role = "create role service login; grant select, insert, update on all tables in schema public to service";
+    let role = "create role service login; grant usage on all sequences in schema public to service; \
+                grant select, insert, update, delete on all tables in schema public to service";
     server.pool().execute(role).await.unwrap();
     server.use_role("service");
     survives(server, break_it, mend_it).await;

@@ -102,7 +102,9 @@ async fn dev_prints_lines_that_work_when_pasted() {
             let line = after(&format!("# {provider}"));
             answers.insert(provider, [paste(&line), paste(&line)]);
         }
-        let rows = paste(&after("# what was recorded"));
+        let page = paste(&after("# what was recorded, for the agency's own systems (docs/consumers.md)"));
+        assert_eq!(page.matches("\"type\":\"revision\"").count(), 3, "{page}");
+        let rows = paste(&after("# the same in SQL"));
         dev.signal("INT");
         assert_eq!(dev.wait().code(), Some(0), "{}", dev.output());
         (answers, rows)

@@ -46,13 +46,14 @@ impl Page {
         paths.into_iter().map(|path| Self { text: read(&path), path }).collect()
     }
 
-    /// The lines with their numbers, and whether each is in a block of code.
+    /// The lines with their numbers, and whether each is in a block of code. Programs are left out: their words are their own.
     fn lines(&self) -> impl Iterator<Item = (String, &str, bool)> {
-        let mut in_block = false;
-        self.text.lines().enumerate().map(move |(number, line)| {
+        let (mut in_block, mut in_program) = (false, false);
+        self.text.lines().enumerate().filter_map(move |(number, line)| {
             let is_fence = line.starts_with("```");
             in_block ^= is_fence;
-            (format!("{}:{}", self.path.display(), number + 1), line, in_block || is_fence)
+            in_program = ["```python", "```sql"].contains(&line) || (in_program && in_block);
+            (!in_program).then(|| (format!("{}:{}", self.path.display(), number + 1), line, in_block || is_fence))
         })
     }
 

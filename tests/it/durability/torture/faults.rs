@@ -281,7 +281,7 @@ async fn kill_postgres(world: &mut World) {
 /// Waits until so many rows were begun; meanwhile only the spool is drained, for all else queues behind it.
 async fn drained_some(pool: &PgPool, rows: u64) {
     let begun = async || {
-        let query = "select last_value from ticket_events_sequence_seq";
+        let query = "select last_value from ticket_feed_sequence";
         sqlx::query_scalar::<_, i64>(query).fetch_one(pool).await.unwrap()
     };
     let (before, deadline) = (begun().await, Instant::now() + Duration::from_secs(30));
