@@ -76,7 +76,7 @@ impl Scrape {
         let mut registry = Registry::default();
         // before readiness uses one itself
         self.add_database_connections(&mut registry);
-        self.add_readiness(&mut registry).await;
+        let database_is_up = self.add_readiness(&mut registry).await;
         self.add_queues(&mut registry);
         self.add_limits(&mut registry);
         self.add_spools(&mut registry).await;
@@ -86,7 +86,10 @@ impl Scrape {
             "How long personal data is kept, in seconds (privacy.retention_days); 0 when it is kept for ever.",
             u64::from(self.sources.retention_days.unwrap_or_default()) * 86_400,
         );
-        self.add_feed(&mut registry).await;
+        // a scrape is not to wait for a database that is away a second time
+        if database_is_up {
+            self.add_feed(&mut registry).await;
+        }
         self.add_build(&mut registry);
         process::register(&mut registry);
         let mut page = String::new();
@@ -113,18 +116,21 @@ impl Scrape {
         );
     }
 
-    async fn add_readiness(&self, registry: &mut Registry) {
+    /// Whether Postgres takes writes.
+    async fn add_readiness(&self, registry: &mut Registry) -> bool {
         let readiness = &self.sources.readiness;
         registry.gauge(
             "ticket_webhooks_ready",
             "Whether a delivery can be made durable now, as /readyz says: 1 or 0.",
             u64::from(readiness.check().await.is_ok()),
         );
+        let database_is_up = readiness.check_database().await.is_ok();
         registry.gauge(
             "ticket_webhooks_database_up",
             "Whether Postgres took writes at this scrape: 1 or 0.",
-            u64::from(readiness.check_database().await.is_ok()),
+            u64::from(database_is_up),
         );
+        database_is_up
     }
 
     /// Left out while the database does not answer.

@@ -93,6 +93,13 @@ async fn every_alert_fires_when_it_is_caused_and_every_panel_shows_something() {
     prometheus.fires("TicketWebhooksBookingsOverdue").await;
     prometheus.fires("TicketWebhooksBookingsStuck").await;
 
+    // a consumer that is behind by more than half a day, of one
+    let behind = "insert into consumers (name, position) values ('back-office', '0.0.0.00000000.0'); \
+                  update ticket_events set recorded_at = now() - interval '13 hours' where sequence = \
+                  (select sequence from ticket_events order by generation, recorded_xid, sequence limit 1)";
+    pool.execute(behind).await.unwrap();
+    prometheus.fires("TicketWebhooksConsumerNearRetention").await;
+
     let mut transaction = pool.begin().await.unwrap();
     transaction.execute("lock table ticket_events in access exclusive mode").await.unwrap();
     let (answer, ()) = tokio::join!(deliver(&with_spool, updates, "slow"), async {
@@ -159,6 +166,7 @@ async fn every_alert_fires_when_it_is_caused_and_every_panel_shows_something() {
 async fn start(server: &Server, variables: &[(&str, &str)]) -> Service {
     let mut settings = settings(server.url());
     settings.push(("TICKET_WEBHOOKS__SPOOL__MAX_BYTES".to_owned(), SPOOL_BYTES.to_owned()));
+    settings.push(("TICKET_WEBHOOKS__PRIVACY__RETENTION_DAYS".to_owned(), "1".to_owned()));
     settings.push(("TICKET_WEBHOOKS__SERVER__MAX_CONNECTIONS".to_owned(), "64".to_owned()));
     settings.push(("TICKET_WEBHOOKS__DATABASE__WRITE_TIMEOUT_MS".to_owned(), WRITE_TIMEOUT_MS.to_owned()));
     for (name, value) in variables {
