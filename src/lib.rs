@@ -37,8 +37,6 @@ pub mod inbox;
 pub mod spool;
 // The SQL of the service: recording deliveries, the feed, the bookings, migrations.
 pub mod store;
-// Erasing personal data, on request and by its age.
-pub mod erase;
 // What consumers read: order, pages, stream.
 pub mod feed;
 // Keeps the keys by which events are found up to date.
@@ -47,6 +45,8 @@ pub mod search;
 pub mod bookings;
 // Second chances of what could not be processed.
 pub mod reprocess;
+// Erasing personal data, on request and by its age.
+pub mod erase;
 
 // Client addresses, their prefixes, and rate limits per prefix.
 pub mod addresses;

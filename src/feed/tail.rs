@@ -16,7 +16,7 @@ use sqlx::postgres::PgListener;
 use tokio::{
     select,
     sync::{Notify, broadcast},
-    time::sleep,
+    time::{Instant, sleep},
 };
 
 use super::announcer::CHANNEL;
@@ -26,6 +26,9 @@ use crate::store::{Cursor, FeedError, Item, Items, Pool};
 const MAX_BATCHES: usize = 64;
 const MAX_BATCH_ITEMS: i64 = 500;
 const MAX_BATCH_BYTES: usize = 256 * 1024;
+
+/// After a full batch, in times that it took: under a load that the tail cannot follow, Postgres works for deliveries first.
+const PAUSE: u32 = 2;
 
 /// Between two reads, when nothing tells of a commit.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -93,13 +96,16 @@ impl Tail {
         let mut after = self.pool.newest_cursor(&mut *self.pool.read().await?).await?;
         self.send(Batch { is_first: true, after, items: Vec::new(), next: after });
         while self.batches.receiver_count() > 0 {
+            let began = Instant::now();
             let (Items { items, next, more }, is_held_back) = self.next_items(after).await?;
             if !items.is_empty() {
                 let items = items.into_iter().map(|item| (item.to_json(), item)).map(|(json, item)| (item, json));
                 self.send(Batch { is_first: false, after, items: items.collect(), next });
                 after = next;
             }
-            if !more {
+            if more {
+                sleep(began.elapsed() * PAUSE).await;
+            } else {
                 self.wait(listener.as_mut(), is_held_back).await?;
             }
         }

@@ -21,6 +21,7 @@ use crate::{
     erase::keep_to_retention,
     lifecycle::{Stage, Tasks},
     reprocess::Reprocessor,
+    search,
     store::Pool,
     telemetry::RateLimitedWarning,
 };
@@ -50,6 +51,7 @@ pub(super) fn start(
         let bookings = bookings.clone();
         async move { bookings.watch().await }
     };
+    search::start(pool.clone(), Arc::clone(schema_ready), tasks);
     repeat(tasks, schema_ready, "bookings", BOOKINGS_INTERVAL, watch);
     let (announced, waiting) = (Arc::clone(reprocessor), Arc::clone(reprocessor));
     repeat(tasks, schema_ready, "reprocessing", ANNOUNCED_INTERVAL, move || {

@@ -28,7 +28,6 @@ use crate::{
     readiness::Readiness,
     receive::{Endpoint, FailureLimiter, InterpretLimiter, Receiver},
     reprocess::Reprocessor,
-    search,
     secrets::{CurrentSecrets, Secrets},
     spool::Spools,
     store::{self, Pool, Writer, WriterConnections},
@@ -107,7 +106,6 @@ impl Service {
         );
 
         let feed = Feed::start(shared_pool.clone(), committed, &mut tasks);
-        search::start(shared_pool.clone(), Arc::clone(&schema_ready), &mut tasks);
 
         let receiver = Arc::new(Receiver {
             inbox: inbox.clone(),
