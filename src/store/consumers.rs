@@ -19,7 +19,7 @@ pub struct Consumer {
     pub updated_at: OffsetDateTime,
     /// Since the first item behind it was recorded; 0 when there is none.
     pub lag_seconds: f64,
-    /// Items behind it, counted up to [`MAX_LAG_EVENTS`].
+    /// Items behind it, counted up to 10,000.
     pub lag_events: i64,
 }
 
