@@ -18,7 +18,8 @@ const SIGNING: [KeyUsagePurpose; 2] = [KeyUsagePurpose::KeyCertSign, KeyUsagePur
 /// The role `service` needs a certificate, the role `guest` a password; both may create tables and write to them.
 const ROLES: &str = "create role service login; create role guest login password 'hunter2/first'; \
                      grant create on schema public to service; \
-                     grant select, insert, update on all tables in schema public to guest";
+                     grant usage on all sequences in schema public to guest; \
+                     grant select, insert, update, delete on all tables in schema public to guest";
 
 const WHO_MAY_COME: &str = "local all all trust\n\
                             hostssl all service 127.0.0.1/32 cert\n\
