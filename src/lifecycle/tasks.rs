@@ -6,7 +6,7 @@
 //!   happens, also during the shutdown.
 //! - No task spawned here outlives its [`Tasks`]; tasks of connections are spawned by the listeners.
 //!
-//! Tasks in the background run on threads of their own with a low priority: what readers of the feed ask for never takes the
+//! Tasks in the background run on threads of their own with a low priority: what is done for readers of the feed does not take the
 //! processor from deliveries.
 //!
 //! A stage has a soft token, which asks its tasks to finish ([`Tasks::stop`]). Above them all is a hard token, which ends

@@ -98,7 +98,7 @@ impl Service {
             tracing::info!(public.address = %public.address, admin.address = %admin.address, "serving");
             started(public.address, admin.address);
             self.tasks.spawn("public listener", Stage::Intake, public.serve);
-            self.tasks.spawn_in_background("admin listener", Stage::Intake, admin.serve);
+            self.tasks.spawn("admin listener", Stage::Intake, admin.serve);
         }
         self.tasks.failed().await
     }

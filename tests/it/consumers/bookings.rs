@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use sqlx::Executor;
 use tokio::task::spawn_blocking;
 
+use super::pages::all_given_out;
 use crate::support::{ApiClient, Command, Database, Scrape, Server, Service, provider, settings};
 
 const OVERDUE: &str = "ticket_webhooks_bookings_overdue";
@@ -181,6 +182,7 @@ async fn an_overdue_booking_is_in_the_feed_once_however_many_replicas_look() {
         until(&database, counts, json!({"count": 601 + round, "different": 602})).await;
     }
 
+    all_given_out(&database.pool).await;
     let page = api.get("/v1/events?from=start&limit=1000").await.body;
     let overdue: Vec<_> = page["events"].as_array().unwrap().iter().filter(|item| item["type"] == "overdue").collect();
     assert_eq!(overdue.len(), 604);
