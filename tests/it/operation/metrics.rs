@@ -327,7 +327,9 @@ async fn no_label_comes_from_what_was_sent() {
     let after = Scrape::of(&service).await;
     let labels = |scrape: &Scrape| {
         let named = |series: &Series| format!("{} {:?}", series.name, series.labels);
-        scrape.series.iter().map(named).collect::<BTreeSet<_>>()
+        // the service's own positions appear when there is something to read
+        let series = scrape.series.iter().filter(|series| !series.name.starts_with("ticket_webhooks_consumer_lag"));
+        series.map(named).collect::<BTreeSet<_>>()
     };
     let (before, after) = (labels(&before), labels(&after));
     assert_eq!(before, after, "a series was made by a delivery");
