@@ -24,7 +24,7 @@ use std::sync::Arc;
 use axum::Router;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub use self::error::ApiError;
+pub use self::error::{ApiError, retry_after_header};
 use crate::{bookings::Bookings, feed::Feed, providers::Provider, reprocess::Reprocessor, store::Pool};
 
 /// What the handlers work with.
@@ -57,6 +57,6 @@ pub fn routes(api: &Arc<Api>) -> Router {
     providers::describe(&mut description, &api.provider_paths);
     router
         .merge(openapi::route(description))
-        .fallback(async || ApiError::not_found("there is nothing at this path"))
+        .fallback(async || ApiError::nothing_here())
         .method_not_allowed_fallback(async || ApiError::method_not_allowed())
 }

@@ -32,7 +32,7 @@ pub use self::changes::{Change, Changes, Difference};
 use self::{changes::compare, cursor::ranges_after};
 use crate::{
     metrics::BookingMetrics,
-    providers::PROVIDERS,
+    providers,
     store::{
         Announced, BookingFilter, BookingKey, BookingRange, BookingRevision, BookingState, DifferenceKind, ExpectedBy,
         MAX_BOOKING_REVISIONS, Period, Pool, ReconciliationRow,
@@ -179,7 +179,7 @@ impl Bookings {
 
 /// In the order of the list.
 fn all_ranges(filter: ListFilter) -> Vec<BookingRange> {
-    let mut providers: Vec<_> = PROVIDERS.iter().map(|provider| provider.name()).collect();
+    let mut providers: Vec<_> = providers::names().collect();
     providers.sort_unstable();
     providers.retain(|provider| filter.provider.is_none_or(|wanted| wanted == *provider));
     let environments = [Environment::Live, Environment::Test];

@@ -1,13 +1,13 @@
 //! The time of day, ids made from it, and times of receipt.
 //!
-//! Invariant: every time is between 1970 and the end of 9999, whatever the machine's clock shows.
+//! Invariant: a time that is read from the machine's clock is between 1970 and the end of 9999, whatever it shows.
 
 use std::{
     sync::atomic::{AtomicI64, Ordering},
     time::{Duration, SystemTime},
 };
 
-use time::OffsetDateTime;
+use time::{Date, OffsetDateTime, format_description::well_known::Rfc3339, macros::format_description};
 use uuid::{NoContext, Timestamp, Uuid};
 
 /// The end of the year 9999, in microseconds since 1970.
@@ -36,6 +36,12 @@ pub fn new_id() -> Uuid {
 pub fn id_at(moment: OffsetDateTime) -> Uuid {
     let seconds = u64::try_from(moment.unix_timestamp()).unwrap_or_default();
     Uuid::new_v7(Timestamp::from_unix(NoContext, seconds, moment.nanosecond()))
+}
+
+/// A moment as a person writes it: a day of UTC, or RFC 3339.
+pub fn parse(text: &str) -> Option<OffsetDateTime> {
+    let day = || Some(Date::parse(text, format_description!("[year]-[month]-[day]")).ok()?.midnight().assume_utc());
+    OffsetDateTime::parse(text, &Rfc3339).ok().or_else(day)
 }
 
 /// Since 1970.

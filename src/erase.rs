@@ -25,7 +25,7 @@ use crate::{
     clock,
     config::MAX_RETENTION_DAYS,
     payload::MAX_REFERENCE_CHARS,
-    providers::{self, PROVIDERS, Provider},
+    providers::{self, Provider},
     store::{Erasure, FeedError, Person, Pool, RequestedBy, Source},
     ticket_event::Environment,
 };
@@ -99,7 +99,7 @@ pub async fn erase(pool: &Pool, subject: &Subject, how: How) -> Result<Report, E
     match subject {
         Subject::Booking { booking_ref, .. } => {
             let Erasure { provider, environment, .. } = *run.erasure();
-            let providers = provider.map_or_else(names_of_providers, |provider| vec![provider]);
+            let providers = provider.map_or_else(|| providers::names().collect(), |provider| vec![provider]);
             let environments = environment.map_or_else(|| vec!["live", "test"], |environment| vec![environment]);
             let source = Source::Booking { providers: &providers, environments: &environments, booking_ref };
             run.events(source, &Person::default()).await?;
@@ -141,7 +141,7 @@ impl Subject {
         let (key, text, max) = match self {
             Self::Booking { booking_ref, provider, .. } => {
                 if let Some(unknown) = provider.as_deref().filter(|name| providers::by_name(name).is_none()) {
-                    let expected = names_of_providers().join(", ");
+                    let expected = providers::listed_names();
                     let shown: String = unknown.chars().filter(char::is_ascii_graphic).take(50).collect();
                     return Err(EraseError::Invalid(format!("provider {shown}: expected one of {expected}")));
                 }
@@ -185,10 +185,6 @@ impl Subject {
             Self::OlderThan(days) => Erasure { received_before: Some(days_ago(*days)), ..empty },
         }
     }
-}
-
-fn names_of_providers() -> Vec<&'static str> {
-    PROVIDERS.iter().map(|provider| provider.name()).collect()
 }
 
 fn days_ago(days: u32) -> OffsetDateTime {

@@ -5,7 +5,6 @@ mod body;
 mod client_address;
 mod connection_limiter;
 mod connection_state;
-mod error;
 mod header_timer;
 mod health;
 mod layers;

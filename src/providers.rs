@@ -35,6 +35,16 @@ use crate::{
 pub static PROVIDERS: &[&dyn Provider] =
     &[&ticket_status_update::TicketStatusUpdate, &booking_callback::BookingCallback, &order_ticketed::OrderTicketed];
 
+/// The names of all.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    PROVIDERS.iter().map(|provider| provider.name())
+}
+
+/// The names of all, for messages.
+pub fn listed_names() -> String {
+    names().collect::<Vec<_>>().join(", ")
+}
+
 pub fn by_name(name: &str) -> Option<&'static dyn Provider> {
     PROVIDERS.iter().copied().find(|provider| provider.name() == name)
 }

@@ -15,7 +15,6 @@ mod outcome;
 
 use std::sync::Arc;
 
-use time::OffsetDateTime;
 use tokio::{sync::Notify, task::spawn_blocking};
 use uuid::Uuid;
 
@@ -181,11 +180,4 @@ fn interpret_again(
         Delivery::Unprocessed(delivery) => delivery.booking_ref = stored.booking_ref,
     }
     delivery
-}
-
-/// A moment as a person writes it: a day of UTC, or RFC 3339.
-pub fn parse_moment(text: &str) -> Option<OffsetDateTime> {
-    use time::{Date, format_description::well_known::Rfc3339, macros::format_description};
-    let day = || Some(Date::parse(text, format_description!("[year]-[month]-[day]")).ok()?.midnight().assume_utc());
-    OffsetDateTime::parse(text, &Rfc3339).ok().or_else(day)
 }

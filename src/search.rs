@@ -3,18 +3,11 @@
 //! Every replica runs the task, and one of them at a time does the work. While it is behind, it works a fifth of the time, so
 //! that recording keeps its speed.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    lifecycle::{Stage, Tasks},
     store::{FeedError, Pool},
     telemetry::RateLimitedWarning,
 };
@@ -29,15 +22,11 @@ const PAUSE: u32 = 4;
 
 const RETRY_DELAY: Duration = Duration::from_secs(5);
 
-/// Starts the task, which waits for the tables.
-pub fn start(pool: Pool, schema_ready: Arc<AtomicBool>, tasks: &mut Tasks) {
-    let stop = tasks.soft_token(Stage::Intake);
+/// Runs until it is dropped. All replicas may run it.
+pub async fn fill_search_keys(pool: Pool) {
     let indexer =
         Indexer { pool, position: String::new(), max_items: MAX_ITEMS, failed: RateLimitedWarning::default() };
-    tasks.spawn_in_background("search keys", Stage::Intake, async move {
-        stop.run_until_cancelled(indexer.run(schema_ready)).await;
-        Ok(())
-    });
+    indexer.run().await
 }
 
 struct Indexer {
@@ -49,9 +38,9 @@ struct Indexer {
 }
 
 impl Indexer {
-    async fn run(mut self, schema_ready: Arc<AtomicBool>) -> ! {
+    async fn run(mut self) -> ! {
         loop {
-            let pause = if schema_ready.load(Ordering::Acquire) { self.step().await } else { POLL_INTERVAL };
+            let pause = self.step().await;
             sleep(pause).await;
         }
     }

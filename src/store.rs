@@ -29,6 +29,7 @@ mod writer;
 
 use sqlx::{PgPool, Row};
 
+pub(crate) use self::error::is_serialization_failure;
 pub use self::{
     bookings::{
         Announced, BookingCount, BookingFilter, BookingKey, BookingKind, BookingRange, BookingRevision, BookingState,

@@ -24,8 +24,8 @@ pub(super) fn check_key(provider: &str, environment: Environment, booking_ref: &
 /// The name of a provider of this program.
 pub(super) fn known_provider(name: &str) -> Result<&'static str, ApiError> {
     providers::by_name(name).map(providers::Provider::name).ok_or_else(|| {
-        let names: Vec<_> = providers::PROVIDERS.iter().map(|provider| provider.name()).collect();
-        ApiError::bad_request("unknown_provider", format!("there is no such provider; known are {}", names.join(", ")))
+        let message = format!("there is no such provider; known are {}", providers::listed_names());
+        ApiError::bad_request("unknown_provider", message)
     })
 }
 

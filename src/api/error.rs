@@ -1,10 +1,11 @@
-//! The errors of the admin API: one shape, with a code for programs and a message for people.
+//! The errors of the admin API, and of requests that are no provider's: one shape, with a code for programs and a
+//! message for people.
 
 use std::time::Duration;
 
 use axum::{
     Json,
-    http::{StatusCode, header},
+    http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
@@ -91,6 +92,10 @@ impl ApiError {
         Self::new(StatusCode::NOT_FOUND, "not_found", message)
     }
 
+    pub fn nothing_here() -> Self {
+        Self::not_found("there is nothing at this path")
+    }
+
     pub fn timed_out() -> Self {
         Self::unavailable("timed_out", "the request took too long")
     }
@@ -115,11 +120,15 @@ impl ApiError {
         let error = ErrorDetail { code, message, request_id: id.as_str().to_owned(), cursor };
         let mut response = (status, Json(ErrorBody { error })).into_response();
         if let Some(wait) = retry_after {
-            // whole seconds, rounded up
-            response.headers_mut().insert(header::RETRY_AFTER, (wait.as_secs() + 1).into());
+            response.headers_mut().insert(header::RETRY_AFTER, retry_after_header(wait));
         }
         response
     }
+}
+
+/// Whole seconds, rounded up.
+pub fn retry_after_header(wait: Duration) -> HeaderValue {
+    HeaderValue::from(wait.as_secs() + 1)
 }
 
 /// Carries the error to where the request's id is known.

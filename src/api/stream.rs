@@ -18,8 +18,7 @@ use super::{
     extract::Query,
 };
 use crate::{
-    feed::{self, StreamEvent},
-    store::Filter,
+    feed::{self, Question, StreamEvent},
     ticket_event::{Environment, Status},
 };
 
@@ -64,13 +63,14 @@ pub(super) async fn follow(
         None => begin(query.after.as_deref(), query.from)?,
     };
     let include_payload = query.include.is_some();
-    let filter = Filter {
+    let question = Question {
         provider: query.provider,
         environment: query.environment.map(|environment| environment.as_str().to_owned()),
         status: query.status.map(|status| status.as_str().to_owned()),
         booking_ref: query.booking_ref,
-        ..Filter::default()
+        ..Question::default()
     };
+    let filter = question.filter()?;
     let stream = feed::Stream::open(api.feed.clone(), from, filter, include_payload).await?;
     let events = stream::unfold(stream, async |mut stream| Some((Ok(event(&stream.next().await?)), stream)));
     Ok(Sse::new(events))

@@ -8,10 +8,11 @@ use uuid::Uuid;
 
 use super::{print, serve::providers_rejecting_unknown};
 use crate::{
+    clock,
     config::{ConfigError, Settings},
     delivery::Reason,
     providers,
-    reprocess::{ReprocessOutcome, ReprocessedDelivery, Reprocessor, parse_moment},
+    reprocess::{ReprocessOutcome, ReprocessedDelivery, Reprocessor},
     secrets::{CurrentSecrets, Secrets},
     store::{Pool, UnprocessedFilter},
 };
@@ -160,5 +161,5 @@ fn parse_reason(text: &str) -> Result<Reason, String> {
 }
 
 fn parse_since(text: &str) -> Result<OffsetDateTime, String> {
-    parse_moment(text).ok_or_else(|| "such as 2026-05-04 or 2026-05-04T03:02:01Z".to_owned())
+    clock::parse(text).ok_or_else(|| "such as 2026-05-04 or 2026-05-04T03:02:01Z".to_owned())
 }

@@ -37,8 +37,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: Args, load: impl Fn() -> Result<Settings, ConfigError>) -> anyhow::Result<ExitCode> {
     let Some(provider) = providers::by_name(&args.provider) else {
-        let names: Vec<_> = providers::PROVIDERS.iter().map(|provider| provider.name()).collect();
-        bail!("unknown provider {}; expected one of {}", args.provider, names.join(", "));
+        bail!("unknown provider {}; expected one of {}", args.provider, providers::listed_names());
     };
     let settings = load()?;
     let is_this = |settings: &&ProviderSettings| settings.provider.name() == provider.name();

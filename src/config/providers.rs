@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::ConfigError;
 use crate::{
     credentials::Account,
-    providers::{Credential, PROVIDERS, Provider},
+    providers::{self, Credential, PROVIDERS, Provider},
     ticket_event::Environment,
 };
 
@@ -105,8 +105,7 @@ pub(super) fn check(mut raw: HashMap<String, RawProvider>) -> Result<Vec<Provide
     match raw.keys().min() {
         None => Ok(settings),
         Some(unknown) => {
-            let names: Vec<_> = PROVIDERS.iter().map(|provider| provider.name()).collect();
-            let problem = format!("unknown provider; expected one of {}", names.join(", "));
+            let problem = format!("unknown provider; expected one of {}", providers::listed_names());
             Err(ConfigError::at(format!("providers.{unknown}"), problem))
         }
     }

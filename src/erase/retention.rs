@@ -8,13 +8,7 @@
 //! Invariant: the position is taken before the ids are read. What is recorded behind it is looked at by the next sweep, what
 //! is before it is seen by this one.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::time::Duration;
 
 use tokio::time::sleep;
 
@@ -30,14 +24,8 @@ const INTERVAL: Duration = Duration::from_secs(3600);
 /// Until the next sweep after one that failed, or that another replica does.
 const RETRY: Duration = Duration::from_secs(30);
 
-/// Until the tables are asked for again.
-const SCHEMA_POLL: Duration = Duration::from_millis(500);
-
 /// Runs until it is dropped. All replicas may run it.
-pub async fn keep_to_retention(pool: Pool, days: u32, schema_ready: Arc<AtomicBool>) {
-    while !schema_ready.load(Ordering::Acquire) {
-        sleep(SCHEMA_POLL).await;
-    }
+pub async fn keep_to_retention(pool: Pool, days: u32) {
     loop {
         let pause = match sweep(&pool, days).await {
             Ok(report) => {

@@ -9,7 +9,7 @@ use super::{EraseError, How, Report, bodies};
 use crate::{
     clock,
     receive::text_of_body,
-    store::{EraseTarget, Erasure, Person, Pool, RequestedBy, Source},
+    store::{EraseTarget, Erasure, Person, Pool, RequestedBy, Source, is_serialization_failure},
 };
 
 /// Events that are looked at in one query.
@@ -158,7 +158,6 @@ impl<'a> Run<'a> {
                     self.is_busy = true;
                     return Ok(count);
                 }
-                // rolled back in favour of another transaction
                 Err(error) if is_serialization_failure(&error) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -183,10 +182,4 @@ impl<'a> Run<'a> {
         }
         Ok(self.report)
     }
-}
-
-/// Serialization failure or deadlock.
-fn is_serialization_failure(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
-    code.is_some_and(|code| ["40001", "40P01"].contains(&code.as_ref()))
 }

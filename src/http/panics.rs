@@ -20,8 +20,11 @@ use axum::{
 use tower::Service;
 use tower_http::catch_panic::{CatchPanic, ResponseForPanic};
 
-use super::{error::error, reply::encode, server::Peer};
-use crate::{delivery::Outcome, providers::Reply, receive::Endpoint, request_id::RequestId, secrets::CurrentSecrets};
+use super::{reply::encode, server::Peer};
+use crate::{
+    api::ApiError, delivery::Outcome, providers::Reply, receive::Endpoint, request_id::RequestId,
+    secrets::CurrentSecrets,
+};
 
 /// What is the same for all requests of a listener.
 pub(super) struct PanicContext {
@@ -89,7 +92,10 @@ impl ResponseForPanic for PanicHandler {
                 endpoint.metrics.count_outcome(None, &outcome);
                 encode(endpoint.provider, &Reply::Unavailable)
             }
-            None => error(StatusCode::INTERNAL_SERVER_ERROR, "internal", "an error of the service's own", &self.id),
+            None => {
+                let message = "an error of the service's own";
+                ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message).response(&self.id)
+            }
         };
         let id = self.id.clone().redacted(is_from_proxy, secrets);
         tracing::error!(

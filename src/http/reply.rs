@@ -5,8 +5,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::error::retry_after;
-use crate::providers::{Provider, Reply};
+use crate::{
+    api::retry_after_header,
+    providers::{Provider, Reply},
+};
 
 /// Seconds, for what could not be made durable.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("30");
@@ -24,7 +26,7 @@ pub(super) fn encode(provider: &dyn Provider, reply: &Reply) -> Response {
             drop(headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip")));
         }
         Reply::Unavailable => drop(headers.insert(header::RETRY_AFTER, RETRY_AFTER)),
-        Reply::TooManyFailures(wait) => drop(headers.insert(header::RETRY_AFTER, retry_after(*wait))),
+        Reply::TooManyFailures(wait) => drop(headers.insert(header::RETRY_AFTER, retry_after_header(*wait))),
         _ => {}
     }
     response

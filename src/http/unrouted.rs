@@ -6,14 +6,15 @@
 use std::{num::NonZeroU32, sync::Arc};
 
 use axum::{
-    http::{HeaderMap, Method, StatusCode, Uri},
+    http::{HeaderMap, Method, Uri},
     response::Response,
 };
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 
-use super::{client_address::TrustedProxies, error::error, server::Peer};
+use super::{client_address::TrustedProxies, server::Peer};
 use crate::{
     addresses::ClientLimiter,
+    api::ApiError,
     metrics::Metrics,
     redaction::REDACTED,
     request_id::{self, RequestId},
@@ -51,7 +52,7 @@ impl Unrouted {
     ) -> Response {
         let client = self.proxies.client_address(peer.address.ip(), headers);
         let path = loggable_path(uri, &self.secrets);
-        let answer = error(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path", &id);
+        let answer = ApiError::nothing_here().response(&id);
         let id = id.redacted(peer.is_trusted_proxy, &self.secrets);
         macro_rules! line {
             ($level:ident, $message:literal) => {

@@ -6,7 +6,7 @@ use prometheus_client::metrics::{family::Family, gauge::Gauge};
 
 use super::registry::{Labels, Registry};
 use crate::{
-    providers::PROVIDERS,
+    providers,
     store::{BookingCount, BookingKind},
     ticket_event::Environment,
 };
@@ -40,7 +40,7 @@ impl BookingMetrics {
 
     /// What is not among the counts is 0. Other names of providers, which only SQL can have written, are left out.
     pub fn set(&self, counts: &[BookingCount]) {
-        for provider in PROVIDERS.iter().map(|provider| provider.name()) {
+        for provider in providers::names() {
             for environment in [Environment::Live, Environment::Test].map(Environment::as_str) {
                 let labels = [("provider", provider), ("environment", environment)];
                 for (kind, gauges) in [(BookingKind::Overdue, &self.overdue), (BookingKind::Stuck, &self.stuck)] {

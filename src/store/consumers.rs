@@ -54,6 +54,16 @@ impl Pool {
         query.fetch_all(&mut *snapshot).await?.iter().map(Consumer::from_row).collect()
     }
 
+    /// The position of one as it stands there.
+    pub(super) async fn consumer_position(
+        &self,
+        connection: &mut PgConnection,
+        name: &str,
+    ) -> sqlx::Result<Option<String>> {
+        let query = self.query("select position from consumers where name = $1").bind(name);
+        query.fetch_optional(connection).await?.map(|row| row.try_get(0)).transpose()
+    }
+
     /// Sets a position, forwards only unless `may_rewind`.
     ///
     /// # Errors

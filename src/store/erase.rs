@@ -10,7 +10,7 @@
 mod record;
 
 use sqlx::{
-    PgConnection, Postgres, Row,
+    Postgres, Row,
     postgres::{PgArguments, PgRow},
     query::Query,
 };
@@ -18,12 +18,8 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 pub use self::record::{Erasure, ErasureRecord, RequestedBy};
-use super::{Cursor, FeedError, Pool, Position};
+use super::{Cursor, FeedError, Pool, Position, search::LOCK_SEARCH_KEYS};
 use crate::clock;
-
-/// The lock that the writer of search keys takes too. Compiling takes longer than the statement behind it.
-const SEARCH_LOCK: &str =
-    "select pg_advisory_xact_lock(hashtext('ticket_webhooks_search')), set_config('jit', 'off', true)";
 
 /// Held by the replica whose step it is.
 const RETENTION_LOCK: &str = "select pg_try_advisory_xact_lock(hashtext('ticket_webhooks_retention'))";
@@ -200,7 +196,7 @@ impl Pool {
         }
         let query = match erased {
             EraseTarget::Events(person) => {
-                self.query(SEARCH_LOCK).execute(&mut *transaction).await?;
+                self.query(LOCK_SEARCH_KEYS).execute(&mut *transaction).await?;
                 let query = self.query(include_str!("erase/events.sql")).bind(ids);
                 query.bind(&person.name_words).bind(&person.document)
             }
@@ -219,10 +215,10 @@ impl Pool {
     /// The position up to which events have search keys.
     pub(crate) async fn search_position(&self) -> Result<Position, FeedError> {
         let mut snapshot = self.read().await?;
-        Ok(self
-            .consumer_cursor(&mut snapshot, "search")
-            .await?
-            .map_or_else(Position::default, |cursor| cursor.position))
+        match self.consumer_position(&mut snapshot, "search").await? {
+            Some(position) => Ok(position.parse::<Cursor>()?.position),
+            None => Ok(Position::default()),
+        }
     }
 
     /// Where retention goes on: behind which position it has not looked at what was recorded, if it ever has; up to which
@@ -233,9 +229,10 @@ impl Pool {
         let query = "select coalesce(max(received_before), 'epoch') from erasures \
                      where requested_by = 'retention' and finished_at is not null";
         let from = self.query(query).fetch_one(&mut *snapshot).await?.try_get(0)?;
-        let Some(cursor) = self.consumer_cursor(&mut snapshot, RETENTION_CONSUMER).await? else {
+        let Some(position) = self.consumer_position(&mut snapshot, RETENTION_CONSUMER).await? else {
             return Ok((None, newest, from));
         };
+        let cursor: Cursor = position.parse()?;
         let position = match self.check_cursor(&mut snapshot, cursor).await {
             Err(FeedError::HistoryChanged(restart)) => restart.parse::<Cursor>()?.position,
             checked => checked.map(|()| cursor.position)?,
@@ -250,16 +247,6 @@ impl Pool {
         self.query(query).bind(RETENTION_CONSUMER).bind(cursor.to_string()).execute(&mut *transaction).await?;
         transaction.commit().await
     }
-
-    async fn consumer_cursor(&self, snapshot: &mut PgConnection, name: &str) -> Result<Option<Cursor>, FeedError> {
-        let query = self.query("select position from consumers where name = $1").bind(name);
-        let row = query.fetch_optional(snapshot).await?;
-        Ok(row
-            .map(|row| row.try_get::<&str, _>(0).map(str::to_owned))
-            .transpose()?
-            .map(|text| text.parse())
-            .transpose()?)
-    }
 }
 
 /// No id of an event that was received then or later is below it.
@@ -269,10 +256,6 @@ fn first_id_of(received_at: OffsetDateTime) -> Uuid {
 }
 
 fn found(row: &PgRow) -> sqlx::Result<Found> {
-    let position = Position {
-        generation: row.try_get("generation")?,
-        transaction: row.try_get("recorded_xid")?,
-        sequence: row.try_get("sequence")?,
-    };
+    let position = Position::from_row(row)?;
     Ok(Found { id: row.try_get("id")?, position, is_erasable: row.try_get("is_erasable")? })
 }

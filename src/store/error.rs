@@ -31,10 +31,14 @@ impl StoreError {
     /// once.
     pub(crate) fn is_serialization_failure(&self) -> bool {
         match self {
-            Self::Unavailable(sqlx::Error::Database(error)) => {
-                error.code().is_some_and(|code| ["40001", "40P01"].contains(&code.as_ref()))
-            }
-            _ => false,
+            Self::Unavailable(error) => is_serialization_failure(error),
+            Self::Refused(_) => false,
         }
     }
+}
+
+/// See [`StoreError::is_serialization_failure`].
+pub(crate) fn is_serialization_failure(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    code.is_some_and(|code| ["40001", "40P01"].contains(&code.as_ref()))
 }

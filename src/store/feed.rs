@@ -7,6 +7,7 @@ mod item_row;
 use sqlx::{PgConnection, Row};
 use time::OffsetDateTime;
 
+pub(super) use self::item_row::raw_json;
 pub use self::{
     cursor::{Cursor, InvalidCursor, Position},
     item::{Content, Erased, Item, Order, Overdue, Revision},

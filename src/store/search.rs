@@ -15,6 +15,7 @@ mod scan;
 use sqlx::{PgConnection, Row};
 
 pub use self::indexer::Indexed;
+pub(super) use self::indexer::LOCK_SEARCH_KEYS;
 use self::scan::Scan;
 use super::{
     Cursor, FeedError, Filter, Items, Pool, Position,
@@ -114,7 +115,7 @@ impl Pool {
         let place =
             "select generation, recorded_xid::text::bigint as recorded_xid, sequence from ticket_events where id = $1";
         let Some(row) = self.query(place).bind(id).fetch_optional(&mut *snapshot).await? else { return Ok(None) };
-        Ok(self.items(&mut snapshot, &[position(&row)?], usize::MAX, true).await?.pop())
+        Ok(self.items(&mut snapshot, &[Position::from_row(&row)?], usize::MAX, true).await?.pop())
     }
 
     async fn question<'a>(
@@ -251,12 +252,4 @@ impl Direction {
 /// The position before one.
 fn before(position: Position) -> Position {
     Position { sequence: position.sequence - 1, ..position }
-}
-
-fn position(row: &sqlx::postgres::PgRow) -> sqlx::Result<Position> {
-    Ok(Position {
-        generation: row.try_get("generation")?,
-        transaction: row.try_get("recorded_xid")?,
-        sequence: row.try_get("sequence")?,
-    })
 }

@@ -1,12 +1,12 @@
 //! The values of the options.
 
 use clap::builder::PossibleValuesParser;
-use time::{Date, Duration, OffsetDateTime, format_description::well_known::Rfc3339, macros::format_description};
+use time::{Duration, OffsetDateTime};
 
-use crate::{providers::PROVIDERS, ticket_event::Status};
+use crate::{clock, providers, ticket_event::Status};
 
 pub(super) fn providers() -> PossibleValuesParser {
-    PossibleValuesParser::new(PROVIDERS.iter().map(|provider| provider.name()))
+    PossibleValuesParser::new(providers::names())
 }
 
 pub(super) fn statuses() -> PossibleValuesParser {
@@ -15,14 +15,8 @@ pub(super) fn statuses() -> PossibleValuesParser {
 
 /// A time, a day in UTC, or how long ago.
 pub(super) fn time(text: &str) -> Result<OffsetDateTime, String> {
-    if let Ok(time) = OffsetDateTime::parse(text, &Rfc3339) {
-        return Ok(time);
-    }
-    if let Ok(day) = Date::parse(text, format_description!("[year]-[month]-[day]")) {
-        return Ok(day.midnight().assume_utc());
-    }
-    ago(text)
-        .and_then(|duration| OffsetDateTime::now_utc().checked_sub(duration))
+    clock::parse(text)
+        .or_else(|| OffsetDateTime::now_utc().checked_sub(ago(text)?))
         .ok_or_else(|| "expected a time such as 2026-11-26T08:00:00Z, 2026-11-26, 90m, 12h or 7d".to_owned())
 }
 

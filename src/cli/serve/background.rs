@@ -21,7 +21,7 @@ use crate::{
     erase::keep_to_retention,
     lifecycle::{Stage, Tasks},
     reprocess::Reprocessor,
-    search,
+    search::fill_search_keys,
     store::Pool,
     telemetry::RateLimitedWarning,
 };
@@ -38,58 +38,48 @@ const COUNT_INTERVAL: Duration = Duration::from_secs(15);
 /// Between two looks at whether the tables are up to date.
 const SCHEMA_INTERVAL: Duration = Duration::from_millis(100);
 
-pub(super) fn start(
-    tasks: &mut Tasks,
-    pool: &Pool,
-    schema_ready: &Arc<AtomicBool>,
-    bookings: &Bookings,
-    reprocessor: &Arc<Reprocessor>,
-    privacy: &PrivacySettings,
-) {
-    let bookings = bookings.clone();
-    let watch = move || {
-        let bookings = bookings.clone();
-        async move { bookings.watch().await }
-    };
-    search::start(pool.clone(), Arc::clone(schema_ready), tasks);
-    repeat(tasks, schema_ready, "bookings", BOOKINGS_INTERVAL, watch);
-    let (announced, waiting) = (Arc::clone(reprocessor), Arc::clone(reprocessor));
-    repeat(tasks, schema_ready, "reprocessing", ANNOUNCED_INTERVAL, move || {
-        let reprocessor = Arc::clone(&announced);
-        async move { reprocessor.reprocess_announced().await.map(|()| false) }
-    });
-    repeat(tasks, schema_ready, "count of unprocessed deliveries", COUNT_INTERVAL, move || {
-        let reprocessor = Arc::clone(&waiting);
-        async move { reprocessor.count_waiting().await.map(|()| false) }
-    });
-    if let Some(days) = privacy.retention_days {
-        let (stop, pool, schema_ready) = (tasks.soft_token(Stage::Intake), pool.clone(), Arc::clone(schema_ready));
-        tasks.spawn_in_background("retention", Stage::Intake, async move {
-            stop.run_until_cancelled(keep_to_retention(pool, days, schema_ready)).await;
-            Ok(())
-        });
-    }
+pub(super) struct Background<'a> {
+    pub(super) tasks: &'a mut Tasks,
+    pub(super) schema_ready: &'a Arc<AtomicBool>,
 }
 
-/// Runs a step again and again until the service stops: at once while it says that there is more to do, else after the
-/// interval.
-fn repeat<F, E>(
-    tasks: &mut Tasks,
-    schema_ready: &Arc<AtomicBool>,
-    name: &'static str,
-    interval: Duration,
-    step: impl Fn() -> F + Send + Sync + 'static,
-) where
-    F: Future<Output = Result<bool, E>> + Send,
-    E: std::fmt::Display,
-{
-    let (stop, schema_ready) = (tasks.soft_token(Stage::Intake), Arc::clone(schema_ready));
-    tasks.spawn_in_background(name, Stage::Intake, async move {
-        let warning = RateLimitedWarning::default();
-        let steps = async {
-            while !schema_ready.load(Ordering::Acquire) {
-                sleep(SCHEMA_INTERVAL).await;
-            }
+impl Background<'_> {
+    pub(super) fn start(
+        mut self,
+        pool: &Pool,
+        bookings: &Bookings,
+        reprocessor: &Arc<Reprocessor>,
+        privacy: &PrivacySettings,
+    ) {
+        self.spawn("search keys", fill_search_keys(pool.clone()));
+        let bookings = bookings.clone();
+        self.repeat("bookings", BOOKINGS_INTERVAL, move || {
+            let bookings = bookings.clone();
+            async move { bookings.watch().await }
+        });
+        let announced = Arc::clone(reprocessor);
+        self.repeat("reprocessing", ANNOUNCED_INTERVAL, move || {
+            let reprocessor = Arc::clone(&announced);
+            async move { reprocessor.reprocess_announced().await.map(|()| false) }
+        });
+        let waiting = Arc::clone(reprocessor);
+        self.repeat("count of unprocessed deliveries", COUNT_INTERVAL, move || {
+            let reprocessor = Arc::clone(&waiting);
+            async move { reprocessor.count_waiting().await.map(|()| false) }
+        });
+        if let Some(days) = privacy.retention_days {
+            self.spawn("retention", keep_to_retention(pool.clone(), days));
+        }
+    }
+
+    /// Runs a step again and again: at once while it says that there is more to do, else after the interval.
+    fn repeat<F, E>(&mut self, name: &'static str, interval: Duration, step: impl Fn() -> F + Send + Sync + 'static)
+    where
+        F: Future<Output = Result<bool, E>> + Send,
+        E: std::fmt::Display,
+    {
+        self.spawn(name, async move {
+            let warning = RateLimitedWarning::default();
             loop {
                 match step().await {
                     Ok(true) => continue,
@@ -102,8 +92,21 @@ fn repeat<F, E>(
                 }
                 sleep(interval).await;
             }
-        };
-        stop.run_until_cancelled(steps).await;
-        Ok(())
-    });
+        });
+    }
+
+    /// Runs from when the tables are up to date until the service stops.
+    fn spawn(&mut self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+        let (stop, schema_ready) = (self.tasks.soft_token(Stage::Intake), Arc::clone(self.schema_ready));
+        self.tasks.spawn_in_background(name, Stage::Intake, async move {
+            let work = async {
+                while !schema_ready.load(Ordering::Acquire) {
+                    sleep(SCHEMA_INTERVAL).await;
+                }
+                work.await;
+            };
+            stop.run_until_cancelled(work).await;
+            Ok(())
+        });
+    }
 }

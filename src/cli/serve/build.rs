@@ -10,7 +10,9 @@ use tokio::{
 };
 
 use super::{
-    Load, background, providers_rejecting_unknown,
+    Load,
+    background::Background,
+    providers_rejecting_unknown,
     reload::Reload,
     service::{Listener, Service, Start},
     warn_of_weak_secrets,
@@ -130,7 +132,8 @@ impl Service {
         );
         let bookings =
             Bookings::new(shared_pool.clone(), settings.bookings.stuck_after_minutes, Arc::clone(&metrics.bookings));
-        background::start(&mut tasks, &shared_pool, &schema_ready, &bookings, &reprocessor, &settings.privacy);
+        let background = Background { tasks: &mut tasks, schema_ready: &schema_ready };
+        background.start(&shared_pool, &bookings, &reprocessor, &settings.privacy);
         let bodies = BodyReader::new(&server);
         let endpoints = endpoints(&settings.providers, &metrics);
         let provider_paths = endpoints.iter().map(|(path, endpoint)| (path.clone(), endpoint.provider)).collect();

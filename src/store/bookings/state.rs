@@ -8,7 +8,10 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::BookingKey;
-use crate::{store::Pool, ticket_event::Passenger};
+use crate::{
+    store::{Pool, feed::raw_json},
+    ticket_event::Passenger,
+};
 
 /// Of the revisions of one booking that are given, the newest.
 pub const MAX_BOOKING_REVISIONS: i64 = 200;
@@ -161,8 +164,7 @@ impl Pool {
         let query = self.query_of_parts(query).bind(&key.provider).bind(&key.environment).bind(&key.booking_ref);
         let Some(row) = query.bind(stuck_after_minutes).fetch_optional(connection).await? else { return Ok(None) };
         let passengers: Option<String> = row.try_get("passengers_text")?;
-        let passengers = passengers.map(RawValue::from_string).transpose();
-        let passengers = passengers.map_err(|error| sqlx::Error::Decode(error.into()))?;
+        let passengers = passengers.map(raw_json).transpose()?;
         Ok(Some(BookingState { passengers, ..BookingState::from_row(&row)? }))
     }
 

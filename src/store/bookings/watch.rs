@@ -43,9 +43,7 @@ impl Pool {
     /// Brings `open_bookings` and `is_settled` up to date with the next events of the feed. Whether there may be more.
     pub(crate) async fn follow_bookings(&self) -> sqlx::Result<bool> {
         let mut transaction = self.write_bookings().await?;
-        let position = self.query("select position from consumers where name = 'bookings'");
-        let position = position.fetch_optional(&mut *transaction).await?;
-        let position = position.map(|row| row.try_get::<String, _>(0)).transpose()?;
+        let position = self.consumer_position(&mut transaction, "bookings").await?;
         // whatever else stands there, reading all again is right, too
         let after: Cursor = position.and_then(|position| position.parse().ok()).unwrap_or(Cursor::START);
         let Position { generation, transaction: recorded_xid, sequence } = after.position;

@@ -1,4 +1,4 @@
-//! Reads rows of `feed_items`.
+//! Reads rows of the feed.
 
 use serde_json::value::RawValue;
 use sqlx::{Row, postgres::PgRow};
@@ -10,14 +10,25 @@ use super::{
     item::{Content, Erased, Item, Order, Overdue, Revision},
 };
 
+impl Position {
+    /// Of a row with `recorded_xid` as a number.
+    pub(in crate::store) fn from_row(row: &PgRow) -> sqlx::Result<Self> {
+        Ok(Self {
+            generation: row.try_get("generation")?,
+            transaction: row.try_get("recorded_xid")?,
+            sequence: row.try_get("sequence")?,
+        })
+    }
+}
+
 impl Item {
     pub(in crate::store) fn from_row(row: &PgRow) -> sqlx::Result<Self> {
-        let (generation, transaction, sequence) =
-            (row.try_get("generation")?, row.try_get("recorded_xid")?, row.try_get("sequence")?);
+        let position = Position::from_row(row)?;
+        let Position { generation, transaction, sequence } = position;
         let (id, recorded_at): (Uuid, OffsetDateTime) = (row.try_get("id")?, row.try_get("recorded_at")?);
         let [.., a, b, c, d] = *id.as_bytes();
         let cursor = Cursor {
-            position: Position { generation, transaction, sequence },
+            position,
             id_end: u32::from_be_bytes([a, b, c, d]),
             recorded_at: i64::try_from(recorded_at.unix_timestamp_nanos() / 1000).unwrap_or_default(),
         };
@@ -79,6 +90,7 @@ impl Item {
     }
 }
 
-fn raw_json(text: String) -> sqlx::Result<Box<RawValue>> {
+/// A column of JSON that was read as text.
+pub(in crate::store) fn raw_json(text: String) -> sqlx::Result<Box<RawValue>> {
     RawValue::from_string(text).map_err(|error| sqlx::Error::Decode(error.into()))
 }

@@ -8,6 +8,14 @@ use sqlx::{PgConnection, Row};
 
 use crate::store::{FeedError, Pool};
 
+/// Compiling takes longer than the statement behind it.
+pub(in crate::store) const LOCK_SEARCH_KEYS: &str =
+    "select pg_advisory_xact_lock(hashtext('ticket_webhooks_search')), set_config('jit', 'off', true)";
+
+/// The same without waiting: whether it has the lock.
+const TRY_LOCK_SEARCH_KEYS: &str =
+    "select pg_try_advisory_xact_lock(hashtext('ticket_webhooks_search')), set_config('jit', 'off', true)";
+
 /// What a batch has done.
 #[derive(Debug)]
 pub struct Indexed {
@@ -26,10 +34,7 @@ impl Pool {
     /// See [`FeedError`].
     pub async fn index(&self, max_items: i64, last: &str) -> Result<Option<Indexed>, FeedError> {
         let mut transaction = self.write().await?;
-        // compiling takes longer than the statement
-        let lock =
-            "select pg_try_advisory_xact_lock(hashtext('ticket_webhooks_search')), set_config('jit', 'off', true)";
-        if !self.query(lock).fetch_one(&mut *transaction).await?.try_get::<bool, _>(0)? {
+        if !self.query(TRY_LOCK_SEARCH_KEYS).fetch_one(&mut *transaction).await?.try_get::<bool, _>(0)? {
             return Ok(None);
         }
         let query = self.query(include_str!("index.sql")).bind(max_items).bind(last);
@@ -46,10 +51,7 @@ impl Pool {
     /// See [`FeedError`].
     pub async fn index_again(&self, cursor: &str) -> Result<(), FeedError> {
         let mut transaction = self.write().await?;
-        for statement in [
-            "select pg_advisory_xact_lock(hashtext('ticket_webhooks_search'))",
-            "select set_config('statement_timeout', '0', true)",
-        ] {
+        for statement in [LOCK_SEARCH_KEYS, "select set_config('statement_timeout', '0', true)"] {
             self.query(statement).execute(&mut *transaction).await?;
         }
         self.remove_keys_behind(&mut transaction, cursor).await?;

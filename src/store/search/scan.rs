@@ -2,7 +2,7 @@
 
 use sqlx::{PgConnection, Postgres, postgres::PgArguments, query::Query};
 
-use super::{Direction, Found, MAX_SCANNED, MAX_SCANNED_WITHOUT_KEYS, Pool, Question, Span, position};
+use super::{Direction, Found, MAX_SCANNED, MAX_SCANNED_WITHOUT_KEYS, Pool, Question, Span};
 use crate::store::Position;
 
 /// What is scanned, in the order of the feed.
@@ -82,14 +82,14 @@ impl Pool {
             bind(self.query_of_parts(sql), question, span, scan.max_scanned(), max_found)
         };
         let rows = statement(scan.found_sql()).fetch_all(&mut *connection).await?;
-        let places = rows.iter().map(position).collect::<sqlx::Result<Vec<Position>>>()?;
+        let places = rows.iter().map(Position::from_row).collect::<sqlx::Result<Vec<_>>>()?;
         if places.len() as i64 == max_found {
             // what is behind the last place was not scanned
             let end = places.last().copied();
             return Ok(Found { places, end });
         }
         let end = statement(include_str!("scan_end.sql").replace("{scanned}", scan.sql()));
-        let end = end.fetch_optional(connection).await?.as_ref().map(position).transpose()?;
+        let end = end.fetch_optional(connection).await?.as_ref().map(Position::from_row).transpose()?;
         Ok(Found { places, end })
     }
 }

@@ -420,8 +420,11 @@ fn it_runs_as_an_ordinary_user() {
     let scratch = scratch();
     // The binary itself may be where that user cannot reach it.
     let binary = scratch.path().join("tests");
-    fs::copy(env::current_exe().unwrap(), &binary).unwrap();
-    fs::set_permissions(&binary, Permissions::from_mode(0o755)).unwrap();
+    // By a process of its own: a file that this process has open for writing may be inherited by a child of another
+    // test, and cannot be executed as long as that child has not started its program ("Text file busy").
+    let copied =
+        Command::new("install").args(["-m", "755"]).args([&env::current_exe().unwrap(), &binary]).status().unwrap();
+    assert!(copied.success());
     let directory = scratch.path().join("nobody");
     fs::create_dir(&directory).unwrap();
     chown(&directory, Some(NOBODY), Some(NOBODY)).unwrap();
@@ -451,8 +454,11 @@ fn data_of_another_user_are_refused() {
     }
     let scratch = scratch();
     let binary = scratch.path().join("tests");
-    fs::copy(env::current_exe().unwrap(), &binary).unwrap();
-    fs::set_permissions(&binary, Permissions::from_mode(0o755)).unwrap();
+    // By a process of its own: a file that this process has open for writing may be inherited by a child of another
+    // test, and cannot be executed as long as that child has not started its program ("Text file busy").
+    let copied =
+        Command::new("install").args(["-m", "755"]).args([&env::current_exe().unwrap(), &binary]).status().unwrap();
+    assert!(copied.success());
     let directory = scratch.path().join("of-root");
     drop(EmbeddedPostgres::start(&fast(&directory)).unwrap());
     let mut command = Command::new(&binary);
