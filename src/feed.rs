@@ -18,32 +18,40 @@
 
 mod announcer;
 mod question;
+mod server_sent_events;
 mod stream;
 mod tail;
 
 use std::{sync::Arc, time::Duration};
 
 use tokio::{
-    sync::Notify,
-    time::{Instant, timeout_at},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
 use self::tail::Tail;
 pub use self::{
     question::{InvalidQuestion, Question},
-    stream::{Stream, StreamEvent},
+    stream::Stream,
 };
 use crate::{
+    commits::Commits,
     lifecycle::{Stage, Tasks},
     store::{Cursor, Direction, FeedError, Filter, Items, MAX_PAGE_BYTES, Pool},
 };
+
+/// Of a page under load.
+const MAX_WAIT_FOR_TURN: Duration = Duration::from_secs(5);
 
 /// Reads the feed. Clones share the tail.
 #[derive(Clone)]
 pub struct Feed {
     pool: Pool,
     tail: Arc<Tail>,
+    commits: Arc<Commits>,
+    /// Under load readers take turns.
+    turns: Arc<Semaphore>,
     /// Ends what waits and streams.
     stop: CancellationToken,
 }
@@ -58,10 +66,11 @@ pub enum From {
 }
 
 impl Feed {
-    /// Starts the tail, and the task that tells readers of commits; `committed` tells it of those of this process.
-    pub fn start(pool: Pool, committed: Arc<Notify>, tasks: &mut Tasks) -> Self {
-        let (tail, stop) = (Arc::new(Tail::new(pool.clone())), tasks.soft_token(Stage::Intake));
-        let announcer = announcer::run(committed, Arc::clone(&tail), pool.clone());
+    /// Starts the tail, and the task that tells readers of commits.
+    pub fn start(pool: Pool, commits: Arc<Commits>, tasks: &mut Tasks) -> Self {
+        let tail = Arc::new(Tail::new(pool.clone(), Arc::clone(&commits)));
+        let stop = tasks.soft_token(Stage::Intake);
+        let announcer = announcer::run(Arc::clone(&commits), Arc::clone(&tail), pool.clone());
         // until the last commit
         let stop_announcer = tasks.soft_token(Stage::Commit);
         tasks.spawn_in_background("announcer of commits", Stage::Commit, async move {
@@ -73,7 +82,7 @@ impl Feed {
             stop_tail.run_until_cancelled(reading.run()).await;
             Ok(())
         });
-        Self { pool, tail, stop }
+        Self { pool, tail, commits, turns: Arc::new(Semaphore::new(1)), stop }
     }
 
     /// Up to `limit` items that match, and about 4 MiB. When there is none yet, waits up to `wait` for one, or until the
@@ -127,6 +136,7 @@ impl Feed {
         max_bytes: usize,
         include_payload: bool,
     ) -> Result<Items, FeedError> {
+        let _turn = if filter.is_of_few() { None } else { self.turn().await };
         let mut snapshot = self.pool.read().await?;
         self.pool.check_cursor(&mut snapshot, after).await?;
         if filter.is_empty() {
@@ -134,5 +144,32 @@ impl Feed {
         }
         let (from, direction) = (Some(after), Direction::OldestFirst);
         self.pool.find_items(&mut snapshot, filter, from, direction, limit, max_bytes, include_payload).await
+    }
+
+    /// Under load one page is read at a time, with a pause after it: what is recorded goes before what is read. It is not waited
+    /// for longer than [`MAX_WAIT_FOR_TURN`].
+    async fn turn(&self) -> Option<Turn> {
+        if !self.commits.are_many() {
+            return None;
+        }
+        let permit = timeout(MAX_WAIT_FOR_TURN, Arc::clone(&self.turns).acquire_owned()).await.ok()?.ok()?;
+        Some(Turn { permit: Some(permit), began: Instant::now(), commits: Arc::clone(&self.commits) })
+    }
+}
+
+/// The turn of a reader; the next begins some time after it ends.
+struct Turn {
+    permit: Option<OwnedSemaphorePermit>,
+    began: Instant,
+    commits: Arc<Commits>,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let (permit, pause) = (self.permit.take(), self.commits.pause_after(self.began.elapsed(), 0));
+        tokio::spawn(async move {
+            sleep(pause).await;
+            drop(permit);
+        });
     }
 }

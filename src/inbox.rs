@@ -26,8 +26,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::Notify;
-
 pub use self::queue::QueueDepth;
 use self::{
     batches::Batches,
@@ -38,6 +36,7 @@ use self::{
 };
 use crate::{
     clock::ReceiptClock,
+    commits::Commits,
     delivery::{Delivery, Outcome},
     lifecycle::{Stage, Tasks},
     metrics::Metrics,
@@ -86,8 +85,8 @@ pub struct Parts {
     pub schema_ready: Arc<AtomicBool>,
     /// Set while the last write to Postgres failed.
     pub writes_fail: Arc<AtomicBool>,
-    /// Notified after each commit.
-    pub committed: Arc<Notify>,
+    /// Told of each commit.
+    pub commits: Arc<Commits>,
 }
 
 /// Clones share the queues, which are closed by [`Self::close`] or when the last clone is dropped;
@@ -103,10 +102,10 @@ impl Inbox {
     /// is stopped.
     pub fn start(settings: Settings, parts: Parts, tasks: &mut Tasks) -> Self {
         let Settings { max_batch, write_timeout } = settings;
-        let Parts { clock, writer, spools, metrics, schema_ready, writes_fail, committed } = parts;
+        let Parts { clock, writer, spools, metrics, schema_ready, writes_fail, commits } = parts;
         let quota = Arc::clone(writer.quota());
         let context =
-            Arc::new(Context { max_batch, write_timeout, quota, metrics, schema_ready, writes_fail, committed });
+            Arc::new(Context { max_batch, write_timeout, quota, metrics, schema_ready, writes_fail, commits });
         let spools = spools.map(|spools| [spools.live, spools.test].map(|spool| Arc::new(FairSpool::new(spool))));
         let (live_spool, test_spool) = spools.clone().map(|[live, test]| (live, test)).unzip();
 

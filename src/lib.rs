@@ -64,6 +64,8 @@ pub mod payload;
 pub mod providers;
 // Whether a live delivery can be made durable now.
 pub mod readiness;
+// That there were commits, and whether they are many.
+pub mod commits;
 // Removal of credentials from what is stored.
 pub mod redaction;
 // The id of a request, from its head to its log line.

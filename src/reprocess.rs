@@ -15,11 +15,12 @@ mod outcome;
 
 use std::sync::Arc;
 
-use tokio::{sync::Notify, task::spawn_blocking};
+use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
 pub use self::outcome::{ReprocessOutcome, ReprocessedDelivery};
 use crate::{
+    commits::Commits,
     credentials::{Accounts, Verified},
     delivery::{Delivery, Outcome, Reason, UnprocessedDelivery},
     metrics::Metrics,
@@ -40,8 +41,7 @@ pub struct Reprocessor {
     pub dropped_members: &'static [&'static str],
     pub providers_rejecting_unknown: Arc<[&'static str]>,
     pub metrics: Arc<Metrics>,
-    /// Notified when an event was recorded: readers of the feed are woken.
-    pub committed: Arc<Notify>,
+    pub commits: Arc<Commits>,
 }
 
 impl Reprocessor {
@@ -107,7 +107,7 @@ impl Reprocessor {
                 }
                 if !dry_run {
                     let recorded = Outcome::Recorded { revision, changes_final_status };
-                    self.committed.notify_one();
+                    self.commits.count(1);
                     self.metrics.count_stored(&[Delivery::Event(event)], &[recorded]);
                 }
                 return Ok(Some(ReprocessOutcome::Recorded { event_id, booking_ref, revision, late }));

@@ -1,13 +1,14 @@
 //! Fills the search keys behind the recording: the consumer `search` of the feed.
 //!
-//! Every replica runs the task, and one of them at a time does the work. While it is behind, it works a fifth of the time, so
-//! that recording keeps its speed.
+//! Every replica runs the task, and one of them at a time does the work. While it is behind, it works a fifth of the time, and
+//! less while deliveries come faster, so that recording keeps its speed.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep};
 
 use crate::{
+    commits::Commits,
     store::{FeedError, Pool},
     telemetry::RateLimitedWarning,
 };
@@ -23,14 +24,15 @@ const PAUSE: u32 = 4;
 const RETRY_DELAY: Duration = Duration::from_secs(5);
 
 /// Runs until it is dropped. All replicas may run it.
-pub async fn fill_search_keys(pool: Pool) {
+pub async fn fill_search_keys(pool: Pool, commits: Arc<Commits>) {
     let indexer =
-        Indexer { pool, position: String::new(), max_items: MAX_ITEMS, failed: RateLimitedWarning::default() };
+        Indexer { pool, commits, position: String::new(), max_items: MAX_ITEMS, failed: RateLimitedWarning::default() };
     indexer.run().await
 }
 
 struct Indexer {
     pool: Pool,
+    commits: Arc<Commits>,
     /// To where this replica has moved the position last.
     position: String,
     max_items: i64,
@@ -53,7 +55,7 @@ impl Indexer {
                 self.position = indexed.position;
                 let is_full = indexed.items == self.max_items;
                 self.max_items = MAX_ITEMS.min(self.max_items * 2);
-                let pause = start.elapsed() * PAUSE;
+                let pause = self.commits.pause_after(start.elapsed(), PAUSE);
                 if is_full { pause } else { pause.max(POLL_INTERVAL) }
             }
             Ok(None) => POLL_INTERVAL,

@@ -3,11 +3,12 @@
 use std::{convert::Infallible, sync::Arc};
 
 use axum::{
+    body::Body,
     extract::State,
-    http::HeaderMap,
-    response::sse::{Event, Sse},
+    http::{HeaderMap, header},
+    response::{IntoResponse, Response},
 };
-use futures_util::stream::{self, Stream};
+use futures_util::stream;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -18,7 +19,7 @@ use super::{
     extract::Query,
 };
 use crate::{
-    feed::{self, Question, StreamEvent},
+    feed::{self, Question},
     ticket_event::{Environment, Status},
 };
 
@@ -56,7 +57,7 @@ pub(super) async fn follow(
     State(api): State<Arc<Api>>,
     headers: HeaderMap,
     Query(query): Query<StreamQuery>,
-) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
+) -> Result<Response, ApiError> {
     let resumed = headers.get(LAST_EVENT_ID).map(|cursor| cursor.to_str().unwrap_or_default());
     let from = match resumed {
         Some(cursor) => begin(Some(cursor), None)?,
@@ -72,14 +73,7 @@ pub(super) async fn follow(
     };
     let filter = question.filter()?;
     let stream = feed::Stream::open(api.feed.clone(), from, filter, include_payload).await?;
-    let events = stream::unfold(stream, async |mut stream| Some((Ok(event(&stream.next().await?)), stream)));
-    Ok(Sse::new(events))
-}
-
-fn event(StreamEvent { cursor, item }: &StreamEvent) -> Event {
-    let event = Event::default().id(cursor.to_string());
-    match item {
-        Some(json) => event.data(json),
-        None => event,
-    }
+    let events = stream::unfold(stream, async |mut stream| Some((Ok::<_, Infallible>(stream.next().await?), stream)));
+    let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-cache")];
+    Ok((headers, Body::from_stream(events)).into_response())
 }

@@ -76,7 +76,7 @@ pub(super) fn run(args: &Args, load: impl Fn() -> Result<Settings, ConfigError>)
             body_limit_bytes: settings.server.body_limit_bytes,
             providers_rejecting_unknown: providers_rejecting_unknown(&settings.providers),
             metrics: Arc::default(),
-            committed: Arc::default(),
+            commits: Arc::default(),
         };
         let result = if args.id.is_empty() { all(&reprocessor, args).await } else { named(&reprocessor, args).await };
         let counts = result.context("resolve this and run the command again: nothing is recorded twice")?;

@@ -5,10 +5,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{sync::Notify, time::sleep};
+use tokio::time::sleep;
 
 use super::tail::Tail;
-use crate::store::Pool;
+use crate::{commits::Commits, store::Pool};
 
 /// The channel of the notifications.
 pub(super) const CHANNEL: &str = "ticket_feed";
@@ -18,10 +18,10 @@ const GATHER_TIME: Duration = Duration::from_millis(20);
 /// Of a notification that cannot be sent: readers poll meanwhile.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// Announces each commit that `committed` tells of.
-pub(super) async fn run(committed: Arc<Notify>, tail: Arc<Tail>, pool: Pool) {
+/// Announces each commit.
+pub(super) async fn run(commits: Arc<Commits>, tail: Arc<Tail>, pool: Pool) {
     loop {
-        committed.notified().await;
+        commits.next().await;
         tail.wake();
         sleep(GATHER_TIME).await;
         if let Err(error) = pool.notify(CHANNEL).await {

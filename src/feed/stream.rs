@@ -4,13 +4,18 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use tokio::{
     select,
     sync::broadcast::Receiver,
     time::{Instant, sleep_until},
 };
 
-use super::{Feed, From, tail::Batch};
+use super::{
+    Feed, From,
+    server_sent_events::{ServerSentEvents, position_event},
+    tail::Batch,
+};
 use crate::store::{Cursor, FeedError, Filter, Items};
 
 /// Between two events a client gets at least its position.
@@ -18,14 +23,6 @@ const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
 
 const MAX_PAGE_ITEMS: i64 = 500;
 const MAX_PAGE_BYTES: usize = 512 * 1024;
-
-/// What a client gets next.
-pub struct StreamEvent {
-    /// To go on from, everything before it was sent or does not match.
-    pub cursor: Cursor,
-    /// The JSON of the item; `None` tells the position alone.
-    pub item: Option<Arc<str>>,
-}
 
 /// The events of one client.
 pub struct Stream {
@@ -36,8 +33,9 @@ pub struct Stream {
     cursor: Cursor,
     /// There may be items in SQL that were not read.
     is_behind: bool,
-    pending: VecDeque<StreamEvent>,
-    last_event: Instant,
+    /// Events that follow one another.
+    pending: VecDeque<Bytes>,
+    last_events: Instant,
 }
 
 impl Stream {
@@ -49,24 +47,24 @@ impl Stream {
     pub async fn open(feed: Feed, from: From, filter: Filter, include_payload: bool) -> Result<Self, FeedError> {
         let batches = feed.tail.subscribe();
         let cursor = feed.begin(from).await?;
-        let (pending, last_event) = (VecDeque::new(), Instant::now());
-        let mut stream = Self { feed, filter, include_payload, batches, cursor, is_behind: true, pending, last_event };
+        let (pending, last_events) = (VecDeque::new(), Instant::now());
+        let mut stream = Self { feed, filter, include_payload, batches, cursor, is_behind: true, pending, last_events };
         stream.catch_up().await?;
         Ok(stream)
     }
 
-    /// The next event, or the position alone after 15 seconds without one. `None` ends the stream: the service stops, the
-    /// client was too slow, or the feed cannot be read.
-    pub async fn next(&mut self) -> Option<StreamEvent> {
-        let event = self.next_event().await?;
-        self.last_event = Instant::now();
-        Some(event)
+    /// The next server-sent events, or the position alone after 15 seconds without one. `None` ends the stream: the service
+    /// stops, the client was too slow, or the feed cannot be read.
+    pub async fn next(&mut self) -> Option<Bytes> {
+        let events = self.next_events().await?;
+        self.last_events = Instant::now();
+        Some(events)
     }
 
-    async fn next_event(&mut self) -> Option<StreamEvent> {
+    async fn next_events(&mut self) -> Option<Bytes> {
         loop {
-            if let Some(event) = self.pending.pop_front() {
-                return Some(event);
+            if let Some(events) = self.pending.pop_front() {
+                return Some(events);
             }
             let stop = self.feed.stop.clone();
             if self.is_behind {
@@ -78,10 +76,10 @@ impl Stream {
                     }
                 }
             }
-            let heartbeat = self.last_event + HEARTBEAT_INTERVAL;
+            let heartbeat = self.last_events + HEARTBEAT_INTERVAL;
             select! {
                 () = stop.cancelled() => return None,
-                () = sleep_until(heartbeat) => return Some(StreamEvent { cursor: self.cursor, item: None }),
+                () = sleep_until(heartbeat) => return Some(position_event(self.cursor)),
                 // an error: it was too slow
                 batch = self.batches.recv() => self.take(&*batch.ok()?),
             }
@@ -93,7 +91,9 @@ impl Stream {
         let Self { feed, filter, include_payload, cursor, .. } = self;
         let page = feed.read(*cursor, filter, MAX_PAGE_ITEMS, MAX_PAGE_BYTES, *include_payload).await?;
         let Items { items, next, more } = page;
-        self.pending.extend(items.iter().map(|item| StreamEvent { cursor: item.cursor, item: Some(item.to_json()) }));
+        if !items.is_empty() {
+            self.pending.push_back(ServerSentEvents::of(&items).range(0..items.len()));
+        }
         (self.cursor, self.is_behind) = (next, more);
         Ok(())
     }
@@ -105,10 +105,16 @@ impl Stream {
         if self.is_behind {
             return;
         }
-        let new = batch.items.iter().filter(|(item, _)| item.cursor.position > self.cursor.position);
-        let matching = new.filter(|(item, _)| self.filter.matches(item));
-        let events = matching.map(|(item, json)| StreamEvent { cursor: item.cursor, item: Some(Arc::clone(json)) });
-        self.pending.extend(events);
+        let (cursor, filter) = (self.cursor.position, &self.filter);
+        let is_wanted = |at: &usize| {
+            let item = &batch.items[*at];
+            item.cursor.position > cursor && filter.matches(item)
+        };
+        let mut begin = 0;
+        while let Some(first) = (begin..batch.items.len()).find(is_wanted) {
+            begin = (first..batch.items.len()).find(|at| !is_wanted(at)).unwrap_or(batch.items.len());
+            self.pending.push_back(batch.events.range(first..begin));
+        }
         if batch.next.position > self.cursor.position {
             self.cursor = batch.next;
         }

@@ -19,8 +19,11 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::announcer::CHANNEL;
-use crate::store::{Cursor, FeedError, Item, Items, Pool};
+use super::{announcer::CHANNEL, server_sent_events::ServerSentEvents};
+use crate::{
+    commits::Commits,
+    store::{Cursor, FeedError, Item, Items, Pool},
+};
 
 /// Batches that a subscriber may be behind: with [`MAX_BATCH_BYTES`] at most 16 MiB for all.
 const MAX_BATCHES: usize = 64;
@@ -29,6 +32,9 @@ const MAX_BATCH_BYTES: usize = 256 * 1024;
 
 /// After a full batch, in times that it took: under a load that the tail cannot follow, Postgres works for deliveries first.
 const PAUSE: u32 = 2;
+
+/// Between two batches while deliveries wait for one another: each is work for every reader.
+const INTERVAL_UNDER_LOAD: Duration = Duration::from_secs(1);
 
 /// Between two reads, when nothing tells of a commit.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -45,13 +51,21 @@ pub(super) struct Batch {
     /// The tail has begun to read.
     pub(super) is_first: bool,
     pub(super) after: Cursor,
-    /// With their JSON.
-    pub(super) items: Vec<(Item, Arc<str>)>,
+    pub(super) items: Vec<Item>,
+    pub(super) events: ServerSentEvents,
     pub(super) next: Cursor,
+}
+
+impl Batch {
+    fn new(is_first: bool, after: Cursor, items: Vec<Item>, next: Cursor) -> Self {
+        let events = ServerSentEvents::of(&items);
+        Self { is_first, after, items, events, next }
+    }
 }
 
 pub(super) struct Tail {
     pool: Pool,
+    commits: Arc<Commits>,
     batches: broadcast::Sender<Arc<Batch>>,
     /// Notified when somebody has subscribed.
     subscribed: Notify,
@@ -60,9 +74,9 @@ pub(super) struct Tail {
 }
 
 impl Tail {
-    pub(super) fn new(pool: Pool) -> Self {
+    pub(super) fn new(pool: Pool, commits: Arc<Commits>) -> Self {
         let (batches, _) = broadcast::channel(MAX_BATCHES);
-        Self { pool, batches, subscribed: Notify::new(), committed: Notify::new() }
+        Self { pool, commits, batches, subscribed: Notify::new(), committed: Notify::new() }
     }
 
     /// The batches from now on.
@@ -94,16 +108,17 @@ impl Tail {
     async fn read(&self) -> Result<(), FeedError> {
         let mut listener = self.listen().await?;
         let mut after = self.pool.newest_cursor(&mut *self.pool.read().await?).await?;
-        self.send(Batch { is_first: true, after, items: Vec::new(), next: after });
+        self.send(Batch::new(true, after, Vec::new(), after));
         while self.batches.receiver_count() > 0 {
             let began = Instant::now();
             let (Items { items, next, more }, is_held_back) = self.next_items(after).await?;
             if !items.is_empty() {
-                let items = items.into_iter().map(|item| (item.to_json(), item)).map(|(json, item)| (item, json));
-                self.send(Batch { is_first: false, after, items: items.collect(), next });
+                self.send(Batch::new(false, after, items, next));
                 after = next;
             }
-            if more {
+            if self.commits.are_many() {
+                sleep(INTERVAL_UNDER_LOAD).await;
+            } else if more {
                 sleep(began.elapsed() * PAUSE).await;
             } else {
                 self.wait(listener.as_mut(), is_held_back).await?;

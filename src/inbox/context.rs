@@ -8,12 +8,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    sync::{Mutex, Notify},
-    time::timeout,
-};
+use tokio::{sync::Mutex, time::timeout};
 
 use crate::{
+    commits::Commits,
     delivery::{Delivery, Outcome},
     metrics::Metrics,
     spool::{Spool, SpoolError},
@@ -28,8 +26,7 @@ pub(super) struct Context {
     pub(super) schema_ready: Arc<AtomicBool>,
     /// Whether the last write to Postgres failed.
     pub(super) writes_fail: Arc<AtomicBool>,
-    /// Notified after each commit, for readers of the feed.
-    pub(super) committed: Arc<Notify>,
+    pub(super) commits: Arc<Commits>,
 }
 
 /// The spool of one environment.
@@ -77,7 +74,7 @@ impl Context {
         let written = timeout(limit, writer.write(deliveries, from_spool)).await;
         self.writes_fail.store(!matches!(written, Ok(Ok(_))), Ordering::Relaxed);
         let outcomes = written.map_err(|_| WriteError::TimedOut)??;
-        self.committed.notify_one();
+        self.commits.count(deliveries.len());
         self.metrics.count_stored(deliveries, &outcomes);
         Ok(outcomes)
     }

@@ -11,22 +11,10 @@ cross join lateral (
     select (string_to_array(consumers.position, '.'))[1:3]::bigint[] as parts
 ) as cursor
 left join lateral (
-    select recorded_at
-    from feed_items
-    where (generation, recorded_xid, sequence) > (parts[1]::integer, parts[2]::text::xid8, parts[3])
-    and (generation, recorded_xid) < (ticket_feed_generation(), pg_snapshot_xmin(pg_current_snapshot()))
-    order by generation, recorded_xid, sequence
-    limit 1
+    select recorded_at from ticket_feed_items(parts[1]::integer, parts[2]::text::xid8, parts[3], 1)
 ) as first_item on true
 cross join lateral (
-    select count(*) as count
-    from (
-        select
-        from feed_items
-        where (generation, recorded_xid, sequence) > (parts[1]::integer, parts[2]::text::xid8, parts[3])
-        and (generation, recorded_xid) < (ticket_feed_generation(), pg_snapshot_xmin(pg_current_snapshot()))
-        limit $2
-    ) as items
+    select count(*) as count from ticket_feed_items(parts[1]::integer, parts[2]::text::xid8, parts[3], $2)
 ) as behind
 where $1::text is null or consumers.name = $1
 order by consumers.name

@@ -51,6 +51,11 @@ impl Filter {
             || self.received_to.is_some()
     }
 
+    /// Whether it asks for something that few items have: a person waits for the answer.
+    pub fn is_of_few(&self) -> bool {
+        self.is_of_revisions() || self.booking_ref.is_some()
+    }
+
     /// By provider, environment, status and booking alone: what else there is to ask is answered in SQL.
     pub fn matches(&self, item: &Item) -> bool {
         let is = |wanted: &Option<String>, is: &str| wanted.as_deref().is_none_or(|wanted| wanted == is);

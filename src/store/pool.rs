@@ -17,8 +17,10 @@ use sqlx::{
 /// Of waiting for a connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Of one statement; below the timeout of a request to the admin listener. Not behind a pooler, whose settings are its own.
-const SETTINGS: &str = "set statement_timeout = '20s'; set jit = off";
+/// The timeout of one statement is below that of a request to the admin listener. Ranges of the feed are read in the order of
+/// an index: the planner expects next to nothing in them, and would collect and sort all of it. Not behind a pooler, whose
+/// settings are its own.
+const SETTINGS: &str = "set statement_timeout = '20s'; set jit = off; set enable_bitmapscan = off";
 
 /// Clones share the connections.
 #[derive(Clone)]
@@ -74,9 +76,9 @@ impl Pool {
         sqlx::query(sql).persistent(!self.transaction_pooler)
     }
 
-    /// Sends a notification without content.
+    /// Sends a notification without content. It is not worth a sync of the disk.
     pub(crate) async fn notify(&self, channel: &'static str) -> sqlx::Result<()> {
-        let mut transaction = self.write().await?;
+        let mut transaction = self.pool.begin_with("begin; set local synchronous_commit = off").await?;
         self.query("select pg_notify($1, '')").bind(channel).execute(&mut *transaction).await?;
         transaction.commit().await
     }

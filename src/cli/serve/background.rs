@@ -13,10 +13,11 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::{
     bookings::Bookings,
+    commits::Commits,
     config::PrivacySettings,
     erase::keep_to_retention,
     lifecycle::{Stage, Tasks},
@@ -35,12 +36,16 @@ const ANNOUNCED_INTERVAL: Duration = Duration::from_secs(2);
 /// Between two counts of the deliveries that wait.
 const COUNT_INTERVAL: Duration = Duration::from_secs(15);
 
+/// After a step behind which there is more to do, in times that it took.
+const PAUSE: u32 = 1;
+
 /// Between two looks at whether the tables are up to date.
 const SCHEMA_INTERVAL: Duration = Duration::from_millis(100);
 
 pub(super) struct Background<'a> {
     pub(super) tasks: &'a mut Tasks,
     pub(super) schema_ready: &'a Arc<AtomicBool>,
+    pub(super) commits: &'a Arc<Commits>,
 }
 
 impl Background<'_> {
@@ -51,7 +56,7 @@ impl Background<'_> {
         reprocessor: &Arc<Reprocessor>,
         privacy: &PrivacySettings,
     ) {
-        self.spawn("search keys", fill_search_keys(pool.clone()));
+        self.spawn("search keys", fill_search_keys(pool.clone(), Arc::clone(self.commits)));
         let bookings = bookings.clone();
         self.repeat("bookings", BOOKINGS_INTERVAL, move || {
             let bookings = bookings.clone();
@@ -72,25 +77,29 @@ impl Background<'_> {
         }
     }
 
-    /// Runs a step again and again: at once while it says that there is more to do, else after the interval.
+    /// Runs a step again and again: after a pause in proportion to it while it says that there is more to do, else after the
+    /// interval.
     fn repeat<F, E>(&mut self, name: &'static str, interval: Duration, step: impl Fn() -> F + Send + Sync + 'static)
     where
         F: Future<Output = Result<bool, E>> + Send,
         E: std::fmt::Display,
     {
+        let commits = Arc::clone(self.commits);
         self.spawn(name, async move {
             let warning = RateLimitedWarning::default();
             loop {
-                match step().await {
-                    Ok(true) => continue,
-                    Ok(false) => {}
+                let began = Instant::now();
+                let pause = match step().await {
+                    Ok(true) => commits.pause_after(began.elapsed(), PAUSE),
+                    Ok(false) => interval,
                     Err(error) => {
                         if let Some(times) = warning.due() {
                             tracing::warn!(task = name, times, %error, "a task in the background failed; it tries again");
                         }
+                        interval
                     }
-                }
-                sleep(interval).await;
+                };
+                sleep(pause).await;
             }
         });
     }

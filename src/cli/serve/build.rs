@@ -4,10 +4,7 @@ use std::sync::{Arc, atomic::AtomicBool};
 
 use anyhow::{Context, bail};
 use sqlx::{PgPool, postgres::PgPoolOptions};
-use tokio::{
-    sync::{Notify, oneshot},
-    task::spawn_blocking,
-};
+use tokio::{sync::oneshot, task::spawn_blocking};
 
 use super::{
     Load,
@@ -21,6 +18,7 @@ use crate::{
     api::Api,
     bookings::Bookings,
     clock::{self, ReceiptClock},
+    commits::Commits,
     config::{DatabaseSettings, ProviderSettings, ServerSettings, Settings, SpoolSettings},
     feed::Feed,
     http::{BodyReader, Limits, Server, admin_service, public_service},
@@ -81,7 +79,7 @@ impl Service {
         let Database { pool, shared_pool, schema_ready, first_attempt } =
             database(&settings.database, migrate, &mut tasks)?;
         let (writers, writes_fail) = (WriterConnections::default(), Arc::new(AtomicBool::new(false)));
-        let committed = Arc::new(Notify::new());
+        let commits = Arc::new(Commits::default());
         let rejecting = providers_rejecting_unknown(&settings.providers);
         let writer = Writer::new(pool.clone(), settings.database.transaction_pooler, Arc::clone(&rejecting));
         let reprocessor = Arc::new(Reprocessor {
@@ -91,7 +89,7 @@ impl Service {
             dropped_members: settings.privacy.dropped_members(),
             providers_rejecting_unknown: rejecting,
             metrics: Arc::clone(&metrics),
-            committed: Arc::clone(&committed),
+            commits: Arc::clone(&commits),
         });
         let inbox = Inbox::start(
             inbox::Settings { max_batch: settings.inbox.max_batch, write_timeout },
@@ -102,12 +100,12 @@ impl Service {
                 metrics: Arc::clone(&metrics),
                 schema_ready: Arc::clone(&schema_ready),
                 writes_fail: Arc::clone(&writes_fail),
-                committed: Arc::clone(&committed),
+                commits: Arc::clone(&commits),
             },
             &mut tasks,
         );
 
-        let feed = Feed::start(shared_pool.clone(), committed, &mut tasks);
+        let feed = Feed::start(shared_pool.clone(), Arc::clone(&commits), &mut tasks);
 
         let receiver = Arc::new(Receiver {
             inbox: inbox.clone(),
@@ -132,7 +130,7 @@ impl Service {
         );
         let bookings =
             Bookings::new(shared_pool.clone(), settings.bookings.stuck_after_minutes, Arc::clone(&metrics.bookings));
-        let background = Background { tasks: &mut tasks, schema_ready: &schema_ready };
+        let background = Background { tasks: &mut tasks, schema_ready: &schema_ready, commits: &commits };
         background.start(&shared_pool, &bookings, &reprocessor, &settings.privacy);
         let bodies = BodyReader::new(&server);
         let endpoints = endpoints(&settings.providers, &metrics);

@@ -12,14 +12,7 @@ from (
         sum(pg_column_size(passengers) + case when $6 then pg_column_size(payload) else 0 end) over (
             order by generation, recorded_xid, sequence rows between unbounded preceding and 1 preceding
         ) as bytes_before
-    from (
-        select *
-        from feed_items
-        where (generation, recorded_xid, sequence) > ($1, $2::text::xid8, $3)
-        and (generation, recorded_xid) < (ticket_feed_generation(), pg_snapshot_xmin(pg_current_snapshot()))
-        order by generation, recorded_xid, sequence
-        limit $4
-    ) as next
+    from ticket_feed_items($1, $2::text::xid8, $3, $4)
 ) as counted
 where coalesce(bytes_before, 0) < $5
 order by generation, recorded_xid, sequence

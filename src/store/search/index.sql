@@ -6,16 +6,9 @@ with consumer as materialized (
     and (consumers.position = $2 or consumers.updated_at not between now() - interval '2 seconds' and now())
 ),
 scanned as materialized (
-    select item.*
+    select item.generation, item.recorded_xid, item.sequence, item.id, item.recorded_at
     from consumer
-    cross join lateral (
-        select generation, recorded_xid, sequence, id, recorded_at
-        from feed_items
-        where (generation, recorded_xid, sequence) > (consumer.generation, consumer.recorded_xid, consumer.sequence)
-        and (generation, recorded_xid) < (ticket_feed_generation(), pg_snapshot_xmin(pg_current_snapshot()))
-        order by generation, recorded_xid, sequence
-        limit $1
-    ) as item
+    cross join ticket_feed_items(consumer.generation, consumer.recorded_xid, consumer.sequence, $1) as item
 ),
 newest as materialized (
     select * from scanned order by generation desc, recorded_xid desc, sequence desc limit 1

@@ -99,7 +99,7 @@ impl InProcess {
                 metrics: Arc::clone(&metrics),
                 schema_ready: Arc::clone(&schema_ready),
                 writes_fail: Arc::default(),
-                committed: Arc::default(),
+                commits: Arc::default(),
             },
             &mut tasks,
         );
