@@ -78,7 +78,11 @@ impl Bench {
         self.server.create_empty_database(DATABASE)?;
         let command = Command::new(binary.map_or(env!("CARGO_BIN_EXE_ticket-webhooks").as_ref(), PathBuf::as_path));
         let log = self.directory.join("service.log");
-        let variables = [("TICKET_WEBHOOKS__ADMIN__TOKEN", TOKEN)];
+        // the connections of one round may not be closed yet when those of the next are opened
+        let variables = [
+            ("TICKET_WEBHOOKS__ADMIN__TOKEN", TOKEN),
+            ("TICKET_WEBHOOKS__SERVER__MAX_CONNECTIONS_PER_ADDRESS", "1024"),
+        ];
         Service::start(command, &[ACCOUNT], &self.server.url(DATABASE)?, &log, &variables)
     }
 
