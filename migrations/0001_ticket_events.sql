@@ -117,9 +117,10 @@ comment on column unprocessed_deliveries.event_id is 'The ticket event that it b
 
 -- The bookings that an agency expects, filled by its own systems.
 create table bookings (
-    provider    text not null,
+    provider    text not null check (provider in ('ticket_status_update', 'booking_callback', 'order_ticketed')),
     environment text not null check (environment in ('test', 'live')),
-    booking_ref text not null,
+    -- as deliveries have it: neither empty nor with white space around it
+    booking_ref text not null check (booking_ref !~ '^\s|\s$' and length(booking_ref) between 1 and 255),
     primary key (provider, environment, booking_ref)
 );
 

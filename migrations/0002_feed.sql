@@ -130,7 +130,9 @@ begin
     if ticket_feed_is_misplaced() then
         raise exception 'the database was restored into another cluster: run `ticket-webhooks migrate`' using errcode = 'TWF02';
     end if;
-    parts := regexp_match(after, '^(\d{1,9})\.(\d{1,18})\.(\d{1,18})\.([0-9a-f]{8})\.(\d{1,18})$');
+    parts := regexp_match(
+        after, '^(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,17})\.(0|[1-9]\d{0,17})\.([0-9a-f]{8})\.(0|[1-9]\d{0,17})$'
+    );
     if parts is null then
         raise exception 'not a cursor of this feed' using errcode = '22023';
     end if;

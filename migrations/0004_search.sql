@@ -44,23 +44,47 @@ comment on column search_keys.received_at is 'As in ticket_events.';
 
 insert into consumers (name, position) values ('search', '0.0.0.00000000.0');
 
+-- Text in lower case, without accents and other marks, and with the letters that have none to remove as tickets write them.
+create function search_plain_letters(text text) returns text
+language plpgsql stable parallel safe as $$
+declare
+    found text collate search_letters := text;
+    letter text[];
+begin
+    if getdatabaseencoding() = 'UTF8' then
+        found := normalize(found, nfkd);
+    end if;
+    found := lower(regexp_replace(
+        found,
+        '[\u0300-\u036F\u0483-\u0489\u0591-\u05BD\u05BF\u05C1\u05C2\u05C4\u05C5\u05C7\u0610-\u061A'
+        '\u064B-\u065F\u0670\u06D6-\u06DC\u06DF-\u06E4\u06E7\u06E8\u06EA-\u06ED\u0900-\u0903\u093A-\u093C'
+        '\u093E-\u094F\u0951-\u0957\u0981-\u0983\u09BC\u09BE-\u09CD\u0A01-\u0A03\u0A3C-\u0A51\u0A81-\u0A83'
+        '\u0ABC\u0ABE-\u0ACD\u0B82\u0BBE-\u0BCD\u0C00-\u0C04\u0C3C\u0C3E-\u0C56\u0C81-\u0C83\u0CBC'
+        '\u0CBE-\u0CD6\u0D00-\u0D03\u0D3B\u0D3C\u0D3E-\u0D4D\u0DCA-\u0DDF\u0E31\u0E34-\u0E3A\u0E47-\u0E4E'
+        '\u0EB1\u0EB4-\u0EBC\u0EC8-\u0ECD\u102B-\u103E\u17B4-\u17D3\u1AB0-\u1AFF\u1DC0-\u1DFF\u200C\u200D'
+        '\u20D0-\u20FF\u3099\u309A\uFE20-\uFE2F]',
+        '', 'g'
+    ));
+    foreach letter slice 1 in array array[
+        ['[\u00DF\u1E9E]', 'ss'], ['[\u00E6\u00C6]', 'ae'], ['[\u0153\u0152]', 'oe'], ['[\u00FE\u00DE]', 'th'],
+        ['\u0131', 'i'], ['[\u00F8\u00D8]', 'o'], ['[\u0111\u0110\u00F0\u00D0]', 'd'], ['[\u0142\u0141]', 'l'],
+        ['[\u0127\u0126]', 'h'], ['[\u0167\u0166]', 't'], ['[\u014B\u014A]', 'n']
+    ] loop
+        found := regexp_replace(found, letter[1], letter[2], 'g');
+    end loop;
+    return found;
+end
+$$;
+
+comment on function search_plain_letters is 'Text in lower case and without accents, and without letters that are written otherwise where only ASCII can be.';
+
 -- The words of a name: lower case, without accents and other marks, divided at everything that is no letter or digit.
 create function search_name_words(name text) returns text[]
 language sql stable parallel safe
 return (
     select coalesce(array_agg(distinct left(word, 200)), '{}')
     from regexp_split_to_table(
-        lower(regexp_replace(
-            case when getdatabaseencoding() = 'UTF8' then normalize(name, nfkd) else name end collate search_letters,
-            '[\u0300-\u036F\u0483-\u0489\u0591-\u05BD\u05BF\u05C1\u05C2\u05C4\u05C5\u05C7\u0610-\u061A'
-            '\u064B-\u065F\u0670\u06D6-\u06DC\u06DF-\u06E4\u06E7\u06E8\u06EA-\u06ED\u0900-\u0903\u093A-\u093C'
-            '\u093E-\u094F\u0951-\u0957\u0981-\u0983\u09BC\u09BE-\u09CD\u0A01-\u0A03\u0A3C-\u0A51\u0A81-\u0A83'
-            '\u0ABC\u0ABE-\u0ACD\u0B82\u0BBE-\u0BCD\u0C00-\u0C04\u0C3C\u0C3E-\u0C56\u0C81-\u0C83\u0CBC'
-            '\u0CBE-\u0CD6\u0D00-\u0D03\u0D3B\u0D3C\u0D3E-\u0D4D\u0DCA-\u0DDF\u0E31\u0E34-\u0E3A\u0E47-\u0E4E'
-            '\u0EB1\u0EB4-\u0EBC\u0EC8-\u0ECD\u102B-\u103E\u17B4-\u17D3\u1AB0-\u1AFF\u1DC0-\u1DFF\u200C\u200D'
-            '\u20D0-\u20FF\u3099\u309A\uFE20-\uFE2F]',
-            '', 'g'
-        )),
+        case when name ~ '[^\u0001-\u007F]' then search_plain_letters(name) else lower(name) end collate search_letters,
         '[^[:alnum:]]+'
     ) as word
     where word <> ''

@@ -22,10 +22,14 @@ mod unprocessed;
 use std::sync::Arc;
 
 use axum::Router;
+use tokio::sync::Semaphore;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub use self::error::{ApiError, retry_after_header};
 use crate::{bookings::Bookings, feed::Feed, providers::Provider, reprocess::Reprocessor, store::Pool};
+
+/// Streams at once, of the 256 connections of the admin listener.
+pub const MAX_STREAMS: usize = 200;
 
 /// What the handlers work with.
 pub struct Api {
@@ -33,6 +37,8 @@ pub struct Api {
     pub feed: Feed,
     pub bookings: Bookings,
     pub reprocessor: Arc<Reprocessor>,
+    /// One for each stream: other requests find a connection, too.
+    pub streams: Arc<Semaphore>,
     /// The routes of the public listener, for the description.
     pub provider_paths: Vec<(String, &'static dyn Provider)>,
 }

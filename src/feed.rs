@@ -42,7 +42,7 @@ use crate::{
 };
 
 /// Of a page under load.
-const MAX_WAIT_FOR_TURN: Duration = Duration::from_secs(5);
+const MAX_WAIT_FOR_TURN: Duration = Duration::from_secs(20);
 
 /// Reads the feed. Clones share the tail.
 #[derive(Clone)]

@@ -27,7 +27,7 @@ const RETRY_DELAY: Duration = Duration::from_secs(5);
 pub async fn fill_search_keys(pool: Pool, commits: Arc<Commits>) {
     let indexer =
         Indexer { pool, commits, position: String::new(), max_items: MAX_ITEMS, failed: RateLimitedWarning::default() };
-    indexer.run().await
+    indexer.run().await;
 }
 
 struct Indexer {

@@ -204,7 +204,7 @@ impl From<sqlx::Error> for ApiError {
 }
 
 impl ApiError {
-    fn unavailable(code: &'static str, message: impl Into<String>) -> Self {
+    pub(super) fn unavailable(code: &'static str, message: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message).retry_after(Duration::ZERO)
     }
 }

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::{
-    Api, ApiError,
+    Api, ApiError, MAX_STREAMS,
     error::{AnyError, HistoryChanged},
     events::{From, Include, begin},
     extract::Query,
@@ -72,8 +72,14 @@ pub(super) async fn follow(
         ..Question::default()
     };
     let filter = question.filter()?;
+    let permit = Arc::clone(&api.streams).try_acquire_owned().map_err(|_| {
+        let message = format!("there are {MAX_STREAMS} streams already");
+        ApiError::unavailable("busy", message)
+    })?;
     let stream = feed::Stream::open(api.feed.clone(), from, filter, include_payload).await?;
-    let events = stream::unfold(stream, async |mut stream| Some((Ok::<_, Infallible>(stream.next().await?), stream)));
+    let events = stream::unfold((stream, permit), async |(mut stream, permit)| {
+        Some((Ok::<_, Infallible>(stream.next().await?), (stream, permit)))
+    });
     let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-cache")];
     Ok((headers, Body::from_stream(events)).into_response())
 }

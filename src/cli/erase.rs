@@ -23,10 +23,11 @@ pub(super) struct Args {
     #[arg(long, value_name = "REFERENCE")]
     booking: Option<String>,
     /// Of the booking: only this provider's
-    #[arg(long, requires = "booking")]
+    // `requires` says nothing beside another subject
+    #[arg(long, requires = "booking", conflicts_with_all = ["name", "document", "older_than"])]
     provider: Option<String>,
     /// Of the booking: only this environment's
-    #[arg(long, requires = "booking", value_enum)]
+    #[arg(long, requires = "booking", conflicts_with_all = ["name", "document", "older_than"], value_enum)]
     environment: Option<EnvironmentArg>,
     /// Name of a passenger, such as "Jane Smith" or SMITH/JANE: everybody whose name has all these words
     #[arg(long)]

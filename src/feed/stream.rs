@@ -94,7 +94,8 @@ impl Stream {
         if !items.is_empty() {
             self.pending.push_back(ServerSentEvents::of(&items).range(0..items.len()));
         }
-        (self.cursor, self.is_behind) = (next, more);
+        // the tail goes on from its position, however much there is behind it
+        (self.cursor, self.is_behind) = (next, more && next.position < self.feed.tail.position());
         Ok(())
     }
 

@@ -10,7 +10,10 @@
 //! - Each time that the tail begins to read, also after an error, it sends an empty batch: what was committed before, and
 //!   whether history has changed, every subscriber reads in SQL.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use sqlx::postgres::PgListener;
 use tokio::{
@@ -22,7 +25,7 @@ use tokio::{
 use super::{announcer::CHANNEL, server_sent_events::ServerSentEvents};
 use crate::{
     commits::Commits,
-    store::{Cursor, FeedError, Item, Items, Pool},
+    store::{Cursor, FeedError, Item, Items, Pool, Position},
 };
 
 /// Batches that a subscriber may be behind: with [`MAX_BATCH_BYTES`] at most 16 MiB for all.
@@ -67,6 +70,8 @@ pub(super) struct Tail {
     pool: Pool,
     commits: Arc<Commits>,
     batches: broadcast::Sender<Arc<Batch>>,
+    /// Behind the last batch; the default while there is none.
+    position: Mutex<Position>,
     /// Notified when somebody has subscribed.
     subscribed: Notify,
     /// Notified when something was committed by this replica.
@@ -76,7 +81,7 @@ pub(super) struct Tail {
 impl Tail {
     pub(super) fn new(pool: Pool, commits: Arc<Commits>) -> Self {
         let (batches, _) = broadcast::channel(MAX_BATCHES);
-        Self { pool, commits, batches, subscribed: Notify::new(), committed: Notify::new() }
+        Self { pool, commits, batches, position: Mutex::default(), subscribed: Notify::new(), committed: Notify::new() }
     }
 
     /// The batches from now on.
@@ -84,6 +89,11 @@ impl Tail {
         let receiver = self.batches.subscribe();
         self.subscribed.notify_one();
         receiver
+    }
+
+    /// From where on the batches to come give everything.
+    pub(super) fn position(&self) -> Position {
+        *self.position.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Something was committed by this replica.
@@ -128,6 +138,7 @@ impl Tail {
     }
 
     fn send(&self, batch: Batch) {
+        *self.position.lock().unwrap_or_else(PoisonError::into_inner) = batch.next.position;
         // the last subscriber may just have left
         let _ = self.batches.send(Arc::new(batch));
     }

@@ -6,27 +6,39 @@
 //! - Behind a pooler in transaction mode, a statement is prepared in the transaction that runs it. So every access is a
 //!   transaction.
 
-use std::time::Duration;
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use sqlx::{
-    AssertSqlSafe, Executor, PgPool, Postgres, SqlSafeStr, SqlStr, Transaction,
+    AssertSqlSafe, Connection, Executor, PgConnection, PgPool, Postgres, SqlSafeStr, SqlStr, Transaction,
     postgres::{PgArguments, PgConnectOptions, PgListener, PgPoolOptions},
     query::Query,
 };
+use tokio::time::timeout;
 
 /// Of waiting for a connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The timeout of one statement is below that of a request to the admin listener. Ranges of the feed are read in the order of
-/// an index: the planner expects next to nothing in them, and would collect and sort all of it. Not behind a pooler, whose
-/// settings are its own.
-const SETTINGS: &str = "set statement_timeout = '20s'; set jit = off; set enable_bitmapscan = off";
+/// Of a connection that shows whether Postgres is away.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The timeout of one statement is below that of a request to the admin listener. Not behind a pooler, whose settings are its
+/// own.
+const SETTINGS: &str = "set statement_timeout = '20s'; set jit = off";
 
 /// Clones share the connections.
 #[derive(Clone)]
 pub struct Pool {
     pool: PgPool,
     transaction_pooler: bool,
+    /// Whether Postgres accepted no connection when that was tried last.
+    is_away: Arc<AtomicBool>,
 }
 
 impl Pool {
@@ -44,7 +56,7 @@ impl Pool {
                 })
             })
             .connect_lazy_with(options);
-        Self { pool, transaction_pooler }
+        Self { pool, transaction_pooler, is_away: Arc::default() }
     }
 
     /// A transaction that reads, all of it in one snapshot.
@@ -53,7 +65,7 @@ impl Pool {
     ///
     /// No connection is free or can be made within five seconds.
     pub async fn read(&self) -> sqlx::Result<Transaction<'static, Postgres>> {
-        self.pool.begin_with("begin isolation level repeatable read read only").await
+        self.begin("begin isolation level repeatable read read only").await
     }
 
     /// A transaction that writes; each of its statements sees what was committed before it.
@@ -62,7 +74,31 @@ impl Pool {
     ///
     /// No connection is free or can be made within five seconds.
     pub async fn write(&self) -> sqlx::Result<Transaction<'static, Postgres>> {
-        self.pool.begin().await
+        self.begin("begin").await
+    }
+
+    /// The pool tells of no reason for which it has no connection: whether all are in use, or Postgres is away, a connection
+    /// of its own shows. While Postgres is away that is tried first, for an answer at once.
+    async fn begin(&self, statement: &'static str) -> sqlx::Result<Transaction<'static, Postgres>> {
+        if self.is_away.load(Ordering::Relaxed) {
+            self.connect().await?;
+        }
+        match self.pool.begin_with(statement).await {
+            Err(sqlx::Error::PoolTimedOut) => {
+                self.connect().await?;
+                Err(sqlx::Error::PoolTimedOut)
+            }
+            begun => begun,
+        }
+    }
+
+    /// Whether Postgres accepts a connection now.
+    async fn connect(&self) -> sqlx::Result<()> {
+        let options = self.pool.connect_options();
+        let connected = timeout(CONNECT_TIMEOUT, PgConnection::connect_with(&options)).await;
+        let connected = connected.unwrap_or_else(|_| Err(sqlx::Error::Io(io::ErrorKind::TimedOut.into())));
+        self.is_away.store(connected.is_err(), Ordering::Relaxed);
+        connected?.close().await
     }
 
     /// A statement for one of these transactions.
@@ -78,7 +114,7 @@ impl Pool {
 
     /// Sends a notification without content. It is not worth a sync of the disk.
     pub(crate) async fn notify(&self, channel: &'static str) -> sqlx::Result<()> {
-        let mut transaction = self.pool.begin_with("begin; set local synchronous_commit = off").await?;
+        let mut transaction = self.begin("begin; set local synchronous_commit = off").await?;
         self.query("select pg_notify($1, '')").bind(channel).execute(&mut *transaction).await?;
         transaction.commit().await
     }

@@ -4,7 +4,10 @@ use std::sync::{Arc, atomic::AtomicBool};
 
 use anyhow::{Context, bail};
 use sqlx::{PgPool, postgres::PgPoolOptions};
-use tokio::{sync::oneshot, task::spawn_blocking};
+use tokio::{
+    sync::{Semaphore, oneshot},
+    task::spawn_blocking,
+};
 
 use super::{
     Load,
@@ -15,7 +18,7 @@ use super::{
     warn_of_weak_secrets,
 };
 use crate::{
-    api::Api,
+    api::{self, Api},
     bookings::Bookings,
     clock::{self, ReceiptClock},
     commits::Commits,
@@ -166,7 +169,14 @@ impl Service {
             max_database_connections,
             retention_days,
         });
-        let api = Arc::new(Api { pool: shared_pool.clone(), feed, bookings, reprocessor, provider_paths });
+        let api = Arc::new(Api {
+            pool: shared_pool.clone(),
+            feed,
+            bookings,
+            reprocessor,
+            streams: Arc::new(Semaphore::new(api::MAX_STREAMS)),
+            provider_paths,
+        });
         let admin_routes = admin_service(readiness, scrape, &api, secrets, &server);
         let stop = tasks.soft_token(Stage::Intake);
         let start = Start {

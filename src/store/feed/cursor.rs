@@ -38,6 +38,12 @@ impl fmt::Display for Cursor {
     }
 }
 
+/// Of a number in a cursor: it fits into 64 bits.
+const MAX_DIGITS: usize = 18;
+
+/// A generation has at most nine digits.
+const MAX_GENERATION: i64 = 1_000_000_000;
+
 /// Not a cursor of this feed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a cursor of this feed")]
@@ -48,23 +54,20 @@ impl FromStr for Cursor {
 
     fn from_str(text: &str) -> Result<Self, InvalidCursor> {
         let mut parts = text.split('.');
-        let mut number = |max_digits: usize| {
-            let part =
-                parts.next().filter(|part| part.len() <= max_digits && part.bytes().all(|byte| byte.is_ascii_digit()));
-            part.and_then(|part| part.parse::<i64>().ok()).ok_or(InvalidCursor)
-        };
-        let generation = i32::try_from(number(9)?).map_err(|_| InvalidCursor)?;
-        let (transaction, sequence) = (number(18)?, number(18)?);
-        let id_end =
-            parts.next().filter(|part| part.len() == 8 && !part.contains(|c: char| c == '+' || c.is_ascii_uppercase()));
-        let id_end = id_end.and_then(|part| u32::from_str_radix(part, 16).ok()).ok_or(InvalidCursor)?;
-        let recorded_at =
-            parts.next().filter(|part| part.len() <= 18 && part.bytes().all(|byte| byte.is_ascii_digit()));
-        let recorded_at = recorded_at.and_then(|part| part.parse().ok()).ok_or(InvalidCursor)?;
-        if parts.next().is_some() {
+        let mut number = || parts.next().filter(|part| part.len() <= MAX_DIGITS)?.parse::<i64>().ok();
+        let (generation, transaction, sequence) = (number(), number(), number());
+        let id_end = parts.next().and_then(|part| u32::from_str_radix(part, 16).ok());
+        let recorded_at = parts.next().filter(|part| part.len() <= MAX_DIGITS).and_then(|part| part.parse().ok());
+        let generation =
+            generation.filter(|number| *number < MAX_GENERATION).and_then(|number| i32::try_from(number).ok());
+        let (Some(generation), Some(transaction), Some(sequence), Some(id_end), Some(recorded_at)) =
+            (generation, transaction, sequence, id_end, recorded_at)
+        else {
             return Err(InvalidCursor);
-        }
-        Ok(Self { position: Position { generation, transaction, sequence }, id_end, recorded_at })
+        };
+        let cursor = Self { position: Position { generation, transaction, sequence }, id_end, recorded_at };
+        // each number has one spelling
+        if cursor.to_string() == text && !text.contains('-') { Ok(cursor) } else { Err(InvalidCursor) }
     }
 }
 
@@ -97,6 +100,7 @@ mod tests {
             "",
             "1.2.3",
             "1.2.3.00000000.4.5",
+            "01.2.3.00000000.4",
             "-1.2.3.00000000.4",
             "+1.2.3.00000000.4",
             "1.2.3.+0000000.4",

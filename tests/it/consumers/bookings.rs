@@ -9,7 +9,7 @@ use sqlx::Executor;
 use tokio::task::spawn_blocking;
 
 use super::pages::all_given_out;
-use crate::support::{ApiClient, Command, Database, Scrape, Server, Service, provider, settings};
+use crate::support::{ApiClient, Command, Database, PROVIDERS, Scrape, Server, Service, provider, settings};
 
 const OVERDUE: &str = "ticket_webhooks_bookings_overdue";
 const STUCK: &str = "ticket_webhooks_bookings_stuck";
@@ -80,6 +80,27 @@ async fn a_booking_is_announced_changed_and_withdrawn() {
     assert!(booking["state"]["announced_at"].is_string());
     assert_eq!(api.delete(&path("SQL")).await.status, 204);
     assert_eq!(api.get(&path("SQL")).await.status, 404);
+}
+
+#[tokio::test]
+async fn sql_cannot_announce_what_no_delivery_is_about() {
+    let database = Database::new().await;
+    for (provider, environment, booking_ref) in [
+        ("bookingcallback", "live", "B1"),
+        ("booking_callback", "production", "B1"),
+        ("booking_callback", "live", ""),
+        ("booking_callback", "live", "B1 "),
+        ("booking_callback", "live", "\tB1"),
+        ("booking_callback", "live", &"B".repeat(256)),
+    ] {
+        let query = sqlx::query("insert into bookings (provider, environment, booking_ref) values ($1, $2, $3)");
+        let inserted = query.bind(provider).bind(environment).bind(booking_ref).execute(&database.pool).await;
+        assert!(inserted.is_err(), "{provider} {environment} {booking_ref:?}");
+    }
+    for provider in PROVIDERS {
+        let query = sqlx::query("insert into bookings (provider, environment, booking_ref) values ($1, 'test', $2)");
+        query.bind(provider.name).bind("B 1".repeat(85)).execute(&database.pool).await.unwrap();
+    }
 }
 
 #[tokio::test]

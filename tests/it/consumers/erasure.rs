@@ -414,12 +414,15 @@ async fn the_command_wants_exactly_one_subject() {
             run(&[]),
             run(&["--name", "a", "--document", "b"]),
             run(&["--name", "a", "--provider", "order_ticketed"]),
+            run(&["--document", "a", "--environment", "test"]),
+            run(&["--older-than", "1", "--provider", "order_ticketed"]),
             run(&["--older-than", "x"]),
             run(&["--booking", "a", "--environment", "nowhere"]),
         ]
     });
     for (code, output, errors) in outputs.await.unwrap() {
         assert_eq!((code, output.as_str()), (2, ""), "{errors}");
+        assert!(errors.contains("--help"), "it is about the arguments: {errors}");
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{
     support::{ADMIN_TOKEN, ApiClient, Command, Database, EventStream, Scrape, Server, Service, settings},
 };
 
-async fn serve(url: &str) -> (Service, ApiClient) {
+pub(super) async fn serve(url: &str) -> (Service, ApiClient) {
     let mut variables = settings(url);
     variables.push(("TICKET_WEBHOOKS__ADMIN__TOKEN".to_owned(), ADMIN_TOKEN.to_owned()));
     let command = Command::new(&["serve"]).envs(&variables);

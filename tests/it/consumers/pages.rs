@@ -6,7 +6,8 @@ use serde_json::Value;
 use sqlx::PgPool;
 use tokio::time::sleep;
 
-use crate::support::{ApiClient, Database, PROVIDERS, Service};
+use super::history::serve;
+use crate::support::{ApiClient, Database, PROVIDERS, Server, Service};
 
 /// Sends the sample deliveries of all providers about these bookings.
 pub(super) async fn send(service: &Service, bookings: std::ops::Range<usize>) {
@@ -84,4 +85,24 @@ async fn a_parameter_that_cannot_be_used_is_an_error_with_a_code() {
     assert_eq!(answer.body["error"]["cursor"], "0.0.0.00000000.0");
     assert_eq!(api.get("/v1/nothing").await.status, 404);
     assert_eq!(api.post("/v1/events", Value::Null).await.status, 405);
+}
+
+#[tokio::test]
+async fn while_postgres_is_away_every_page_says_so_and_soon_at_once() {
+    let mut server = Server::start(true).await;
+    let (_service, api) = serve(server.url()).await;
+    server.signal("QUIT");
+    server.gone().await;
+    let mut answer = api.get("/v1/events").await;
+    let started = Instant::now();
+    for path in ["/v1/events?wait=10", "/v1/consumers", "/v1/bookings?overdue=true"] {
+        assert_eq!((answer.status, &answer.body["error"]["code"]), (503, &"database_unavailable".into()));
+        answer = api.get(path).await;
+    }
+    assert!(started.elapsed() < Duration::from_secs(4));
+    server.start_again().await;
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while api.get("/v1/events").await.status != 200 {
+        assert!(Instant::now() < deadline);
+    }
 }

@@ -171,6 +171,13 @@ async fn a_name_is_found_in_any_order_case_and_script_and_without_its_accents() 
         ("name=%D8%A3%D8%AD%D9%85%D8%AF", &["N-6"]),
         // fullwidth letters
         ("name=%EF%BC%AA%EF%BC%AF%EF%BC%A8%EF%BC%AE", &["N-1"]),
+        // letters without an accent to remove
+        ("name=WEISS%2FLUKASZ", &["N-7"]),
+        ("name=wei%C3%9F", &["N-7"]),
+        ("name=WEI%E1%BA%9E", &["N-7"]),
+        ("name=isik%20IBRAHIM", &["N-8"]),
+        ("name=%C4%B1%C5%9F%C4%B1k", &["N-8"]),
+        ("name=SOREN%20aero", &["N-9"]),
     ];
     expect(questions, async |service| {
         for (booking, name) in [
@@ -180,6 +187,9 @@ async fn a_name_is_found_in_any_order_case_and_script_and_without_its_accents() 
             ("N-4", "Петров/Иван"),
             ("N-5", "张/三"),
             ("N-6", "أَحْمَد/"),
+            ("N-7", "Weiß/Łukasz"),
+            ("N-8", "Işık/İbrahim"),
+            ("N-9", "Ærø/Søren"),
         ] {
             send_order(service, booking, &[(name, "781-2400000001", "S30814")]).await;
         }

@@ -1,5 +1,7 @@
 //! The feed as server-sent events.
 
+use std::time::Instant;
+
 use serde_json::{Value, json};
 
 use super::pages::{all_given_out, send, stored_ids};
@@ -106,7 +108,7 @@ async fn streams_and_waiting_pages_end_when_the_service_stops() {
     let (service, api) = ApiClient::start(&database, &[]).await;
     let mut stream = EventStream::open(&service.admin, "", None).await;
     let waiting = tokio::spawn(async move { api.get("/v1/events?wait=30").await });
-    let started = std::time::Instant::now();
+    let started = Instant::now();
     service.stop().await;
     assert!(stream.next().await.is_none());
     waiting.await.ok();
@@ -137,7 +139,7 @@ async fn a_waiting_page_is_answered_as_soon_as_there_is_an_event() {
     let database = Database::new().await;
     let (service, api) = ApiClient::start(&database, &[]).await;
     let empty = api.get("/v1/events?from=now").await.body;
-    let started = std::time::Instant::now();
+    let started = Instant::now();
     let after = empty["next"].as_str().unwrap().to_owned();
     let waiting = tokio::spawn(async move { api.get(&format!("/v1/events?after={after}&wait=30")).await });
     let body = (PROVIDERS[0].delivery)("main", "B-1").to_string();
@@ -145,4 +147,32 @@ async fn a_waiting_page_is_answered_as_soon_as_there_is_an_event() {
     let page = waiting.await.unwrap().body;
     assert_eq!((page["events"][0]["booking_ref"].clone(), page["more"].clone()), (json!("B-1"), json!(false)));
     assert!(started.elapsed().as_secs() < 5);
+}
+
+#[tokio::test]
+async fn a_payload_with_line_breaks_is_one_event() {
+    let database = Database::new().await;
+    let (service, _api) = ApiClient::start(&database, &[]).await;
+    for (booking, line_break) in [("B-1", "\n"), ("B-2", "\r\n"), ("B-3", "\r")] {
+        let body = serde_json::to_string_pretty(&(PROVIDERS[0].delivery)("main", booking)).unwrap();
+        assert_eq!(service.post(&PROVIDERS[0], body.replace('\n', line_break)).await.status, 200);
+    }
+    let mut stream = EventStream::open(&service.admin, "include=payload", None).await;
+    for item in stream.items(3).await {
+        let booking = item["booking_ref"].as_str().unwrap();
+        assert_eq!(item["payload"], (PROVIDERS[0].delivery)("main", booking));
+    }
+}
+
+#[tokio::test]
+async fn streams_leave_connections_to_other_requests() {
+    let database = Database::new().await;
+    let (service, api) = ApiClient::start(&database, &[]).await;
+    let mut streams = Vec::new();
+    for _ in 0..200 {
+        streams.push(EventStream::open(&service.admin, "from=now", None).await);
+    }
+    let answer = Answer::of(EventStream::request(&service.admin, "from=now", None)).await;
+    assert_eq!((answer.status, &answer.body["error"]["code"]), (503, &json!("busy")));
+    assert_eq!(api.get("/v1/consumers").await.status, 200);
 }

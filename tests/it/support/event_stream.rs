@@ -72,8 +72,11 @@ impl EventStream {
 
 impl StreamEvent {
     fn parse(frame: &str) -> Self {
-        let field = |name: &str| frame.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
-        let item = field("data").map(|data| serde_json::from_str(data).unwrap());
-        Self { id: field("id").unwrap().to_owned(), item }
+        let field = |name: &str| {
+            let lines: Vec<_> = frame.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(": ")).collect();
+            (!lines.is_empty()).then(|| lines.join("\n"))
+        };
+        let item = field("data").map(|data| serde_json::from_str(&data).unwrap());
+        Self { id: field("id").unwrap(), item }
     }
 }
