@@ -37,7 +37,7 @@ const MAX_BATCH_BYTES: usize = 256 * 1024;
 const PAUSE: u32 = 2;
 
 /// Between two batches while deliveries wait for one another: each is work for every reader.
-const INTERVAL_UNDER_LOAD: Duration = Duration::from_secs(1);
+const INTERVAL_UNDER_LOAD: Duration = Duration::from_secs(4);
 
 /// Between two reads, when nothing tells of a commit.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
