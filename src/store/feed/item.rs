@@ -1,7 +1,5 @@
 //! What the feed gives: a TicketEvent as it is in Postgres, or a notice about a booking.
 
-use std::sync::Arc;
-
 use serde::Serialize;
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
@@ -23,8 +21,8 @@ pub struct Item {
 }
 
 impl Item {
-    pub fn to_json(&self) -> Arc<str> {
-        serde_json::to_string(self).expect("all of it is texts, numbers and valid JSON").into()
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("all of it is texts, numbers and valid JSON")
     }
 }
 

@@ -412,19 +412,25 @@ fn as_root_a_directory_the_servers_user_cannot_enter_is_replaced_by_a_shared_one
     assert!(text.contains("the user postgres") || text.contains("the user nobody"), "{text}");
 }
 
+/// For another user: the binary itself may be where that user cannot reach it.
+///
+/// Copied by a process of its own: a file that this process has open for writing may be inherited by a child of another
+/// test, and cannot be executed as long as that child has not started its program ("Text file busy").
+fn copy_of_this_binary(directory: &Path) -> PathBuf {
+    let copy = directory.join("tests");
+    let binary = env::current_exe().unwrap();
+    let copied = Command::new("install").args(["-m", "755"]).args([&binary, &copy]).status().unwrap();
+    assert!(copied.success());
+    copy
+}
+
 #[test]
 fn it_runs_as_an_ordinary_user() {
     if !is_root() {
         return; // then every test shows it
     }
     let scratch = scratch();
-    // The binary itself may be where that user cannot reach it.
-    let binary = scratch.path().join("tests");
-    // By a process of its own: a file that this process has open for writing may be inherited by a child of another
-    // test, and cannot be executed as long as that child has not started its program ("Text file busy").
-    let copied =
-        Command::new("install").args(["-m", "755"]).args([&env::current_exe().unwrap(), &binary]).status().unwrap();
-    assert!(copied.success());
+    let binary = copy_of_this_binary(scratch.path());
     let directory = scratch.path().join("nobody");
     fs::create_dir(&directory).unwrap();
     chown(&directory, Some(NOBODY), Some(NOBODY)).unwrap();
@@ -453,12 +459,7 @@ fn data_of_another_user_are_refused() {
         return;
     }
     let scratch = scratch();
-    let binary = scratch.path().join("tests");
-    // By a process of its own: a file that this process has open for writing may be inherited by a child of another
-    // test, and cannot be executed as long as that child has not started its program ("Text file busy").
-    let copied =
-        Command::new("install").args(["-m", "755"]).args([&env::current_exe().unwrap(), &binary]).status().unwrap();
-    assert!(copied.success());
+    let binary = copy_of_this_binary(scratch.path());
     let directory = scratch.path().join("of-root");
     drop(EmbeddedPostgres::start(&fast(&directory)).unwrap());
     let mut command = Command::new(&binary);
