@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::Notify, time::Instant};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep_until},
+};
 
 /// Over which the size of batches is averaged.
 const WINDOW: Duration = Duration::from_millis(200);
@@ -17,7 +20,7 @@ const WINDOW: Duration = Duration::from_millis(200);
 const LARGE_BATCH: usize = 16;
 
 /// Under load, between two steps of a task, in times that the step took.
-const PAUSE_UNDER_LOAD: u32 = 60;
+pub const PAUSE_UNDER_LOAD: u32 = 60;
 
 #[derive(Default)]
 pub struct Commits {
@@ -75,6 +78,14 @@ impl Commits {
     /// How long a task beside the deliveries pauses after a step that took some time: `factor` times that, more under load.
     pub fn pause_after(&self, step: Duration, factor: u32) -> Duration {
         step * if self.are_many() { PAUSE_UNDER_LOAD } else { factor }
+    }
+
+    /// Waits until deliveries do not wait for one another any more, at most for some time.
+    pub async fn calm(&self, at_most: Duration) {
+        let deadline = Instant::now() + at_most;
+        while self.are_many() && Instant::now() < deadline {
+            sleep_until(deadline.min(Instant::now() + WINDOW)).await;
+        }
     }
 
     fn window(&self) -> MutexGuard<'_, Window> {

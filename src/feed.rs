@@ -26,7 +26,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, sleep, timeout, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -36,7 +36,7 @@ pub use self::{
     stream::Stream,
 };
 use crate::{
-    commits::Commits,
+    commits::{Commits, PAUSE_UNDER_LOAD},
     lifecycle::{Stage, Tasks},
     store::{Cursor, Direction, FeedError, Filter, Items, MAX_PAGE_BYTES, Pool},
 };
@@ -146,8 +146,8 @@ impl Feed {
         self.pool.find_items(&mut snapshot, filter, from, direction, limit, max_bytes, include_payload).await
     }
 
-    /// Under load one page is read at a time, with a pause after it: what is recorded goes before what is read. It is not waited
-    /// for longer than [`MAX_WAIT_FOR_TURN`].
+    /// Under load one page is read at a time, with a pause after it that ends with the load: what is recorded goes before what
+    /// is read. A turn is not waited for longer than [`MAX_WAIT_FOR_TURN`].
     async fn turn(&self) -> Option<Turn> {
         if !self.commits.are_many() {
             return None;
@@ -157,7 +157,7 @@ impl Feed {
     }
 }
 
-/// The turn of a reader; the next begins some time after it ends.
+/// The turn of a reader; the next begins some time after it ends, or once the load does.
 struct Turn {
     permit: Option<OwnedSemaphorePermit>,
     began: Instant,
@@ -166,9 +166,10 @@ struct Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        let (permit, pause) = (self.permit.take(), self.commits.pause_after(self.began.elapsed(), 0));
+        let (permit, commits) = (self.permit.take(), Arc::clone(&self.commits));
+        let pause = self.began.elapsed() * PAUSE_UNDER_LOAD;
         tokio::spawn(async move {
-            sleep(pause).await;
+            commits.calm(pause).await;
             drop(permit);
         });
     }

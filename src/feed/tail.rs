@@ -127,7 +127,7 @@ impl Tail {
                 after = next;
             }
             if self.commits.are_many() {
-                sleep(INTERVAL_UNDER_LOAD).await;
+                self.commits.calm(INTERVAL_UNDER_LOAD).await;
             } else if more {
                 sleep(began.elapsed() * PAUSE).await;
             } else {
