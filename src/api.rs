@@ -13,6 +13,7 @@ mod erasures;
 mod error;
 mod events;
 mod extract;
+mod forwards;
 mod openapi;
 mod providers;
 mod reconciliation;
@@ -25,7 +26,10 @@ use axum::Router;
 use tokio::sync::Semaphore;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub use self::error::{ApiError, retry_after_header};
+pub use self::{
+    error::{ApiError, retry_after_header},
+    forwards::ConfiguredForward,
+};
 use crate::{bookings::Bookings, feed::Feed, providers::Provider, reprocess::Reprocessor, store::Pool};
 
 /// Streams at once, of the 256 connections of the admin listener.
@@ -37,6 +41,8 @@ pub struct Api {
     pub feed: Feed,
     pub bookings: Bookings,
     pub reprocessor: Arc<Reprocessor>,
+    /// Those of the configuration.
+    pub forwards: Vec<ConfiguredForward>,
     /// One for each stream: other requests find a connection, too.
     pub streams: Arc<Semaphore>,
     /// The routes of the public listener, for the description.
@@ -58,7 +64,11 @@ pub fn routes(api: &Arc<Api>) -> Router {
         .routes(routes!(unprocessed::reprocess_all))
         .routes(routes!(unprocessed::get))
         .routes(routes!(unprocessed::reprocess))
-        .routes(routes!(erasures::list, erasures::create));
+        .routes(routes!(erasures::list, erasures::create))
+        .routes(routes!(forwards::list))
+        .routes(routes!(forwards::pause))
+        .routes(routes!(forwards::resume))
+        .routes(routes!(forwards::skip));
     let (router, mut description) = router.with_state(Arc::clone(api)).split_for_parts();
     providers::describe(&mut description, &api.provider_paths);
     router

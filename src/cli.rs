@@ -5,6 +5,7 @@ mod check_config;
 mod dev;
 mod erase;
 mod events;
+mod forward;
 mod healthcheck;
 mod migrate;
 mod reprocess;
@@ -47,6 +48,7 @@ enum Command {
     SendSample(send_sample::Args),
     Erase(erase::Args),
     Events(events::Args),
+    Forward(forward::Args),
     Reprocess(reprocess::Args),
     Healthcheck(healthcheck::Args),
     Spool(spool::Args),
@@ -73,6 +75,7 @@ pub fn run() -> ExitCode {
         Command::SendSample(args) => send_sample::run(args, load),
         Command::Erase(args) => erase::run(args, load),
         Command::Events(args) => events::run(&args, load),
+        Command::Forward(args) => forward::run(&args, load),
         Command::Reprocess(args) => reprocess::run(&args, load),
         Command::Healthcheck(args) => healthcheck::run(args, load),
         Command::Spool(args) => spool::run(args, load),

@@ -8,6 +8,7 @@
 mod database;
 mod database_url;
 mod error;
+mod forward;
 mod load;
 mod privacy;
 mod providers;
@@ -27,6 +28,7 @@ use crate::redaction::is_redactable;
 pub use self::{
     database::DatabaseSettings,
     error::ConfigError,
+    forward::{ForwardFrom, ForwardSettings, ReceiverUrl},
     load::load,
     privacy::{IdentityDocuments, MAX_RETENTION_DAYS, PrivacySettings},
     providers::{ProviderSettings, UnknownBooking, plain_path},
@@ -64,6 +66,8 @@ pub struct Settings {
     pub bookings: BookingsSettings,
     pub privacy: PrivacySettings,
     pub log: LogSettings,
+    #[serde(serialize_with = "show::forwards", skip_serializing_if = "Vec::is_empty")]
+    pub forward: Vec<ForwardSettings>,
     /// All known providers, also those without an account.
     #[serde(serialize_with = "show::providers")]
     pub providers: Vec<ProviderSettings>,

@@ -39,6 +39,8 @@ pub mod spool;
 pub mod store;
 // What consumers read: order, pages, stream.
 pub mod feed;
+// Sends events on to the agency's own systems.
+pub mod forward;
 // Keeps the keys by which events are found up to date.
 pub mod search;
 // What the agency expects, and which bookings are overdue or stuck.

@@ -3,7 +3,7 @@
 //!
 //! Invariants:
 //!
-//! - A label value is a word of this program, never input.
+//! - A label value is a word of this program or a name that an operator gave, never a provider's input.
 //! - A series is there from the start, so that the first event is an increase. Only `last_delivery_age_seconds` begins
 //!   when its provider has an account.
 //! - Series are looked up once, here: counting is an atomic addition, an observation of a histogram 15 ns under a mutex
@@ -11,6 +11,7 @@
 
 mod bookings;
 mod feed;
+mod forward;
 mod process;
 mod provider;
 mod registry;
@@ -22,6 +23,7 @@ use prometheus_client::metrics::{counter::Counter, histogram::Histogram};
 
 pub use self::{
     bookings::BookingMetrics,
+    forward::{ForwardFamilies, ForwardMetrics},
     provider::ProviderMetrics,
     registry::CONTENT_TYPE,
     scrape::{QueueSource, ReadUsage, Scrape, Sources},
@@ -60,6 +62,7 @@ pub struct Metrics {
     pub admin_authentication_failures: Counter,
     pub unrouted: Counter,
     pub bookings: Arc<BookingMetrics>,
+    pub forwards: ForwardFamilies,
     pub public_connections: ConnectionMetrics,
     pub admin_connections: ConnectionMetrics,
 }
@@ -156,6 +159,7 @@ impl Default for Metrics {
                 "POST requests to the public listener at a path that is no provider's: a provider may have a wrong URL.",
             ),
             bookings: Arc::new(BookingMetrics::new(&mut registry)),
+            forwards: ForwardFamilies::new(&mut registry),
             reprocessed: ReprocessedMetrics {
                 recorded: reprocessed("recorded"),
                 duplicate: reprocessed("duplicate"),

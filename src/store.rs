@@ -16,6 +16,7 @@ mod erase;
 mod error;
 mod event_columns;
 mod feed;
+mod forwards;
 mod migrations;
 mod pool;
 mod quota;
@@ -42,6 +43,10 @@ pub use self::{
     feed::{
         Content, Cursor, Erased, FeedError, Filter, HeldBack, InvalidCursor, Item, Items, MAX_PAGE_BYTES, Order,
         Overdue, Position, Revision,
+    },
+    forwards::{
+        AcquiredForward, BlockedItem, ForwardControl, ForwardItem, ForwardProgress, ForwardStatus, LEASE_SECONDS,
+        PauseReason, SkippedItem,
     },
     migrations::{MigrationError, Pending, migrate, wait_for_schema},
     pool::Pool,

@@ -12,9 +12,12 @@ use super::{
     error::{AnyError, ErrorBody, HistoryChanged, NotFound},
     extract::{self, Path},
 };
-use crate::store::{self, Cursor, FeedError, MAX_CONSUMERS, SetPosition};
+use crate::{
+    forward::{CONSUMER_PREFIX, consumer_name},
+    store::{self, Cursor, FeedError, MAX_CONSUMERS, SetPosition},
+};
 
-/// Positions of the service's own tasks.
+/// Positions of the service's own tasks; those of forwards are its own, too.
 const RESERVED_NAMES: [&str; 3] = ["bookings", "retention", "search"];
 
 const MAX_NAME_LENGTH: usize = 63;
@@ -86,6 +89,9 @@ pub(super) async fn put(
     extract::Json(NewPosition { position, rewind }): extract::Json<NewPosition>,
 ) -> Result<(StatusCode, Json<Consumer>), ApiError> {
     check_name(&name)?;
+    if name.starts_with(CONSUMER_PREFIX) {
+        return Err(reserved());
+    }
     check_not_reserved(&name)?;
     let cursor: Cursor = position.parse().map_err(FeedError::from)?;
     let conflict = |code, message: String| Err(ApiError::new(StatusCode::CONFLICT, code, message));
@@ -104,7 +110,8 @@ pub(super) async fn put(
     Ok((status, Json(find(&api, &name).await?)))
 }
 
-/// Deletes a named position.
+/// Deletes a named position. That of a forward that is not in the configuration any more takes with it what is recorded of the
+/// forward.
 #[utoipa::path(delete, path = "/v1/consumers/{name}", tag = "feed", params(("name" = String, Path, pattern = "^[a-z0-9_-]{1,63}$")),
     responses(
         (status = 204, description = "It is deleted."),
@@ -113,6 +120,9 @@ pub(super) async fn put(
     ))]
 pub(super) async fn delete(State(api): State<Arc<Api>>, Path(name): Path<String>) -> Result<StatusCode, ApiError> {
     check_name(&name)?;
+    if api.forwards.iter().any(|forward| consumer_name(&forward.name) == name) {
+        return Err(reserved());
+    }
     check_not_reserved(&name)?;
     if api.pool.delete_consumer(&name).await? { Ok(StatusCode::NO_CONTENT) } else { Err(unknown()) }
 }
@@ -136,7 +146,11 @@ fn check_name(name: &str) -> Result<(), ApiError> {
 
 fn check_not_reserved(name: &str) -> Result<(), ApiError> {
     if RESERVED_NAMES.contains(&name) {
-        return Err(ApiError::new(StatusCode::CONFLICT, "reserved_name", "this position is the service's own"));
+        return Err(reserved());
     }
     Ok(())
+}
+
+fn reserved() -> ApiError {
+    ApiError::new(StatusCode::CONFLICT, "reserved_name", "this position is the service's own")
 }

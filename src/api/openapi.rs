@@ -20,6 +20,7 @@ use super::error::{ErrorBody, ErrorDetail};
         (name = "feed", description = "Every item once, in an order that never changes."),
         (name = "bookings", description = "What is expected, the state of each booking, and what does not fit."),
         (name = "unprocessed", description = "What could not be processed, and its second chance."),
+        (name = "forwards", description = "The events, sent on to the agency's own systems."),
         (name = "privacy", description = "Erasing personal data.")
     )
 )]

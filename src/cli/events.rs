@@ -1,6 +1,6 @@
 //! `events`: lists events from the database.
 
-mod arguments;
+pub(super) mod arguments;
 mod table;
 
 use std::{
@@ -16,6 +16,7 @@ use tokio::{select, signal::ctrl_c, time::sleep};
 use uuid::Uuid;
 
 use self::table::Table;
+pub(super) use self::table::escaped;
 use crate::{
     config::{ConfigError, Settings},
     feed::{InvalidQuestion, Question},
@@ -202,7 +203,7 @@ impl Listing {
     fn print(&mut self, items: &[Item]) -> io::Result<()> {
         let text = match &mut self.table {
             Some(table) => table.lines(items),
-            None => items.iter().map(|item| table::escaped(&item.to_json()) + "\n").collect(),
+            None => items.iter().map(|item| escaped(&item.to_json()) + "\n").collect(),
         };
         let mut stdout = io::stdout().lock();
         stdout.write_all(text.as_bytes())?;

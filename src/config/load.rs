@@ -1,7 +1,7 @@
 //! The layers: the defaults, then a TOML file, then environment variables; and `KEY_file` for every secret.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     ffi::OsString,
     fs,
     path::{Path, PathBuf},
@@ -14,6 +14,7 @@ use serde::Deserialize;
 use super::{
     AdminSettings, BookingsSettings, ConfigError, DatabaseSettings, InboxSettings, LogSettings, PrivacySettings,
     ServerSettings, Settings, SpoolSettings,
+    forward::{self, RawForward},
     providers::{self, RawProvider},
     variables::{Variables, is_from_variable},
     wipe::Wiped,
@@ -38,6 +39,8 @@ struct RawSettings {
     privacy: PrivacySettings,
     #[serde(default)]
     log: LogSettings,
+    #[serde(default)]
+    forward: BTreeMap<String, RawForward>,
     #[serde(default)]
     providers: HashMap<String, RawProvider>,
 }
@@ -67,12 +70,13 @@ pub fn load(
     let mut root = Wiped(merged.cache);
     read_secret_files(&mut root, &mut Vec::new()).map_err(|error| variables.locate(error, &root))?;
     let raw = RawSettings::deserialize(Value::clone(&root)).map_err(|error| variables.translate(error, Some(&root)))?;
-    let RawSettings { mut server, admin, database, inbox, spool, bookings, privacy, log, providers } = raw;
+    let RawSettings { mut server, admin, database, inbox, spool, bookings, privacy, log, forward, providers } = raw;
     let settings = providers::check(providers).and_then(|providers| {
+        let forward = forward::check(forward)?;
         if let Some(port) = variables.port {
             server.public_address.set_port(port);
         }
-        let settings = Settings { server, admin, database, inbox, spool, bookings, privacy, log, providers };
+        let settings = Settings { server, admin, database, inbox, spool, bookings, privacy, log, forward, providers };
         settings.check().map(|()| settings)
     });
     settings.map_err(|error| variables.locate(error, &root))
@@ -101,6 +105,7 @@ fn is_secret(path: &[String], key: &str) -> bool {
     match path.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["database", _] => ["url", "password"].contains(&key),
         ["admin", _] => key == "token",
+        ["forward", _, _] => ["url", "secrets"].contains(&key),
         ["providers", _, "accounts", _, _] => true,
         _ => false,
     }
@@ -122,11 +127,23 @@ fn read_secret_file(table: &mut Map<String, Value>, secret: &str, path: &str) ->
     // stays in the table until it is read: an error is located by it
     let value = table.get(&file_key).expect("the key is from this table").clone();
     let origin = value.origin().map(str::to_owned);
-    let file = PathBuf::from(value.into_string().map_err(|_| ConfigError::at(path, "expected the path of a file"))?);
+    let content = match value.kind {
+        // of a forward, one in each file
+        ValueKind::Array(files) => {
+            let contents = files.into_iter().map(|file| read_file(file, path).map(|content| content.as_str().into()));
+            ValueKind::Array(contents.collect::<Result<Vec<Value>, ConfigError>>()?)
+        }
+        _ => read_file(value, path)?.as_str().into(),
+    };
+    table.remove(&file_key);
+    table.insert(secret.to_owned(), Value::new(origin.as_ref(), content));
+    Ok(())
+}
+
+fn read_file(file: Value, path: &str) -> Result<Zeroizing<String>, ConfigError> {
+    let file = PathBuf::from(file.into_string().map_err(|_| ConfigError::at(path, "expected the path of a file"))?);
     let content = fs::read_to_string(&file)
         .map(Zeroizing::new)
         .map_err(|error| ConfigError::at(path, format!("{} {}", file.display(), cannot_read(&error))))?;
-    table.remove(&file_key);
-    table.insert(secret.to_owned(), Value::new(origin.as_ref(), content.trim_end_matches(['\r', '\n'])));
-    Ok(())
+    Ok(Zeroizing::new(content.trim_end_matches(['\r', '\n']).to_owned()))
 }

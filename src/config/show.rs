@@ -15,11 +15,15 @@ use serde::{
 };
 use serde_json::Value;
 
-use super::{ProviderSettings, Settings, database_url::parse_url};
+use super::{ForwardSettings, ProviderSettings, Settings, database_url::parse_url};
 use crate::{credentials::Account, redaction::REDACTED};
 
-/// A reload takes these over, and the accounts; every other key needs a restart.
+/// A reload takes these over, the accounts, and the secrets of forwards; every other key needs a restart.
 const RELOADED: [&str; 3] = ["admin.token", "database.url", "database.password"];
+
+/// Of the secrets of forwards.
+const FORWARD: &str = "forward.";
+const SECRETS: &str = ".secrets";
 
 /// Only the keys of accounts contain this.
 const ACCOUNTS: &str = ".accounts.";
@@ -51,7 +55,8 @@ impl Settings {
         let tree = serde_json::to_value(self).expect("settings have string keys and serialize without an error");
         let mut values = BTreeMap::new();
         flatten(String::new(), tree, &mut values);
-        values.retain(|key, _| !key.contains(ACCOUNTS) && !RELOADED.contains(&key.as_str()));
+        let is_of_forward = |key: &str| key.starts_with(FORWARD) && key.ends_with(SECRETS);
+        values.retain(|key, _| !key.contains(ACCOUNTS) && !RELOADED.contains(&key.as_str()) && !is_of_forward(key));
         values
     }
 }
@@ -70,6 +75,11 @@ fn flatten(key: String, value: Value, values: &mut BTreeMap<String, Value>) {
 /// The list as a table, by the providers' names.
 pub(super) fn providers<S: Serializer>(providers: &[ProviderSettings], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_map(providers.iter().map(|settings| (settings.provider.name(), settings)))
+}
+
+/// The list as a table, by their names.
+pub(super) fn forwards<S: Serializer>(forwards: &[ForwardSettings], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(forwards.iter().map(|settings| (&settings.name, settings)))
 }
 
 impl Serialize for ProviderSettings {

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use super::{
     Metrics,
     feed::{self, FeedValues},
-    process,
+    forward, process,
     registry::{FloatGauges, Labels, Registry},
 };
 use crate::{
@@ -43,6 +43,8 @@ pub struct Sources {
     pub writers: WriterConnections,
     pub max_database_connections: u32,
     pub retention_days: Option<u32>,
+    /// The consumers of the forwards in the configuration.
+    pub forwards: Vec<String>,
 }
 
 /// The queue of an environment.
@@ -89,6 +91,7 @@ impl Scrape {
         // a scrape is not to wait for a database that is away a second time
         if database_is_up {
             self.add_feed(&mut registry).await;
+            self.add_forwards(&mut registry).await;
         }
         self.add_build(&mut registry);
         process::register(&mut registry);
@@ -142,6 +145,17 @@ impl Scrape {
         };
         if let Ok(Ok(values)) = timeout(MAX_CHECK_TIME, values).await {
             feed::add(registry, &values);
+        }
+    }
+
+    /// As of the feed; nothing when none is configured.
+    async fn add_forwards(&self, registry: &mut Registry) {
+        let Sources { shared_pool, forwards, .. } = &self.sources;
+        if forwards.is_empty() {
+            return;
+        }
+        if let Ok(Ok(forwards)) = timeout(MAX_CHECK_TIME, shared_pool.forwards(forwards)).await {
+            forward::add(registry, &forwards);
         }
     }
 

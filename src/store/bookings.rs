@@ -10,7 +10,8 @@ mod list;
 mod state;
 mod watch;
 
-use sqlx::{Postgres, Row, Transaction};
+use serde::Serialize;
+use sqlx::{Postgres, Row, Transaction, postgres::PgRow};
 use time::OffsetDateTime;
 
 pub use self::{
@@ -24,11 +25,21 @@ use super::Pool;
 const WRITE_LOCK: i64 = i64::from_be_bytes(*b"bookings");
 
 /// The key of a booking.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct BookingKey {
     pub provider: String,
     pub environment: String,
     pub booking_ref: String,
+}
+
+impl BookingKey {
+    pub(super) fn from_row(row: &PgRow) -> sqlx::Result<Self> {
+        Ok(Self {
+            provider: row.try_get("provider")?,
+            environment: row.try_get("environment")?,
+            booking_ref: row.try_get("booking_ref")?,
+        })
+    }
 }
 
 /// What is to become of `expected_by`.

@@ -206,7 +206,7 @@ impl Pool {
     }
 
     /// The items at these places, in their order, up to about `max_bytes`.
-    async fn items(
+    pub(super) async fn items(
         &self,
         connection: &mut PgConnection,
         places: &[Position],

@@ -5,16 +5,16 @@ use time::{Duration, OffsetDateTime};
 
 use crate::{clock, providers, ticket_event::Status};
 
-pub(super) fn providers() -> PossibleValuesParser {
+pub(in crate::cli) fn providers() -> PossibleValuesParser {
     PossibleValuesParser::new(providers::names())
 }
 
-pub(super) fn statuses() -> PossibleValuesParser {
+pub(in crate::cli) fn statuses() -> PossibleValuesParser {
     PossibleValuesParser::new(Status::ALL.map(Status::as_str))
 }
 
 /// A time, a day in UTC, or how long ago.
-pub(super) fn time(text: &str) -> Result<OffsetDateTime, String> {
+pub(in crate::cli) fn time(text: &str) -> Result<OffsetDateTime, String> {
     clock::parse(text)
         .or_else(|| OffsetDateTime::now_utc().checked_sub(ago(text)?))
         .ok_or_else(|| "expected a time such as 2026-11-26T08:00:00Z, 2026-11-26, 90m, 12h or 7d".to_owned())

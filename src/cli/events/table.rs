@@ -134,7 +134,7 @@ fn cut(line: String, width: usize) -> String {
 }
 
 /// Control characters, those that change the direction of text, and invisible ones, as JSON escapes them.
-pub(super) fn escaped(text: &str) -> String {
+pub(in crate::cli) fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
         let is_unsafe = matches!(

@@ -20,6 +20,7 @@ use crate::{
     commits::Commits,
     config::PrivacySettings,
     erase::keep_to_retention,
+    forward::Forward,
     lifecycle::{Stage, Tasks},
     reprocess::Reprocessor,
     search::fill_search_keys,
@@ -50,7 +51,7 @@ pub(super) struct Background<'a> {
 
 impl Background<'_> {
     pub(super) fn start(
-        mut self,
+        &mut self,
         pool: &Pool,
         bookings: &Bookings,
         reprocessor: &Arc<Reprocessor>,
@@ -75,6 +76,17 @@ impl Background<'_> {
         if let Some(days) = privacy.retention_days {
             self.spawn("retention", keep_to_retention(pool.clone(), days));
         }
+    }
+
+    /// Forwards until the service stops, and then until what is being sent has ended.
+    pub(super) fn forward(&mut self, forward: Forward) {
+        let (stop, schema_ready) = (self.tasks.soft_token(Stage::Intake), Arc::clone(self.schema_ready));
+        self.tasks.spawn_in_background("forward", Stage::Intake, async move {
+            if stop.run_until_cancelled(wait_for_schema(&schema_ready)).await.is_some() {
+                forward.run(stop).await;
+            }
+            Ok(())
+        });
     }
 
     /// Runs a step again and again: after a pause in proportion to it while it says that there is more to do, else after the
@@ -109,13 +121,17 @@ impl Background<'_> {
         let (stop, schema_ready) = (self.tasks.soft_token(Stage::Intake), Arc::clone(self.schema_ready));
         self.tasks.spawn_in_background(name, Stage::Intake, async move {
             let work = async {
-                while !schema_ready.load(Ordering::Acquire) {
-                    sleep(SCHEMA_INTERVAL).await;
-                }
+                wait_for_schema(&schema_ready).await;
                 work.await;
             };
             stop.run_until_cancelled(work).await;
             Ok(())
         });
+    }
+}
+
+async fn wait_for_schema(schema_ready: &AtomicBool) {
+    while !schema_ready.load(Ordering::Acquire) {
+        sleep(SCHEMA_INTERVAL).await;
     }
 }

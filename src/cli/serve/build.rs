@@ -13,17 +13,20 @@ use super::{
     Load,
     background::Background,
     providers_rejecting_unknown,
-    reload::Reload,
+    reload::{ForwardKeys, Reload},
     service::{Listener, Service, Start},
     warn_of_weak_secrets,
 };
 use crate::{
-    api::{self, Api},
+    api::{self, Api, ConfiguredForward},
     bookings::Bookings,
     clock::{self, ReceiptClock},
     commits::Commits,
-    config::{DatabaseSettings, ProviderSettings, ServerSettings, Settings, SpoolSettings},
+    config::{
+        DatabaseSettings, ForwardFrom, ForwardSettings, ProviderSettings, ServerSettings, Settings, SpoolSettings,
+    },
     feed::Feed,
+    forward::{Forward, Sender, SigningKeys, consumer_name, log_attempt},
     http::{BodyReader, Limits, Server, admin_service, public_service},
     inbox::{self, Inbox},
     lifecycle::{ReloadSignal, Stage, Tasks, raise_open_file_limit},
@@ -133,14 +136,19 @@ impl Service {
         );
         let bookings =
             Bookings::new(shared_pool.clone(), settings.bookings.stuck_after_minutes, Arc::clone(&metrics.bookings));
-        let background = Background { tasks: &mut tasks, schema_ready: &schema_ready, commits: &commits };
+        let mut background = Background { tasks: &mut tasks, schema_ready: &schema_ready, commits: &commits };
         background.start(&shared_pool, &bookings, &reprocessor, &settings.privacy);
+        let (forwards, signing_keys) = forwards(&settings.forward, &feed, &shared_pool, &metrics)?;
+        for forward in forwards {
+            background.forward(forward);
+        }
         let bodies = BodyReader::new(&server);
         let endpoints = endpoints(&settings.providers, &metrics);
         let provider_paths = endpoints.iter().map(|(path, endpoint)| (path.clone(), endpoint.provider)).collect();
         let retention_days = settings.privacy.retention_days;
+        let configured_forwards: Vec<_> = settings.forward.iter().map(ConfiguredForward::of).collect();
         if let Some((reload_signal, load)) = reload {
-            let reload = Reload::new(settings, Arc::clone(&secrets), pool.clone(), shared_pool.clone());
+            let reload = Reload::new(settings, Arc::clone(&secrets), signing_keys, pool.clone(), shared_pool.clone());
             let stop = tasks.soft_token(Stage::Intake);
             tasks.spawn("configuration reload", Stage::Intake, async move {
                 stop.run_until_cancelled(reload.run(reload_signal, load)).await.unwrap_or(Ok(()))
@@ -168,12 +176,14 @@ impl Service {
             writers,
             max_database_connections,
             retention_days,
+            forwards: configured_forwards.iter().map(|forward| consumer_name(&forward.name)).collect(),
         });
         let api = Arc::new(Api {
             pool: shared_pool.clone(),
             feed,
             bookings,
             reprocessor,
+            forwards: configured_forwards,
             streams: Arc::new(Semaphore::new(api::MAX_STREAMS)),
             provider_paths,
         });
@@ -251,6 +261,37 @@ fn queue_source(inbox: &Inbox, environment: Environment) -> QueueSource {
         deliveries: Box::new(move || deliveries.deliveries()),
         memory: Box::new(move || memory.bytes()),
     }
+}
+
+/// Those of the configuration, and the keys with which each signs.
+fn forwards(
+    settings: &[ForwardSettings],
+    feed: &Feed,
+    pool: &Pool,
+    metrics: &Metrics,
+) -> anyhow::Result<(Vec<Forward>, ForwardKeys)> {
+    let (mut forwards, mut all_keys) = (Vec::new(), ForwardKeys::new());
+    for ForwardSettings { name, url, keys, wanted, include_payload, from, max_in_flight, .. } in settings {
+        let keys = Arc::new(SigningKeys::from_pointee(keys.clone()));
+        let sender = Sender::new(url.uri().clone(), Arc::clone(&keys)).with_context(|| format!("forward.{name}"))?;
+        all_keys.insert(name.clone(), keys);
+        let (name, metrics) = (name.clone(), metrics.forwards.of(name));
+        forwards.push(Forward {
+            consumer: consumer_name(&name),
+            wanted: wanted.clone(),
+            include_payload: *include_payload,
+            from_start: *from == ForwardFrom::Start,
+            max_in_flight: *max_in_flight,
+            sender: Arc::new(sender),
+            feed: feed.clone(),
+            pool: pool.clone(),
+            observe: Box::new(move |attempted| {
+                log_attempt(&name, attempted);
+                metrics.count(attempted);
+            }),
+        });
+    }
+    Ok((forwards, all_keys))
 }
 
 /// Of every provider with its path: one without an account may get one by a reload.

@@ -1,11 +1,12 @@
-//! SIGHUP: reloads the accounts, the admin token and the database's credentials from the configuration.
+//! SIGHUP: reloads the accounts, the admin token, the secrets of forwards and the database's credentials from the
+//! configuration.
 //!
 //! Invariant: a configuration with an error changes nothing.
 //!
 //! Every other changed key needs a restart and is named in the log.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -16,10 +17,14 @@ use tokio::task::spawn_blocking;
 use super::Load;
 use crate::{
     config::{ConfigError, ProviderSettings, Settings},
+    forward::SigningKeys,
     lifecycle::ReloadSignal,
     secrets::{CurrentSecrets, Secrets},
     store::Pool,
 };
+
+/// By the names of forwards.
+pub(super) type ForwardKeys = HashMap<String, Arc<SigningKeys>>;
 
 /// Where a new configuration takes effect.
 pub(super) struct Reload {
@@ -27,14 +32,22 @@ pub(super) struct Reload {
     restart_only: BTreeMap<String, Value>,
     providers: Vec<ProviderSettings>,
     secrets: Arc<CurrentSecrets>,
+    forward_keys: ForwardKeys,
     /// New connections, also the writers', use its options.
     pool: PgPool,
     shared_pool: Pool,
 }
 
 impl Reload {
-    pub(super) fn new(settings: Settings, secrets: Arc<CurrentSecrets>, pool: PgPool, shared_pool: Pool) -> Self {
-        Self { restart_only: settings.restart_only(), providers: settings.providers, secrets, pool, shared_pool }
+    pub(super) fn new(
+        settings: Settings,
+        secrets: Arc<CurrentSecrets>,
+        forward_keys: ForwardKeys,
+        pool: PgPool,
+        shared_pool: Pool,
+    ) -> Self {
+        let restart_only = settings.restart_only();
+        Self { restart_only, providers: settings.providers, secrets, forward_keys, pool, shared_pool }
     }
 
     /// Reloads at each signal.
@@ -66,6 +79,11 @@ impl Reload {
         super::warn_of_weak_secrets(&settings);
         let secrets = Secrets::new(&settings.providers, settings.admin.token, Some(&self.secrets.load()));
         self.secrets.store(Arc::new(secrets));
+        for forward in settings.forward {
+            if let Some(keys) = self.forward_keys.get(&forward.name) {
+                keys.store(Arc::new(forward.keys));
+            }
+        }
         let [added, removed, changed] = changes(&self.providers, &settings.providers);
         tracing::info!(accounts.added = added, accounts.removed = removed, accounts.changed = changed, "reloaded");
         self.providers = settings.providers;

@@ -2,8 +2,10 @@
 
 use std::{fmt, str::FromStr};
 
+use serde::Serialize;
+
 /// The place of an item in the order of the feed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Position {
     pub generation: i32,
     /// `recorded_xid`

@@ -143,6 +143,32 @@ impl Content {
         }
     }
 
+    /// Of the item.
+    pub fn id(&self) -> Uuid {
+        match self {
+            Self::Revision(revision) => revision.id,
+            Self::Erased(erased) => erased.id,
+            Self::Overdue(overdue) => overdue.id,
+        }
+    }
+
+    /// Its `type`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Revision(_) => "revision",
+            Self::Erased(_) => "erased",
+            Self::Overdue(_) => "overdue",
+        }
+    }
+
+    pub fn recorded_at(&self) -> OffsetDateTime {
+        match self {
+            Self::Revision(revision) => revision.recorded_at,
+            Self::Erased(erased) => erased.recorded_at,
+            Self::Overdue(overdue) => overdue.recorded_at,
+        }
+    }
+
     /// Of its wide values.
     pub(super) fn bytes(&self) -> usize {
         match self {

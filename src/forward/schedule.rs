@@ -1,0 +1,329 @@
+//! What is to be sent, and when: the items of the feed that are not done, a lane for each booking.
+//!
+//! Invariants:
+//!
+//! - An item is here from when it is read until it is recorded as done.
+//! - A lane has one attempt at a time, of its first item, and is busy until what became of it is recorded.
+//! - The number of items is bounded, and so are the bytes of those that were read and never tried. Others have no content.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use time::OffsetDateTime;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::{
+    answer::{Answer, Outcome},
+    attempt::{Attempt, Finished, Serialized},
+    backoff::backoff,
+    receiver::Receiver,
+};
+use crate::{
+    clock,
+    store::{BookingKey, Cursor, ForwardItem, ForwardProgress, Position},
+};
+
+/// Items that may wait here; at about 500 bytes each. Beyond them no more are read.
+const MAX_ITEMS: usize = 20_000;
+
+/// Items with content from which on no more are read.
+const ENOUGH_CONTENTS: usize = 256;
+
+/// After an attempt in which nothing was sent.
+const UNSENT_DELAY: time::Duration = time::Duration::seconds(2);
+
+pub(super) struct Schedule {
+    /// Requests that may be running or unrecorded.
+    max_in_flight: usize,
+    in_flight: usize,
+    /// Of these, those that are no first attempts: half of all at most.
+    retries_in_flight: usize,
+    entries: BTreeMap<Position, Entry>,
+    lanes: HashMap<BookingKey, Lane>,
+    /// First items of lanes that were never tried.
+    fresh: BTreeSet<Position>,
+    /// Those that wait for another attempt.
+    waiting: BTreeSet<(Instant, Position)>,
+    /// Entries with a change that is not in the database.
+    unrecorded: BTreeSet<Position>,
+    contents: usize,
+    receiver: Receiver,
+    /// To where the feed was read.
+    read_to: Cursor,
+    /// The last item that is done.
+    last_done: Position,
+    /// Kept items that were skipped, to be recorded as done.
+    skipped: Vec<Uuid>,
+}
+
+struct Entry {
+    item: ForwardItem,
+    content: Option<Arc<Serialized>>,
+    /// It has a row in the database.
+    is_kept: bool,
+}
+
+#[derive(Default)]
+struct Lane {
+    items: VecDeque<Position>,
+    is_busy: bool,
+    /// The attempt is no first one.
+    is_retry: bool,
+}
+
+/// What is to be recorded, and the lanes that go on after it.
+#[derive(Debug)]
+pub(super) struct Settled {
+    pub(super) progress: ForwardProgress,
+    pub(super) lanes: Vec<BookingKey>,
+}
+
+impl Schedule {
+    /// Goes on from where a forward was: behind a cursor, and with the items before it that are kept, in their order.
+    pub(super) fn resume(max_in_flight: usize, scanned: Cursor, kept: Vec<ForwardItem>) -> Self {
+        let mut schedule = Self {
+            max_in_flight,
+            in_flight: 0,
+            retries_in_flight: 0,
+            entries: BTreeMap::new(),
+            lanes: HashMap::new(),
+            fresh: BTreeSet::new(),
+            waiting: BTreeSet::new(),
+            unrecorded: BTreeSet::new(),
+            contents: 0,
+            receiver: Receiver::default(),
+            read_to: scanned,
+            last_done: scanned.position,
+            skipped: Vec::new(),
+        };
+        for item in kept {
+            schedule.insert(item, None, true);
+        }
+        schedule
+    }
+
+    /// To where the feed was read.
+    pub(super) fn read_to(&self) -> Cursor {
+        self.read_to
+    }
+
+    pub(super) fn wants_items(&self) -> bool {
+        self.contents < ENOUGH_CONTENTS && self.entries.len() < MAX_ITEMS
+    }
+
+    /// An item that was read.
+    pub(super) fn add(&mut self, item: ForwardItem, content: Serialized) {
+        // it may be there from before a restart
+        if !self.entries.contains_key(&item.position) {
+            self.insert(item, Some(Arc::new(content)), false);
+        }
+    }
+
+    /// The feed was read to there.
+    pub(super) fn set_read_to(&mut self, cursor: Cursor) {
+        self.read_to = cursor;
+    }
+
+    fn insert(&mut self, item: ForwardItem, content: Option<Arc<Serialized>>, is_kept: bool) {
+        let position = item.position;
+        let lane = self.lanes.entry(item.booking.clone()).or_default();
+        lane.items.push_back(position);
+        let first = lane.items[0];
+        let is_blocked = self.entries.get(&first).is_some_and(|entry| entry.item.attempts > 0);
+        let content = content.filter(|_| !is_blocked);
+        self.contents += usize::from(content.is_some());
+        if !is_kept {
+            self.unrecorded.insert(position);
+        }
+        let is_ready = first == position && !lane.is_busy;
+        self.entries.insert(position, Entry { item, content, is_kept });
+        if is_ready {
+            self.queue(position);
+        }
+    }
+
+    /// The first item of a lane that is free.
+    fn queue(&mut self, position: Position) {
+        match self.entries[&position].item.next_attempt_at {
+            None => self.fresh.insert(position),
+            Some(time) => self.waiting.insert((at(time), position)),
+        };
+    }
+
+    /// What is to be sent now, if anything.
+    pub(super) fn next(&mut self, now: Instant) -> Option<Attempt> {
+        let limit = if self.receiver.is_down() { 1 } else { self.max_in_flight };
+        if self.in_flight >= limit || self.receiver.not_before(now).is_some() {
+            return None;
+        }
+        let due = self.waiting.first().copied().filter(|(time, _)| *time <= now);
+        let due = due.filter(|_| self.retries_in_flight < self.max_in_flight / 2);
+        let fresh = self.fresh.first().copied();
+        // what is not known to fail shows best whether a receiver is back
+        let retry = if self.receiver.is_down() && fresh.is_some() { None } else { due };
+        let position = match retry {
+            Some(due) => {
+                self.waiting.remove(&due);
+                self.retries_in_flight += 1;
+                due.1
+            }
+            None => self.fresh.pop_first()?,
+        };
+        self.in_flight += 1;
+        let entry = self.entries.get_mut(&position).expect("what waits is here");
+        let lane = self.lanes.get_mut(&entry.item.booking).expect("an item has a lane");
+        (lane.is_busy, lane.is_retry) = (true, retry.is_some());
+        let content = entry.content.take();
+        self.contents -= usize::from(content.is_some());
+        Some(Attempt { item: entry.item.clone(), content })
+    }
+
+    /// When there may be something to send, as far as that is known.
+    pub(super) fn next_at(&self, now: Instant) -> Option<Instant> {
+        let due =
+            self.waiting.first().map(|(time, _)| *time).filter(|_| self.retries_in_flight < self.max_in_flight / 2);
+        let first = if self.fresh.is_empty() { due } else { Some(now) };
+        first.map(|time| time.max(self.receiver.not_before(now).unwrap_or(time)))
+    }
+
+    /// What is to be recorded of attempts. `random` gives numbers from 0 to 1.
+    pub(super) fn settle(
+        &mut self,
+        finished: Vec<Finished>,
+        now: Instant,
+        wall_clock: OffsetDateTime,
+        random: impl Fn() -> f64,
+    ) -> Settled {
+        let (mut done, mut lanes) = (std::mem::take(&mut self.skipped), Vec::with_capacity(finished.len()));
+        let (mut failed, mut is_receiver_gone) = (Vec::new(), false);
+        for Finished { position, answer } in finished {
+            let entry = self.entries.get_mut(&position).expect("an item in flight is here");
+            lanes.push(entry.item.booking.clone());
+            match answer {
+                Some(Answer { outcome: Outcome::Delivered, .. }) => {
+                    done.extend(entry.is_kept.then_some(entry.item.id));
+                    self.entries.remove(&position);
+                    self.unrecorded.remove(&position);
+                    self.last_done = self.last_done.max(position);
+                    if self.receiver.succeeded() {
+                        self.make_due(now);
+                    }
+                }
+                Some(answer) => {
+                    is_receiver_gone |= answer.outcome == Outcome::Gone;
+                    let item = &mut entry.item;
+                    let is_first = item.attempts == 0;
+                    item.attempts = item.attempts.saturating_add(1);
+                    let wait =
+                        backoff(item.attempts.unsigned_abs(), random()).max(answer.retry_after.unwrap_or_default());
+                    item.first_attempt_at = item.first_attempt_at.or(Some(wall_clock));
+                    item.last_attempt_at = Some(wall_clock);
+                    item.last_outcome = Some(answer.text());
+                    item.next_attempt_at = wall_clock.checked_add(wait.try_into().unwrap_or_default());
+                    self.receiver.failed(&answer, is_first, now, random());
+                    failed.push(position);
+                }
+                None => {
+                    entry.item.next_attempt_at = wall_clock.checked_add(UNSENT_DELAY);
+                }
+            }
+        }
+        for position in &failed {
+            self.unrecorded.insert(*position);
+            self.drop_contents_behind(*position);
+        }
+        let scanned = self.scanned();
+        let mut kept: Vec<_> = self.unrecorded.range(..=scanned.position).copied().collect();
+        kept.extend(failed.into_iter().filter(|position| *position > scanned.position));
+        let kept = kept.into_iter().map(|position| self.keep(position)).collect();
+        let position = self.entries.values().next().map_or(self.read_to, |entry| entry.item.preceding);
+        let progress = ForwardProgress { scanned, position, done, kept, is_receiver_gone };
+        Settled { progress, lanes }
+    }
+
+    /// The cursor up to which everything is done, not wanted, or kept: before the first item behind all that are done.
+    fn scanned(&self) -> Cursor {
+        let behind = self.entries.range((std::ops::Bound::Excluded(self.last_done), std::ops::Bound::Unbounded)).next();
+        behind.map_or(self.read_to, |(_, entry)| entry.item.preceding)
+    }
+
+    fn keep(&mut self, position: Position) -> ForwardItem {
+        self.unrecorded.remove(&position);
+        let entry = self.entries.get_mut(&position).expect("what is unrecorded is here");
+        entry.is_kept = true;
+        entry.item.clone()
+    }
+
+    fn drop_contents_behind(&mut self, position: Position) {
+        let booking = &self.entries[&position].item.booking;
+        for position in &self.lanes[booking].items {
+            let content = self.entries.get_mut(position).and_then(|entry| entry.content.take());
+            self.contents -= usize::from(content.is_some());
+        }
+    }
+
+    /// Lets lanes go on, once what became of their attempts is recorded.
+    pub(super) fn release(&mut self, lanes: Vec<BookingKey>) {
+        for booking in lanes {
+            let Some(lane) = self.lanes.get_mut(&booking) else { continue };
+            self.in_flight -= 1;
+            self.retries_in_flight -= usize::from(lane.is_retry);
+            lane.is_busy = false;
+            self.go_on(&booking);
+        }
+    }
+
+    /// Queues the first item of a free lane, if there is one.
+    fn go_on(&mut self, booking: &BookingKey) {
+        let Some(lane) = self.lanes.get_mut(booking) else { return };
+        while lane.items.front().is_some_and(|position| !self.entries.contains_key(position)) {
+            lane.items.pop_front();
+        }
+        match lane.items.front().copied() {
+            Some(position) => self.queue(position),
+            None => drop(self.lanes.remove(booking)),
+        }
+    }
+
+    /// Gives up an item, unless it is being sent. Whether it was here.
+    pub(super) fn skip(&mut self, id: Uuid) -> bool {
+        let found = self.entries.iter().find(|(_, entry)| entry.item.id == id).map(|(position, _)| *position);
+        let Some(position) = found else { return false };
+        let booking = self.entries[&position].item.booking.clone();
+        let lane = &self.lanes[&booking];
+        let is_first = lane.items.front() == Some(&position);
+        if lane.is_busy && is_first {
+            return false;
+        }
+        let entry = self.entries.remove(&position).expect("it was found");
+        self.contents -= usize::from(entry.content.is_some());
+        self.unrecorded.remove(&position);
+        self.fresh.remove(&position);
+        self.waiting.retain(|(_, waiting)| *waiting != position);
+        self.skipped.push(id);
+        if is_first {
+            self.go_on(&booking);
+        }
+        true
+    }
+
+    /// Lets everything be tried at once.
+    pub(super) fn retry_now(&mut self, now: Instant) {
+        self.receiver.reset();
+        self.make_due(now);
+    }
+
+    fn make_due(&mut self, now: Instant) {
+        let waiting = std::mem::take(&mut self.waiting);
+        self.waiting = waiting.into_iter().map(|(time, position)| (time.min(now), position)).collect();
+    }
+}
+
+/// A time of day as an instant.
+fn at(time: OffsetDateTime) -> Instant {
+    Instant::now() + Duration::try_from(time - clock::now()).unwrap_or_default()
+}
