@@ -21,7 +21,8 @@ const MAX_NAME_LENGTH: usize = 55;
 /// Each has a named position, and leaves most of them to others.
 const MAX_FORWARDS: usize = MAX_CONSUMERS as usize / 5;
 
-/// Requests at once.
+/// Requests at once: half of them may be for what failed before.
+const MIN_IN_FLIGHT: usize = 2;
 const MAX_IN_FLIGHT: usize = 64;
 
 /// Two sign while one is replaced by the other.
@@ -203,8 +204,8 @@ fn check_forward(name: String, raw: RawForward) -> Result<ForwardSettings, Confi
         Some(_) => return Err(error("from", r#"expected "now" or "start""#)),
     };
     let max_in_flight = raw.max_in_flight.unwrap_or(8);
-    if !(1..=MAX_IN_FLIGHT).contains(&max_in_flight) {
-        return Err(error("max_in_flight", &format!("expected a number from 1 to {MAX_IN_FLIGHT}")));
+    if !(MIN_IN_FLIGHT..=MAX_IN_FLIGHT).contains(&max_in_flight) {
+        return Err(error("max_in_flight", &format!("expected a number from {MIN_IN_FLIGHT} to {MAX_IN_FLIGHT}")));
     }
     let (secrets, include_payload) = (raw.secrets, raw.include_payload);
     Ok(ForwardSettings { url, secrets, keys, wanted, include_payload, from, max_in_flight, name })

@@ -8,6 +8,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    ops::Bound,
     sync::Arc,
     time::Duration,
 };
@@ -54,8 +55,8 @@ pub(super) struct Schedule {
     receiver: Receiver,
     /// To where the feed was read.
     read_to: Cursor,
-    /// The last item that is done.
-    last_done: Position,
+    /// The last item that was tried, with an answer or without one.
+    last_tried: Position,
     /// Kept items that were skipped, to be recorded as done.
     skipped: Vec<Uuid>,
 }
@@ -97,7 +98,7 @@ impl Schedule {
             contents: 0,
             receiver: Receiver::default(),
             read_to: scanned,
-            last_done: scanned.position,
+            last_tried: scanned.position,
             skipped: Vec::new(),
         };
         for item in kept {
@@ -115,12 +116,9 @@ impl Schedule {
         self.contents < ENOUGH_CONTENTS && self.entries.len() < MAX_ITEMS
     }
 
-    /// An item that was read.
+    /// An item that was read, behind all that are here.
     pub(super) fn add(&mut self, item: ForwardItem, content: Serialized) {
-        // it may be there from before a restart
-        if !self.entries.contains_key(&item.position) {
-            self.insert(item, Some(Arc::new(content)), false);
-        }
+        self.insert(item, Some(Arc::new(content)), false);
     }
 
     /// The feed was read to there.
@@ -203,12 +201,14 @@ impl Schedule {
         for Finished { position, answer } in finished {
             let entry = self.entries.get_mut(&position).expect("an item in flight is here");
             lanes.push(entry.item.booking.clone());
+            if answer.is_some() {
+                self.last_tried = self.last_tried.max(position);
+            }
             match answer {
                 Some(Answer { outcome: Outcome::Delivered, .. }) => {
                     done.extend(entry.is_kept.then_some(entry.item.id));
                     self.entries.remove(&position);
                     self.unrecorded.remove(&position);
-                    self.last_done = self.last_done.max(position);
                     if self.receiver.succeeded() {
                         self.make_due(now);
                     }
@@ -237,17 +237,16 @@ impl Schedule {
             self.drop_contents_behind(*position);
         }
         let scanned = self.scanned();
-        let mut kept: Vec<_> = self.unrecorded.range(..=scanned.position).copied().collect();
-        kept.extend(failed.into_iter().filter(|position| *position > scanned.position));
+        let kept: Vec<_> = self.unrecorded.range(..=scanned.position).copied().collect();
         let kept = kept.into_iter().map(|position| self.keep(position)).collect();
         let position = self.entries.values().next().map_or(self.read_to, |entry| entry.item.preceding);
         let progress = ForwardProgress { scanned, position, done, kept, is_receiver_gone };
         Settled { progress, lanes }
     }
 
-    /// The cursor up to which everything is done, not wanted, or kept: before the first item behind all that are done.
+    /// The cursor up to which everything is done, not wanted, or kept: before the first item behind all that were tried.
     fn scanned(&self) -> Cursor {
-        let behind = self.entries.range((std::ops::Bound::Excluded(self.last_done), std::ops::Bound::Unbounded)).next();
+        let behind = self.entries.range((Bound::Excluded(self.last_tried), Bound::Unbounded)).next();
         behind.map_or(self.read_to, |(_, entry)| entry.item.preceding)
     }
 

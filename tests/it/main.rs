@@ -66,6 +66,8 @@ mod consumers {
     mod erasure;
     /// Events on the command line.
     mod events_command;
+    /// Events sent on to the agency's own systems.
+    mod forwards;
     /// Restored databases, recovered ones, and transactions that hold the feed back.
     mod history;
     /// The order of the feed, its pages and their errors.

@@ -6,6 +6,7 @@ pub mod connection;
 mod database;
 mod deliveries;
 mod event_stream;
+mod receiver;
 mod scrape;
 mod server;
 mod service;
@@ -17,6 +18,7 @@ pub use self::{
     database::Database,
     deliveries::{Answer, PROVIDERS, Provider, provider},
     event_stream::EventStream,
+    receiver::{Reaction, Receiver, SECRET},
     scrape::{Scrape, Series},
     server::Server,
     service::{Command, Process, Service, credentials, settings},

@@ -144,6 +144,7 @@ impl InProcess {
             writers: WriterConnections::default(),
             max_database_connections: 4,
             retention_days: None,
+            forwards: Vec::new(),
         });
         Self { address, scrape, inbox, tasks }
     }

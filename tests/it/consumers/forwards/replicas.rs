@@ -1,0 +1,232 @@
+//! `FORWARDS_SECONDS` says how long everything breaks, `FORWARDS_SEED` repeats a run's choices.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use super::{deliver, forward, forwarding, until, until_delivered};
+use crate::support::{ApiClient, Chance, Database, Reaction, Receiver, Server, Service};
+
+/// Requests at once, unless it is configured.
+const MAX_IN_FLIGHT: usize = 8;
+
+fn repeated(accepted: &[String]) -> usize {
+    accepted.len() - accepted.iter().collect::<HashSet<_>>().len()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_replica_takes_over_within_15_seconds_and_sends_no_more_than_what_was_in_flight_twice() {
+    let database = Database::new().await;
+    let receiver = Receiver::start(|_| Reaction::Slow(Duration::from_millis(20), answer(200))).await;
+    let (mut first, api) = forwarding(&database.url(), &receiver, &[]).await;
+    until(&api, |forward| forward["active"] == true).await;
+    let (second, api) = forwarding(&database.url(), &receiver, &[]).await;
+    for booking in 0..60 {
+        deliver(&second, &format!("B{booking}"), "first").await;
+    }
+    receiver.until(|received| received.len() >= 20).await;
+    first.process.signal("KILL");
+    first.process.wait();
+    let killed = Instant::now();
+    let before = receiver.received().len();
+    for booking in 60..80 {
+        deliver(&second, &format!("B{booking}"), "first").await;
+    }
+    receiver.until_within(Duration::from_secs(15), |received| received.len() > before).await;
+    println!("taken over after {:?}", killed.elapsed());
+    until_delivered(&api, &database).await;
+    receiver.assert_in_order();
+    let accepted = receiver.accepted();
+    assert_eq!(accepted.iter().collect::<HashSet<_>>().len(), 80);
+    assert!(repeated(&accepted) <= MAX_IN_FLIGHT, "{} twice", repeated(&accepted));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_stops_lets_another_go_on_at_once_and_nothing_is_sent_twice() {
+    let database = Database::new().await;
+    let receiver = Receiver::start(|_| Reaction::Slow(Duration::from_millis(50), answer(200))).await;
+    let (first, api) = forwarding(&database.url(), &receiver, &[]).await;
+    until(&api, |forward| forward["active"] == true).await;
+    let (second, api) = forwarding(&database.url(), &receiver, &[]).await;
+    for booking in 0..60 {
+        deliver(&second, &format!("B{booking}"), "first").await;
+    }
+    receiver.until(|received| received.len() >= 10).await;
+    first.stop().await;
+    receiver.until_within(Duration::from_secs(4), |received| received.len() == 60).await;
+    until_delivered(&api, &database).await;
+    assert_eq!(repeated(&receiver.accepted()), 0);
+    assert_eq!(forward(&api).await["active"], true);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn secrets_are_replaced_without_a_restart() {
+    let database = Database::new().await;
+    let receiver = Receiver::start(|_| Reaction::status(200)).await;
+    let secrets = tempfile::tempdir().unwrap();
+    let files = ["old", "new"].map(|name| secrets.path().join(name).display().to_string());
+    std::fs::write(&files[0], "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n").unwrap();
+    std::fs::write(&files[1], "whsec_bmV3IG5ldyBuZXcgbmV3IG5ldyBuZXch\n").unwrap();
+    let config = secrets.path().join("service.toml");
+    let write = |files: &[String]| {
+        std::fs::write(
+            &config,
+            format!("[forward.back]\nurl = '{}'\nfrom = 'start'\nsecrets_file = {files:?}\n", receiver.url),
+        )
+        .unwrap();
+    };
+    write(&files[..1]);
+    let mut settings = crate::support::settings(&database.url());
+    settings.push(("TICKET_WEBHOOKS_CONFIG".to_owned(), config.display().to_string()));
+    let command = crate::support::Command::new(&["serve"]).envs(&settings);
+    let service = tokio::task::spawn_blocking(move || Service::over(command.start())).await.unwrap();
+    let signatures = async |service: &Service, booking: &str| -> usize {
+        deliver(service, booking, "first").await;
+        let received = receiver.until(|received| received.iter().any(|one| one.data()["booking_ref"] == booking)).await;
+        received.last().unwrap().headers["webhook-signature"].split(' ').count()
+    };
+    assert_eq!(signatures(&service, "one").await, 1);
+    write(&files);
+    service.process.signal("HUP");
+    service.process.line("\"reloaded\"");
+    assert!(!service.process.output().contains("waiting for a restart"));
+    assert_eq!(signatures(&service, "two").await, 2, "two sign at once");
+}
+
+fn answer(status: u16) -> String {
+    format!("HTTP/1.1 {status} Status\r\ncontent-length: 0\r\n\r\n")
+}
+
+/// What the receiver does while everything breaks.
+fn any_reaction(chance: &mut Chance) -> Reaction {
+    match chance.between(0, 120) {
+        0 => Reaction::status(500),
+        1 => Reaction::Close,
+        2 => Reaction::with(503, "retry-after: 1\r\n"),
+        3 => Reaction::with(429, "retry-after: 1\r\n"),
+        4 => Reaction::with(302, "location: http://10.0.0.1/\r\n"),
+        5 => Reaction::Endless(200),
+        6 => Reaction::Endless(500),
+        7 => Reaction::EndlessHead,
+        8 => Reaction::Slow(Duration::from_millis(chance.between(1, 1500)), answer(500)),
+        9 if chance.one_in(2) => Reaction::status(410),
+        10 if chance.one_in(3) => Reaction::Hang,
+        11..14 => Reaction::Slow(Duration::from_millis(chance.between(1, 300)), answer(200)),
+        _ => Reaction::status(200),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_event_arrives_in_the_order_of_its_booking_whatever_breaks() {
+    let number = |variable: &str| std::env::var(variable).ok().map(|value| value.parse::<u64>().unwrap());
+    let seconds = number("FORWARDS_SECONDS").unwrap_or(30);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let seed = number("FORWARDS_SEED").unwrap_or(now.as_millis() as u64);
+    println!("FORWARDS_SEED={seed} FORWARDS_SECONDS={seconds}");
+    let mut chance = Chance::of(seed);
+
+    let mut server = Server::start(true).await;
+    let pool = server.pool();
+    let (reactions, is_calm) = (Mutex::new(chance.split()), Arc::new(AtomicBool::new(false)));
+    let calm = Arc::clone(&is_calm);
+    let mut receiver = Receiver::start(move |_| {
+        if calm.load(Ordering::SeqCst) { Reaction::status(200) } else { any_reaction(&mut reactions.lock().unwrap()) }
+    })
+    .await;
+    let spools = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let start = async |url: &str, spool: &tempfile::TempDir, receiver: &Receiver| {
+        let spool = [("TICKET_WEBHOOKS__SPOOL__DIRECTORY", spool.path().to_str().unwrap())];
+        forwarding(url, receiver, &[&spool[..], &[("RUST_LOG", "warn,ticket_webhooks::cli=info")]].concat()).await
+    };
+    let mut replicas = Vec::new();
+    for spool in &spools {
+        replicas.push(start(server.url(), spool, &receiver).await);
+    }
+    let (end, mut broken, mut kills, mut revision) = (Instant::now() + Duration::from_secs(seconds), 0, 0, 0);
+    while Instant::now() < end {
+        // some events about few bookings, from all replicas
+        let mut load = JoinSet::new();
+        for _ in 0..chance.between(5, 60) {
+            revision += 1;
+            let (replica, booking) = (chance.between(0, 3) as usize, chance.between(0, 40));
+            let public = replicas[replica].0.public.clone();
+            load.spawn(async move {
+                let provider = crate::support::provider("booking_callback");
+                let mut body = (provider.delivery)("main", &format!("B{booking}"));
+                body["Remark"] = format!("{revision}").into();
+                // refused while it cannot be made durable
+                let _ = reqwest::Client::new()
+                    .post(format!("{public}{}", provider.path))
+                    .body(body.to_string())
+                    .send()
+                    .await;
+            });
+        }
+        load.join_all().await;
+        tokio::time::sleep(Duration::from_millis(chance.between(50, 700))).await;
+        broken += 1;
+        // an operator goes on after a 410
+        let admin = format!("{}/v1/forwards/back/resume", replicas[0].0.admin);
+        let _ = reqwest::Client::new().post(admin).bearer_auth(crate::support::ADMIN_TOKEN).send().await;
+        match chance.between(0, 20) {
+            0 => {
+                server.signal(chance.one_of(&["QUIT", "KILL"]));
+                server.gone().await;
+                server.start_again().await;
+            }
+            1..4 => {
+                let killed = chance.between(0, 3) as usize;
+                let replica = &mut replicas[killed].0;
+                replica.process.signal("KILL");
+                replica.process.wait();
+                kills += 1;
+                replicas[killed] = start(server.url(), &spools[killed], &receiver).await;
+            }
+            4 => {
+                receiver.kill().await;
+                tokio::time::sleep(Duration::from_millis(chance.between(10, 1500))).await;
+                receiver.start_again().await;
+            }
+            _ => {}
+        }
+    }
+    let requests_until_calm = receiver.received().len();
+    is_calm.store(true, Ordering::SeqCst);
+    let api: &ApiClient = &replicas[0].1;
+    let all = async || -> Vec<String> {
+        let query = "select id::text from ticket_events order by generation, recorded_xid, sequence";
+        sqlx::query_scalar(query).fetch_all(&pool).await.unwrap()
+    };
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        api.post("/v1/forwards/back/resume", json!({})).await;
+        let forward = forward(api).await;
+        let accepted: HashSet<String> = receiver.accepted().into_iter().collect();
+        let drained = all().await.len();
+        if forward["lag_events"] == 0 && forward["blocked_bookings"] == 0 && accepted.len() >= drained {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{} of {drained} arrived: {forward:#}", accepted.len());
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    receiver.assert_in_order();
+    let (stored, accepted) = (all().await, receiver.accepted());
+    assert_eq!(stored.iter().collect::<HashSet<_>>(), accepted.iter().collect::<HashSet<_>>());
+    let mut times: HashMap<&String, usize> = HashMap::new();
+    accepted.iter().for_each(|id| *times.entry(id).or_default() += 1);
+    println!(
+        "{} events, {} requests, {requests_until_calm} of them before it was calm; {broken} times broken, {kills} replicas \
+         killed; {} were accepted more than once",
+        stored.len(),
+        receiver.received().len(),
+        times.values().filter(|times| **times > 1).count(),
+    );
+}
