@@ -11,8 +11,8 @@ RUN cargo install --locked --debug cargo-cyclonedx@0.5.9
 WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
 # cargo wants every target that the manifest names
-RUN mkdir -p src benches/attacks benches/feed benches/throughput tests/it && touch src/lib.rs src/main.rs \
-        benches/pure.rs benches/attacks/main.rs benches/feed/main.rs benches/throughput/main.rs tests/it/main.rs \
+RUN mkdir -p src benches/attacks benches/feed benches/forward benches/throughput tests/it && touch src/lib.rs src/main.rs \
+        benches/pure.rs benches/attacks/main.rs benches/feed/main.rs benches/forward/main.rs benches/throughput/main.rs tests/it/main.rs \
     && cargo cyclonedx --format json --spec-version 1.5 --override-filename sbom.cdx
 
 # Stage 2: the binary. The dependencies are built first, without the source, so that a change of the source does not
@@ -20,8 +20,8 @@ RUN mkdir -p src benches/attacks benches/feed benches/throughput tests/it && tou
 FROM rust:1.95.0-slim-bookworm AS build
 WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
-RUN mkdir -p src benches/attacks benches/feed benches/throughput tests/it && touch src/lib.rs \
-        benches/pure.rs benches/attacks/main.rs benches/feed/main.rs benches/throughput/main.rs tests/it/main.rs \
+RUN mkdir -p src benches/attacks benches/feed benches/forward benches/throughput tests/it && touch src/lib.rs \
+        benches/pure.rs benches/attacks/main.rs benches/feed/main.rs benches/forward/main.rs benches/throughput/main.rs tests/it/main.rs \
     && echo 'fn main() {}' >src/main.rs \
     && cargo build --release --locked --no-default-features --features opentelemetry && rm -r src
 # the commit in --version, since there is no .git here: --build-arg TICKET_WEBHOOKS_COMMIT=$(git rev-parse HEAD)

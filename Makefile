@@ -2,7 +2,7 @@
 # missing. They neither start nor use a Postgres of the system.
 
 .DEFAULT_GOAL := help
-.PHONY: help dev test search-test cost-test torture fuzz lint deny bench bench-pure feed-bench attacks image up container-test alerts-test \
+.PHONY: help dev test search-test cost-test torture fuzz lint deny bench bench-pure feed-bench forward-bench attacks image up container-test alerts-test \
         server-programs clock-library
 
 help: ## list the targets
@@ -43,6 +43,9 @@ bench: server-programs ## measure throughput and latency against pgbench (ARGS=-
 
 feed-bench: server-programs ## measure the feed, and what its readers cost (ARGS="--before /path/to/another/binary")
 	cargo bench --locked --bench feed -- $(ARGS)
+
+forward-bench: server-programs ## measure forwarding, and what an outage of the receiver costs (ARGS=--quick)
+	cargo bench --locked --bench forward -- $(ARGS)
 
 attacks: server-programs ## measure what one sender costs the others (ARGS="--before /path/to/another/binary")
 	cargo bench --locked --bench attacks -- $(ARGS)
