@@ -18,7 +18,8 @@
 //!                    receive          the provider's Reply, encoded as its documentation asks
 //! ```
 //!
-//! The agency's own systems read what is recorded: `http::admin` → `api` → `feed` → `store`.
+//! The agency's own systems read what is recorded (`http::admin` → `api` → `feed` → `store`), or it is sent to them
+//! (`forward` → `feed` → `store`).
 //!
 //! The modules in that order, then what they use.
 

@@ -10,6 +10,7 @@
 #[path = "../support/database.rs"]
 mod database;
 /// The requests of one connection.
+#[expect(dead_code, reason = "nothing is delivered twice here")]
 #[path = "../throughput/deliveries.rs"]
 mod deliveries;
 /// Deliveries at a steady rate.
@@ -71,7 +72,9 @@ fn main() -> anyhow::Result<()> {
         Service::start(command, &[ACCOUNT], &server.url(DATABASE)?, &directory.join("service.log"), &variables)?;
     latency(&service, &receiver, if is_quick { 2 } else { 20 })?;
     outage(&service, &mut receiver, if is_quick { 10_000 } else { 100_000 })?;
-    println!("the receiver got {} events and {} of them again", receiver.events(), receiver.repeated());
+    let stored = server.texts(DATABASE, "select count(*)::text from ticket_events")?;
+    until(|| receiver.events().to_string() == stored[0])?;
+    println!("the receiver got all {} events, and {} of them again", stored[0], receiver.repeated());
     drop(service);
     server.remove()
 }
@@ -125,18 +128,21 @@ fn outage(service: &Service, receiver: &mut Receiver, events: usize) -> anyhow::
     receiver.come_back()?;
     let began = Instant::now();
     until(|| receiver.events() > delivered)?;
-    let (back, first) = (Instant::now(), receiver.events());
+    let (back, first, cpu) = (Instant::now(), receiver.events(), service.cpu()?);
     println!("its first event came {:.1} s after it was back", began.elapsed().as_secs_f64());
     let live = Live::new(service.address, LIVE_RATE);
     let live = live.run_while(|| receiver.events() < delivered + events)?;
     let seconds = back.elapsed().as_secs_f64();
+    let used = service.cpu()?;
+    let cpu = used.user + used.system - cpu.user - cpu.system;
     println!(
         "caught up in {seconds:.1} s ({:.0} events/s); deliveries meanwhile: p50 {:.2} ms, p99 {:.2} ms; memory {memory:.0} MB before, \
-         {:.0} MB after",
+         {:.0} MB after; {:.0} % of a core",
         (receiver.events() - first) as f64 / seconds,
         live.latency(0.5),
         live.latency(0.99),
         service.peak_memory()?,
+        cpu / seconds * 100.0,
     );
     let after = usual("after it")?;
     println!("ratio of p50 to the usual: {:.2} (at most 1.2)", live.latency(0.5) / ((before + down + after) / 3.0));

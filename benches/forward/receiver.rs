@@ -1,7 +1,7 @@
 //! The agency's own system: it says yes at once, on a thread of its own, and can be down.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard},
     time::{Duration, Instant},
@@ -106,12 +106,11 @@ async fn serve(mut stream: TcpStream, arrivals: Arc<Mutex<Arrivals>>) -> Option<
         let booking = String::from_utf8_lossy(&request[at..]).split('"').next()?.to_owned();
         let now = Instant::now();
         {
-            let mut arrivals = arrivals.lock().expect("no test panics with the lock");
+            let arrivals = &mut *arrivals.lock().expect("no test panics with the lock");
             arrivals.last = Some(now);
-            if arrivals.first.contains_key(&booking) {
-                arrivals.repeated += 1;
-            } else {
-                arrivals.first.insert(booking, now);
+            match arrivals.first.entry(booking) {
+                Entry::Occupied(_) => arrivals.repeated += 1,
+                Entry::Vacant(vacant) => drop(vacant.insert(now)),
             }
         }
         filled = 0;

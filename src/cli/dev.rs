@@ -121,12 +121,15 @@ fn instructions(public: SocketAddr, admin: SocketAddr, psql: &str, lines: &[(&'s
     for (provider, path, arguments) in lines {
         text += &format!("\n# {provider}\ncurl -sS -w '\\n' http://{public}{path} {arguments}\n");
     }
+    let url = psql.trim_start_matches("psql ");
+    let program = std::env::current_exe().map_or("ticket-webhooks".to_owned(), |path| path.display().to_string());
     text += &format!(
         "\n# what was recorded, for the agency's own systems (docs/consumers.md)\n\
          curl -sS -w '\\n' -H 'Authorization: Bearer {ADMIN_TOKEN}' 'http://{admin}/v1/events?from=start'\n\
          \n# the same, as it comes in\n\
          curl -N -H 'Authorization: Bearer {ADMIN_TOKEN}' 'http://{admin}/v1/events/stream?from=now'\n\
          \n# the same in SQL\n{psql} -c 'select provider, booking_ref, revision, status, ticket_numbers, delivery_count from ticket_events order by sequence'\n\
+         \n# the same, signed, to a receiver of webhooks (docs/forwarding.md)\nDATABASE_URL={url} {program} forward --from-start --to http://127.0.0.1:4242\n\
          \n# the database\n{psql}\n\nCtrl-C stops the service and the database.\n\n"
     );
     text

@@ -10,7 +10,7 @@ use anyhow::Context;
 use clap::builder::PossibleValuesParser;
 use secrecy::{ExposeSecret, SecretString};
 use time::{OffsetDateTime, macros::format_description};
-use tokio::signal::ctrl_c;
+use tokio::select;
 use tokio_util::sync::CancellationToken;
 
 use super::events::{arguments, escaped};
@@ -19,8 +19,8 @@ use crate::{
     config::{ConfigError, ReceiverUrl, Settings},
     feed::Feed,
     forward::{Attempted, Forward, Outcome, Sender, SigningKey, SigningKeys, Wanted, new_secret},
-    lifecycle::{Stage, Tasks},
-    store::{Cursor, Pool},
+    lifecycle::{Signals, Tasks},
+    store::{Cursor, FeedError, Pool},
     ticket_event::{Environment, Status},
 };
 
@@ -32,8 +32,8 @@ const MAX_IN_FLIGHT: usize = 8;
 /// Send every event on to a URL, signed, until Ctrl-C
 ///
 /// For the development of a receiver: it prints the secret with which it signs, and a line for each request. An event is sent
-/// again until the receiver answers 2xx. It keeps no position: the next time it begins anew. The exit code is 0, 2 when the
-/// configuration or an option is wrong, else 1.
+/// again until the receiver answers 2xx; unlike a forward of the service it is not paused by 410. It keeps no position: the next
+/// time it begins anew. The exit code is 0, 2 when the configuration or an option is wrong, else 1.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Where to: https, or http on this machine
@@ -69,10 +69,8 @@ pub(super) fn run(args: &Args, load: impl Fn() -> Result<Settings, ConfigError>)
     let options = settings.database.connect_options()?;
     super::block_on(settings.log.format, async {
         let pool = Pool::new(options, MAX_CONNECTIONS, settings.database.transaction_pooler);
-        let from = match args.from_start {
-            true => Cursor::START,
-            false => pool.newest_cursor(&mut *pool.read().await?).await.context("the events cannot be read")?,
-        };
+        let from =
+            if args.from_start { Cursor::START } else { newest(&pool).await.context("the events cannot be read")? };
         super::print(&format!(
             "Sends {} to {}, until Ctrl-C.\nThe secret is {}\n\n",
             if args.from_start { "every event" } else { "what comes from now on" },
@@ -80,6 +78,12 @@ pub(super) fn run(args: &Args, load: impl Fn() -> Result<Settings, ConfigError>)
             secret.expose_secret(),
         ));
         let (mut tasks, stop) = (Tasks::default(), CancellationToken::new());
+        let output_closed = stop.clone();
+        let print_or_stop = move |attempted: &Attempted| {
+            if io::stdout().write_all(line(attempted).as_bytes()).is_err() {
+                output_closed.cancel();
+            }
+        };
         let forward = Forward {
             consumer: "terminal".to_owned(),
             wanted: args.wanted(),
@@ -89,15 +93,22 @@ pub(super) fn run(args: &Args, load: impl Fn() -> Result<Settings, ConfigError>)
             sender: Arc::new(Sender::new(args.to.uri().clone(), Arc::new(SigningKeys::from_pointee(vec![key])))?),
             feed: Feed::start(pool.clone(), Arc::new(Commits::default()), &mut tasks),
             pool,
-            observe: Box::new(print_line),
+            observe: Box::new(print_or_stop),
         };
-        let (running, stopped) = (forward.run_unrecorded(from, stop.clone()), stop.clone());
-        tokio::spawn(async move {
-            let _ = ctrl_c().await;
-            stopped.cancel();
-        });
-        let result = running.await;
-        tasks.soft_token(Stage::Intake).cancel();
+        let mut signals = Signals::listen()?;
+        let running = forward.run_unrecorded(from, stop.clone());
+        tokio::pin!(running);
+        let result = select! {
+            result = &mut running => result,
+            _ = signals.next() => {
+                stop.cancel();
+                // the second signal ends what is being sent
+                select! {
+                    result = running => result,
+                    _ = signals.next() => Ok(()),
+                }
+            }
+        };
         tasks.abort();
         result.map(|()| ExitCode::SUCCESS)
     })
@@ -119,19 +130,23 @@ impl Args {
     }
 }
 
-/// `10:15:02 ✓ 200    12 ms revision 0193… order_ticketed/live/B-1`
-fn print_line(attempted: &Attempted) {
+async fn newest(pool: &Pool) -> Result<Cursor, FeedError> {
+    pool.newest_cursor(&mut *pool.read().await?).await
+}
+
+/// `10:15:02 ✓ 200 in 12 ms  revision 0193… order_ticketed/live/B-1`
+fn line(attempted: &Attempted) -> String {
     let Attempted { item, attempt, kind, answer, duration } = attempted;
     let time = OffsetDateTime::now_utc().format(format_description!("[hour]:[minute]:[second]")).unwrap_or_default();
     let mark = if answer.outcome == Outcome::Delivered { '✓' } else { '✗' };
     let status = answer.status.map_or_else(|| answer.outcome.as_str().to_owned(), |status| status.as_u16().to_string());
     let booking = format!("{}/{}/{}", item.booking.provider, item.booking.environment, item.booking.booking_ref);
     let again = if *attempt > 1 { format!(", attempt {attempt}") } else { String::new() };
-    let line = format!(
-        "{time} {mark} {status} in {} ms  {kind} {} {}{again}\n",
+    let error = answer.error.as_ref().map_or(String::new(), |error| format!(": {}", escaped(error)));
+    format!(
+        "{time} {mark} {status} in {} ms  {kind} {} {}{again}{error}\n",
         duration.as_millis(),
         item.id,
         escaped(&booking)
-    );
-    let _ = io::stdout().write_all(line.as_bytes());
+    )
 }

@@ -25,6 +25,8 @@ const MAX_FORWARDS: usize = MAX_CONSUMERS as usize / 5;
 const MIN_IN_FLIGHT: usize = 2;
 const MAX_IN_FLIGHT: usize = 64;
 
+const EXPECTED_URL: &str = "expected a URL such as https://back-office.example/tickets";
+
 /// Two sign while one is replaced by the other.
 const MAX_SECRETS: usize = 2;
 
@@ -87,9 +89,9 @@ impl ReceiverUrl {
         if text.contains('#') {
             return Err("expected a URL without #");
         }
-        let url: Uri = text.parse().map_err(|_| "expected a URL such as https://back-office.example/tickets")?;
+        let url: Uri = text.parse().map_err(|_| EXPECTED_URL)?;
         let Some(authority) = url.authority() else {
-            return Err("expected a URL such as https://back-office.example/tickets");
+            return Err(EXPECTED_URL);
         };
         if authority.as_str().contains('@') {
             return Err("expected a URL without user and password: the signature authenticates");
@@ -101,6 +103,7 @@ impl ReceiverUrl {
         match url.scheme() {
             Some(scheme) if *scheme == Scheme::HTTPS => Ok(Self(url)),
             Some(scheme) if *scheme == Scheme::HTTP && is_loopback => Ok(Self(url)),
+            None => Err(EXPECTED_URL),
             _ => Err("expected a URL with https, or with http one of this machine (localhost, 127.0.0.1, [::1])"),
         }
     }
@@ -169,8 +172,7 @@ fn check_forward(name: String, raw: RawForward) -> Result<ForwardSettings, Confi
     let url = raw.url.ok_or_else(|| error("url", "missing"))?;
     let url = ReceiverUrl::parse(url.expose_secret()).map_err(|problem| error("url", problem))?;
     if raw.secrets.is_empty() || raw.secrets.len() > MAX_SECRETS {
-        let problem =
-            "expected one secret, or two while one is replaced; `ticket-webhooks forward --help` tells how to make one";
+        let problem = "expected one secret, or two while one is replaced; one is made by: echo \"whsec_$(openssl rand -base64 32)\"";
         return Err(error("secrets", problem));
     }
     let keys = raw.secrets.iter().map(|secret| SigningKey::parse(secret.expose_secret())).collect::<Option<Vec<_>>>();

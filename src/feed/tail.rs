@@ -26,6 +26,7 @@ use super::{announcer::CHANNEL, server_sent_events::ServerSentEvents};
 use crate::{
     commits::Commits,
     store::{Cursor, FeedError, Item, Items, Pool, Position},
+    telemetry::RateLimitedWarning,
 };
 
 /// Batches that a subscriber may be behind: with [`MAX_BATCH_BYTES`] at most 16 MiB for all.
@@ -103,12 +104,15 @@ impl Tail {
 
     /// Reads while somebody is subscribed.
     pub(super) async fn run(&self) {
+        let warning = RateLimitedWarning::default();
         loop {
             while self.batches.receiver_count() == 0 {
                 self.subscribed.notified().await;
             }
             if let Err(error) = self.read().await {
-                tracing::warn!(%error, "the tail of the feed cannot be read");
+                if let Some(times) = warning.due() {
+                    tracing::warn!(%error, times, "the tail of the feed cannot be read");
+                }
                 sleep(RETRY_DELAY).await;
             }
         }

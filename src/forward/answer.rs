@@ -70,12 +70,14 @@ pub struct Answer {
     pub status: Option<StatusCode>,
     /// The receiver asks for this time.
     pub retry_after: Option<Duration>,
+    /// Why there is no answer.
+    pub error: Option<String>,
 }
 
 impl Answer {
     /// Without an answer of the receiver.
-    pub(super) fn none(outcome: Outcome) -> Self {
-        Self { outcome, status: None, retry_after: None }
+    pub(super) fn none(outcome: Outcome, error: String) -> Self {
+        Self { outcome, status: None, retry_after: None, error: Some(error) }
     }
 
     pub(super) fn of(status: StatusCode, headers: &HeaderMap, now: SystemTime) -> Self {
@@ -87,7 +89,7 @@ impl Answer {
             400..=499 => Outcome::Refused,
             _ => Outcome::Failed,
         };
-        Self { outcome, status: Some(status), retry_after: retry_after(headers, now) }
+        Self { outcome, status: Some(status), retry_after: retry_after(headers, now), error: None }
     }
 
     /// Whether the receiver as a whole asks for time, not for this event alone.

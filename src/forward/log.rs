@@ -19,6 +19,7 @@ pub fn log_attempt(forward: &str, attempted: &Attempted) {
                 outcome = answer.outcome.as_str(),
                 status = answer.status.map(|status| status.as_u16()),
                 retry_after_seconds = answer.retry_after.map(|wait| wait.as_secs()),
+                error = answer.error,
                 duration_ms = duration.as_micros() as f64 / 1000.0,
                 $message
             )

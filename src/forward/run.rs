@@ -72,7 +72,7 @@ impl Lease {
     fn record(&self, settled: Settled, delay: Duration) -> Recording {
         let (pool, name, holder) = (self.pool.clone(), self.name.clone(), self.holder);
         Box::pin(async move {
-            sleep(delay).await;
+            pause(delay).await;
             let began = Instant::now();
             let advanced = timeout(RECORD_TIMEOUT, pool.advance_forward(&name, holder, &settled.progress)).await;
             let control = advanced.unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())));
@@ -172,7 +172,7 @@ impl Run {
     fn read_on(&mut self, delay: Duration) {
         let (forward, after) = (Arc::clone(&self.forward), From::After(self.schedule.read_to()));
         self.reading = Some(Box::pin(async move {
-            sleep(delay).await;
+            pause(delay).await;
             forward.feed.page(after, &Filter::default(), MAX_PAGE_ITEMS, forward.include_payload, PAGE_WAIT).await
         }));
     }
@@ -284,6 +284,13 @@ impl Run {
         if let Some(times) = self.warning.due() {
             tracing::warn!(forward = self.forward.name(), times, %error, "{what}; tries again");
         }
+    }
+}
+
+/// A timer without a duration would wait for up to a millisecond.
+async fn pause(duration: Duration) {
+    if !duration.is_zero() {
+        sleep(duration).await;
     }
 }
 

@@ -1,6 +1,6 @@
 //! Sends an item as Standard Webhooks 1.0.0 asks: <https://github.com/standard-webhooks/standard-webhooks>.
 
-use std::{sync::Arc, time::Duration};
+use std::{error::Error as _, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
@@ -84,10 +84,10 @@ impl Sender {
     /// One attempt, which takes at most 15 seconds.
     pub(super) async fn send(&self, message: &Message<'_>) -> Answer {
         match timeout(TIMEOUT, self.client.request(self.request(message))).await {
-            Err(_) => Answer::none(Outcome::TimedOut),
+            Err(_) => Answer::none(Outcome::TimedOut, format!("no answer within {} seconds", TIMEOUT.as_secs())),
             Ok(Err(error)) => {
-                tracing::debug!(error = chain(&error), "a request to a receiver failed");
-                Answer::none(if error.is_connect() { Outcome::Unreachable } else { Outcome::Broken })
+                let outcome = if error.is_connect() { Outcome::Unreachable } else { Outcome::Broken };
+                Answer::none(outcome, causes(&error))
             }
             Ok(Ok(response)) => {
                 let (head, body) = response.into_parts();
@@ -125,13 +125,16 @@ async fn discard(mut body: Incoming) {
     }
 }
 
-/// The causes of an error in a line.
-fn chain(error: &Error) -> String {
-    let mut causes = vec![error.to_string()];
-    let mut error: &dyn std::error::Error = error;
-    while let Some(source) = error.source() {
-        causes.push(source.to_string());
-        error = source;
+/// The causes of an error in a line, without those that repeat the one before.
+fn causes(error: &Error) -> String {
+    let mut causes: Vec<String> = Vec::new();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !causes.last().is_some_and(|before| before.contains(&text)) {
+            causes.push(text);
+        }
+        cause = error.source();
     }
     causes.join(": ")
 }

@@ -6,14 +6,20 @@
 
 mod prometheus;
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use serde_json::{Value, json};
 use sqlx::Executor;
 use tempfile::TempDir;
 
 use self::prometheus::Prometheus;
-use crate::support::{Command, Provider, Server, Service, Wire, provider, settings};
+use crate::support::{Command, Provider, Reaction, Receiver, SECRET, Server, Service, Wire, provider, settings};
 
 /// Room for some dozens of deliveries.
 const SPOOL_BYTES: &str = "40000";
@@ -25,7 +31,21 @@ const WRITE_TIMEOUT_MS: &str = "700";
 #[ignore = "it needs Prometheus: make alerts-test"]
 async fn every_alert_fires_when_it_is_caused_and_every_panel_shows_something() {
     let (mut server, spool) = (Server::start(true).await, TempDir::new().unwrap());
-    let mut with_spool = start(&server, &[("SPOOL__DIRECTORY", &spool.path().display().to_string())]).await;
+    let (gone, down, blocked) = (Agency::start(410).await, Agency::start(500).await, Agency::start(500).await);
+    let (gone_url, down_url, blocked_url) = (&*gone.receiver.url, &*down.receiver.url, &*blocked.receiver.url);
+    let mut with_spool = start(
+        &server,
+        &[
+            ("SPOOL__DIRECTORY", &spool.path().display().to_string()),
+            ("FORWARD__GONE__URL", gone_url),
+            ("FORWARD__GONE__SECRETS", SECRET),
+            ("FORWARD__DOWN__URL", down_url),
+            ("FORWARD__DOWN__SECRETS", SECRET),
+            ("FORWARD__BLOCKED__URL", blocked_url),
+            ("FORWARD__BLOCKED__SECRETS", SECRET),
+        ],
+    )
+    .await;
     let mut without_spool = start(&server, &[]).await;
     let prometheus = Prometheus::start(&[&with_spool, &without_spool]).await;
     prometheus.scrapes(2).await;
@@ -78,6 +98,14 @@ async fn every_alert_fires_when_it_is_caused_and_every_panel_shows_something() {
     delivery["Passengers"][0]["Title"] = Value::Null;
     assert_eq!(with_spool.post(callbacks, delivery.to_string()).await.status, 200);
     prometheus.fires("TicketWebhooksConflicts").await;
+
+    for agency in [&gone, &down, &blocked] {
+        agency.refuses.store(true, Ordering::SeqCst);
+    }
+    assert_eq!(deliver(&with_spool, orders, "refused").await, 200);
+    prometheus.fires("TicketWebhooksForwardGone").await;
+    prometheus.fires("TicketWebhooksForwardBlocked").await;
+    prometheus.fires("TicketWebhooksForwardDown").await;
 
     let pool = server.pool();
     let mut delivery = (callbacks.delivery)("main", "silent");
@@ -161,6 +189,21 @@ async fn every_alert_fires_when_it_is_caused_and_every_panel_shows_something() {
     assert_eq!(prometheus.fired(), prometheus.rules().await, "no alert is left out");
     prometheus.every_panel_shows_something().await;
     with_spool.stop().await;
+}
+
+/// The agency's own system, which refuses with a status once it is told to.
+struct Agency {
+    receiver: Receiver,
+    refuses: Arc<AtomicBool>,
+}
+
+impl Agency {
+    async fn start(status: u16) -> Self {
+        let refuses = Arc::new(AtomicBool::new(false));
+        let is_refusing = Arc::clone(&refuses);
+        let react = move |_: &_| Reaction::status(if is_refusing.load(Ordering::SeqCst) { status } else { 204 });
+        Self { receiver: Receiver::start(react).await, refuses }
+    }
 }
 
 async fn start(server: &Server, variables: &[(&str, &str)]) -> Service {
