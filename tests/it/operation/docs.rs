@@ -11,9 +11,9 @@ use std::{
 
 use tokio::task::spawn_blocking;
 
-use crate::support::{Command, Database, Service};
+use crate::support::{Command, Database, SECRET, Scrape, Service};
 
-const SECTIONS: [&str; 7] = ["server.", "admin.", "database.", "inbox.", "spool.", "log.", "providers."];
+const SECTIONS: [&str; 8] = ["server.", "admin.", "database.", "inbox.", "spool.", "log.", "forward.", "providers."];
 
 const DIRECTORIES: [&str; 10] =
     [".ci/", ".github/", "benches/", "config/", "docs/", "fuzz/", "migrations/", "ops/", "src/", "tests/"];
@@ -42,7 +42,7 @@ impl Page {
         let mut paths: Vec<PathBuf> = ["README.md", "SECURITY.md", "CONTRIBUTING.md"].map(PathBuf::from).into();
         let docs =
             fs::read_dir(root().join("docs")).unwrap().map(|entry| Path::new("docs").join(entry.unwrap().file_name()));
-        paths.extend(docs);
+        paths.extend(docs.filter(|path| path.extension().is_some_and(|extension| extension == "md")));
         paths.into_iter().map(|path| Self { text: read(&path), path }).collect()
     }
 
@@ -137,7 +137,15 @@ fn every_page_of_docs_says_who_it_is_for_and_is_in_the_summary() {
 #[tokio::test]
 async fn every_metric_that_is_named_exists_and_every_metric_is_documented() {
     let database = Database::new().await;
-    let service = Service::start(&database, &[]).await;
+    let forward = [
+        ("TICKET_WEBHOOKS__FORWARD__BACK__URL", "http://127.0.0.1:1/"),
+        ("TICKET_WEBHOOKS__FORWARD__BACK__SECRETS", SECRET),
+    ];
+    let service = Service::start(&database, &forward).await;
+    Scrape::until(&service, |scrape| {
+        scrape.series.iter().any(|series| series.name == "ticket_webhooks_forward_active")
+    })
+    .await;
     let scrape = reqwest::get(format!("{}/metrics", service.admin)).await.unwrap().text().await.unwrap();
     let types = scrape.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
     let exposed: BTreeSet<_> = types.map(str::to_owned).collect();
@@ -153,7 +161,8 @@ async fn every_metric_that_is_named_exists_and_every_metric_is_documented() {
     assert!(missing.is_empty(), "not documented: {missing:?}");
 }
 
-/// The keys of `config/default.toml` with their defaults; a key without one is a comment there.
+/// The keys of `config/default.toml` with their defaults; a key without one is a comment there. A forward is a comment as a
+/// whole, in which such a key is empty.
 fn keys() -> BTreeMap<String, Option<String>> {
     let mut keys = BTreeMap::new();
     let mut section = String::new();
@@ -163,7 +172,9 @@ fn keys() -> BTreeMap<String, Option<String>> {
         if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
             section = name.to_owned();
         } else if let Some((key, value)) = line.split_once(" = ").filter(|(key, _)| is_key(key)) {
-            let default = (!is_comment).then(|| value.to_owned());
+            let value = value.split("  ").next().unwrap();
+            let has_default = if section == "forward.NAME" { value != "\"\"" } else { !is_comment };
+            let default = has_default.then(|| value.to_owned());
             assert_eq!(keys.insert(format!("{section}.{key}"), default), None);
         }
     }
@@ -179,7 +190,8 @@ fn every_configuration_key_that_is_named_exists() {
         keys.keys().filter(|key| key.starts_with("providers.")).map(|key| of_a_provider(key)).collect();
     let exists = |key: &str| {
         let key = key.strip_suffix("_file").unwrap_or(key);
-        keys.contains_key(key) || any_provider.contains(key)
+        let is_table_of_a_forward = key.starts_with("forward.") && key.split('.').count() == 2;
+        keys.contains_key(key) || any_provider.contains(key) || is_table_of_a_forward
     };
     for (place, word) in words() {
         if let Some(variable) = word.strip_prefix("TICKET_WEBHOOKS__").filter(|rest| !rest.is_empty()) {

@@ -13,8 +13,11 @@ static MIGRATOR: Migrator = sqlx::migrate!();
 /// Rows as they are after the migration of each version, in SQL: what the next ones must cope with.
 fn sample_data() -> HashMap<i64, &'static str> {
     let erasures = "insert into erasures (id, subject, requested_by) values (gen_random_uuid(), 'name', 'api')";
+    let forwards = "insert into consumers (name, position) values ('forward-back', '0.0.0.00000000.0'); \
+                    insert into forwards (name, scanned) values ('forward-back', '0.0.0.00000000.0')";
     HashMap::from([
         (5, erasures),
+        (6, forwards),
         (
             1,
             "insert into ticket_events (id, provider, account, environment, booking_ref, revision, status, airline_pnrs, \
