@@ -178,7 +178,13 @@ async fn every_alert_fires_when_it_is_caused_and_every_panel_shows_something() {
     with_spool.process.wait();
     let admin = with_spool.admin.trim_start_matches("http://").to_owned();
     let directory = spool.path().display().to_string();
-    let with_spool = start(&server, &[("SPOOL__DIRECTORY", &directory), ("SERVER__ADMIN_ADDRESS", &admin)]).await;
+    let variables = [
+        ("SPOOL__DIRECTORY", &*directory),
+        ("SERVER__ADMIN_ADDRESS", &admin),
+        ("FORWARD__DOWN__URL", down_url),
+        ("FORWARD__DOWN__SECRETS", SECRET),
+    ];
+    let with_spool = start(&server, &variables).await;
     prometheus.fires("TicketWebhooksSpoolRecordDamaged").await;
     server.start_again().await;
 
