@@ -1,4 +1,4 @@
-//! What is to be sent, and when: the items of the feed that are not done, a lane for each booking.
+//! What is to be sent, and when: the items of the feed that are not done, a lane for each booking. `settle` has what became of it.
 //!
 //! Invariants:
 //!
@@ -6,9 +6,12 @@
 //! - A lane has one attempt at a time, of its first item, and is busy until what became of it is recorded.
 //! - The number of items is bounded, and so are the bytes of those that were read and never tried. Others have no content.
 
+mod settle;
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
-    ops::Bound,
     sync::Arc,
     time::Duration,
 };
@@ -18,9 +21,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{
-    answer::{Answer, Outcome},
-    attempt::{Attempt, Finished, Serialized},
-    backoff::backoff,
+    attempt::{Attempt, Serialized},
     receiver::Receiver,
 };
 use crate::{
@@ -33,9 +34,6 @@ const MAX_ITEMS: usize = 20_000;
 
 /// Items with content from which on no more are read.
 const ENOUGH_CONTENTS: usize = 256;
-
-/// After an attempt in which nothing was sent.
-const UNSENT_DELAY: time::Duration = time::Duration::seconds(2);
 
 pub(super) struct Schedule {
     /// Requests that may be running or unrecorded.
@@ -186,83 +184,6 @@ impl Schedule {
             self.waiting.first().map(|(time, _)| *time).filter(|_| self.retries_in_flight < self.max_in_flight / 2);
         let first = if self.fresh.is_empty() { due } else { Some(now) };
         first.map(|time| time.max(self.receiver.not_before(now).unwrap_or(time)))
-    }
-
-    /// What is to be recorded of attempts. `random` gives numbers from 0 to 1.
-    pub(super) fn settle(
-        &mut self,
-        finished: Vec<Finished>,
-        now: Instant,
-        wall_clock: OffsetDateTime,
-        random: impl Fn() -> f64,
-    ) -> Settled {
-        let (mut done, mut lanes) = (std::mem::take(&mut self.skipped), Vec::with_capacity(finished.len()));
-        let (mut failed, mut is_receiver_gone) = (Vec::new(), false);
-        for Finished { position, answer } in finished {
-            let entry = self.entries.get_mut(&position).expect("an item in flight is here");
-            lanes.push(entry.item.booking.clone());
-            if answer.is_some() {
-                self.last_tried = self.last_tried.max(position);
-            }
-            match answer {
-                Some(Answer { outcome: Outcome::Delivered, .. }) => {
-                    done.extend(entry.is_kept.then_some(entry.item.id));
-                    self.entries.remove(&position);
-                    self.unrecorded.remove(&position);
-                    if self.receiver.succeeded() {
-                        self.make_due(now);
-                    }
-                }
-                Some(answer) => {
-                    is_receiver_gone |= answer.outcome == Outcome::Gone;
-                    let item = &mut entry.item;
-                    let is_first = item.attempts == 0;
-                    item.attempts = item.attempts.saturating_add(1);
-                    let wait =
-                        backoff(item.attempts.unsigned_abs(), random()).max(answer.retry_after.unwrap_or_default());
-                    item.first_attempt_at = item.first_attempt_at.or(Some(wall_clock));
-                    item.last_attempt_at = Some(wall_clock);
-                    item.last_outcome = Some(answer.text());
-                    item.next_attempt_at = wall_clock.checked_add(wait.try_into().unwrap_or_default());
-                    self.receiver.failed(&answer, is_first, now, random());
-                    failed.push(position);
-                }
-                None => {
-                    entry.item.next_attempt_at = wall_clock.checked_add(UNSENT_DELAY);
-                }
-            }
-        }
-        for position in &failed {
-            self.unrecorded.insert(*position);
-            self.drop_contents_behind(*position);
-        }
-        let scanned = self.scanned();
-        let kept: Vec<_> = self.unrecorded.range(..=scanned.position).copied().collect();
-        let kept = kept.into_iter().map(|position| self.keep(position)).collect();
-        let position = self.entries.values().next().map_or(self.read_to, |entry| entry.item.preceding);
-        let progress = ForwardProgress { scanned, position, done, kept, is_receiver_gone };
-        Settled { progress, lanes }
-    }
-
-    /// The cursor up to which everything is done, not wanted, or kept: before the first item behind all that were tried.
-    fn scanned(&self) -> Cursor {
-        let behind = self.entries.range((Bound::Excluded(self.last_tried), Bound::Unbounded)).next();
-        behind.map_or(self.read_to, |(_, entry)| entry.item.preceding)
-    }
-
-    fn keep(&mut self, position: Position) -> ForwardItem {
-        self.unrecorded.remove(&position);
-        let entry = self.entries.get_mut(&position).expect("what is unrecorded is here");
-        entry.is_kept = true;
-        entry.item.clone()
-    }
-
-    fn drop_contents_behind(&mut self, position: Position) {
-        let booking = &self.entries[&position].item.booking;
-        for position in &self.lanes[booking].items {
-            let content = self.entries.get_mut(position).and_then(|entry| entry.content.take());
-            self.contents -= usize::from(content.is_some());
-        }
     }
 
     /// Lets lanes go on, once what became of their attempts is recorded.
