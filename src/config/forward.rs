@@ -3,8 +3,12 @@
 use std::{collections::BTreeMap, fmt};
 
 use http::{Uri, uri::Scheme};
-use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::SerializeMap};
+use secrecy::{ExposeSecret, SecretString, zeroize::Zeroizing};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{self, SeqAccess, Visitor},
+    ser::SerializeMap,
+};
 
 use super::ConfigError;
 use crate::{
@@ -229,6 +233,34 @@ fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::E
     Ok(texts.iter().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()).collect())
 }
 
+/// As [`texts`], without a copy that is not overwritten: an untagged enum would leave one.
 fn secrets<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<SecretString>, D::Error> {
-    Ok(texts(deserializer)?.into_iter().map(SecretString::from).collect())
+    struct Secrets;
+
+    impl<'de> Visitor<'de> for Secrets {
+        type Value = Vec<SecretString>;
+
+        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            formatter.write_str("a list of secrets")
+        }
+
+        fn visit_string<E: de::Error>(self, text: String) -> Result<Self::Value, E> {
+            self.visit_str(&Zeroizing::new(text))
+        }
+
+        fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+            let secrets = text.split(',').map(str::trim).filter(|secret| !secret.is_empty());
+            Ok(secrets.map(SecretString::from).collect())
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+            let mut secrets = Vec::new();
+            while let Some(secret) = list.next_element()? {
+                secrets.push(secret);
+            }
+            Ok(secrets)
+        }
+    }
+
+    deserializer.deserialize_any(Secrets)
 }

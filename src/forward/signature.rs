@@ -20,8 +20,9 @@ pub struct SigningKey(SecretSlice<u8>);
 impl SigningKey {
     /// `whsec_` and 24 to 64 bytes in base64; else `None`.
     pub fn parse(secret: &str) -> Option<Self> {
-        let bytes = STANDARD.decode(secret.strip_prefix(SECRET_PREFIX)?).ok()?;
-        SECRET_LENGTHS.contains(&bytes.len()).then(|| Self(bytes.into()))
+        let bytes = Zeroizing::new(STANDARD.decode(secret.strip_prefix(SECRET_PREFIX)?).ok()?);
+        // a copy of this very length is not moved again
+        SECRET_LENGTHS.contains(&bytes.len()).then(|| Self(bytes.to_vec().into()))
     }
 
     fn sign(&self, id: &str, timestamp: i64, body: &[u8]) -> String {
@@ -32,7 +33,7 @@ impl SigningKey {
     }
 }
 
-/// A new secret, from the random numbers of the operating system.
+/// A new secret, of numbers that cannot be guessed.
 pub fn new_secret() -> SecretString {
     let bytes = Zeroizing::new(rand::random::<[u8; NEW_SECRET_LENGTH]>());
     format!("{SECRET_PREFIX}{}", STANDARD.encode(bytes)).into()

@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::json;
 use tokio::task::JoinSet;
 
@@ -246,6 +247,28 @@ async fn the_admin_token_is_rotated_and_the_old_one_wiped_from_memory() {
     }
     assert_eq!(get(&first).await, 401);
     assert_eq!(get(&second).await, 404);
+}
+
+#[tokio::test]
+async fn the_secret_of_a_forward_is_rotated_and_the_old_one_wiped_from_memory() {
+    let database = Database::new().await;
+    let configured = Configured::new();
+    let file = configured.secret("forward", "secret");
+    let keys = ["first", "second"].map(|_| uuid::Uuid::now_v7().simple().to_string());
+    let secrets = keys.each_ref().map(|key| format!("whsec_{}", STANDARD.encode(key)));
+    fs::write(&file, &secrets[0]).unwrap();
+    let forward = format!("[forward.back]\nurl = 'http://127.0.0.1:1/'\nsecrets_file = ['{}']", file.display());
+    configured.write(&["main"], &forward);
+    let service = configured.start(&database).await;
+    let in_memory = |text: &str| configured::occurrences(service.process.id(), &text[text.len() - 16..]);
+    let before = keys.each_ref().map(|key| in_memory(key));
+    fs::write(&file, &secrets[1]).unwrap();
+    configured::reload(&service, "\"reloaded\"").await;
+    if before[0].is_some() {
+        let after = keys.each_ref().map(|key| in_memory(key));
+        assert_eq!((before, after), ([Some(1), Some(0)], [Some(0), Some(1)]));
+        assert_eq!(secrets.each_ref().map(|secret| in_memory(secret)), [Some(0), Some(0)], "only the bytes are kept");
+    }
 }
 
 #[tokio::test]
