@@ -3,6 +3,7 @@
 create table forwards (
     name         text primary key references consumers on delete cascade,
     scanned      text not null,
+    version      bigint not null default 0,
     holder       uuid,
     leased_until timestamptz,
     paused_at    timestamptz,
@@ -14,6 +15,7 @@ create table forwards (
 comment on table forwards is 'The forwards that were configured ([forward.NAME]), each with how far it is and which replica works on it.';
 comment on column forwards.name is 'The consumer whose position this is: forward-NAME.';
 comment on column forwards.scanned is 'A cursor: every item up to there is delivered, skipped, not wanted, or in forward_items.';
+comment on column forwards.version is 'How often the holder recorded something. Another number than the holder knows: the database was recovered to an earlier point in time.';
 comment on column forwards.holder is 'The replica that forwards: an id that it gave itself. Null: none.';
 comment on column forwards.leased_until is 'Until then no other replica takes over. The holder moves it on.';
 comment on column forwards.paused_at is 'Since when nothing is sent; null: it is not paused.';

@@ -116,7 +116,8 @@ impl Forward {
                     for id in &acquired.control.skipped {
                         schedule.skip(*id);
                     }
-                    let lease = Lease::new(forward.pool.clone(), consumer.clone(), holder, acquired.control);
+                    let lease =
+                        Lease::new(forward.pool.clone(), consumer.clone(), holder, acquired.version, acquired.control);
                     let run = Run::new(Arc::clone(&forward), schedule, Some(lease));
                     match run.until_stopped(&stop).await {
                         Ended::Stopped => {
@@ -124,7 +125,10 @@ impl Forward {
                                 tracing::warn!(forward = name, %error, "the lease ends by itself");
                             }
                         }
-                        Ended::Lost => tracing::warn!(forward = name, "another replica has taken over"),
+                        Ended::Lost => tracing::warn!(
+                            forward = name,
+                            "another replica has taken over, or the database is another one than before"
+                        ),
                         Ended::HistoryChanged(cursor) => forward.rewind(holder, &cursor).await,
                     }
                 }

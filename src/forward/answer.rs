@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderMap, StatusCode, header::RETRY_AFTER};
 
 /// Longer times are not waited for, whatever the receiver asks.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
+pub(super) const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
 
 /// What became of an attempt: the label `outcome` of the metrics, and in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -34,7 +34,7 @@ const RENEW_INTERVAL: Duration = Duration::from_secs(2);
 /// After an error of the database.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// Of a database that does not answer. What was recorded nevertheless is recorded again.
+/// Of a database that does not answer. If it has recorded it nevertheless, the forward begins anew with what is recorded.
 const RECORD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Requests that are running when the service stops may end.
@@ -45,9 +45,10 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) enum Ended {
     /// It was asked to.
     Stopped,
-    /// Another replica has the lease, or the forward was deleted.
+    /// Another replica has the lease, the forward was deleted, or the database was recovered to an earlier point in time. What
+    /// the database says counts.
     Lost,
-    /// The database was recovered to an earlier point in time; go on from this cursor.
+    /// The recorded cursor is none of this database; go on from this one.
     HistoryChanged(String),
 }
 
@@ -56,6 +57,7 @@ pub(super) struct Lease {
     pool: Pool,
     name: String,
     holder: Uuid,
+    version: i64,
     control: ForwardControl,
     /// Nothing is sent then.
     ends: Instant,
@@ -64,17 +66,18 @@ pub(super) struct Lease {
 
 impl Lease {
     /// One that was just acquired.
-    pub(super) fn new(pool: Pool, name: String, holder: Uuid, control: ForwardControl) -> Self {
+    pub(super) fn new(pool: Pool, name: String, holder: Uuid, version: i64, control: ForwardControl) -> Self {
         let now = Instant::now();
-        Self { pool, name, holder, control, ends: now + RENEW_INTERVAL, renew_at: now }
+        Self { pool, name, holder, version, control, ends: now + RENEW_INTERVAL, renew_at: now }
     }
 
     fn record(&self, settled: Settled, delay: Duration) -> Recording {
-        let (pool, name, holder) = (self.pool.clone(), self.name.clone(), self.holder);
+        let (pool, name, holder, version) = (self.pool.clone(), self.name.clone(), self.holder, self.version);
         Box::pin(async move {
             pause(delay).await;
             let began = Instant::now();
-            let advanced = timeout(RECORD_TIMEOUT, pool.advance_forward(&name, holder, &settled.progress)).await;
+            let advanced =
+                timeout(RECORD_TIMEOUT, pool.advance_forward(&name, holder, version, &settled.progress)).await;
             let control = advanced.unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())));
             Recorded { settled, began, control }
         })
@@ -102,6 +105,8 @@ pub(super) struct Run {
     finished: Vec<Finished>,
     /// The next page of the feed.
     reading: Option<Reading>,
+    /// A page was read.
+    has_read: bool,
     recording: Option<Recording>,
     warning: RateLimitedWarning,
 }
@@ -116,6 +121,7 @@ impl Run {
             running: BTreeSet::new(),
             finished: Vec::new(),
             reading: None,
+            has_read: false,
             recording: None,
             warning: RateLimitedWarning::default(),
         }
@@ -211,7 +217,9 @@ impl Run {
                     preceding = item.cursor;
                 }
                 self.schedule.set_read_to(next);
+                self.has_read = true;
             }
+            Err(FeedError::HistoryChanged(_)) if self.has_read && self.lease.is_some() => return Some(Ended::Lost),
             Err(FeedError::HistoryChanged(cursor)) => return Some(Ended::HistoryChanged(cursor)),
             Err(error) => {
                 self.warn("the feed cannot be read", &error);
@@ -243,6 +251,7 @@ impl Run {
         let lease = self.lease.as_mut()?;
         match control {
             Ok(Some(control)) => {
+                lease.version += 1;
                 lease.ends = began + Duration::from_secs(LEASE_SECONDS.unsigned_abs().into());
                 if control.resumes != lease.control.resumes {
                     self.schedule.retry_now(Instant::now());

@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{
+    answer::MAX_RETRY_AFTER,
     attempt::{Attempt, Serialized},
     receiver::Receiver,
 };
@@ -245,5 +246,6 @@ impl Schedule {
 
 /// A time of day as an instant.
 fn at(time: OffsetDateTime) -> Instant {
-    Instant::now() + Duration::try_from(time - clock::now()).unwrap_or_default()
+    // however wrong a clock was when that was recorded
+    Instant::now() + Duration::try_from(time - clock::now()).unwrap_or_default().min(MAX_RETRY_AFTER)
 }

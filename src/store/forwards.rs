@@ -4,6 +4,8 @@
 //!
 //! - Only the holder of the lease writes how far a forward is: its statements name it, and change nothing once another
 //!   replica has taken over. That is a column of a row, not a lock of a session: a pooler may stand in between.
+//! - What the holder knows is what the database has: a statement that meets another `version` changes nothing. After a recovery
+//!   to an earlier point in time, or a commit whose answer was lost, the holder begins anew with what the database has.
 //! - `forward_items` is the holder's alone. To skip an item, others write `forward_skips`, which the holder reads.
 
 mod list;
@@ -47,6 +49,7 @@ pub struct ForwardItem {
 #[derive(Debug)]
 pub struct AcquiredForward {
     pub scanned: Cursor,
+    pub version: i64,
     /// In the order of the feed.
     pub items: Vec<ForwardItem>,
     pub control: ForwardControl,
@@ -99,21 +102,23 @@ impl Pool {
             return Ok(None);
         };
         let scanned = row.try_get::<&str, _>("scanned")?.parse()?;
+        let version = row.try_get("version")?;
         let control = ForwardControl::from_row(&row)?;
         let items = "select * from forward_items where forward = $1 \
                      order by generation, recorded_xid, sequence";
         let rows = self.query(items).bind(name).fetch_all(&mut *transaction).await?;
         let items = rows.iter().map(ForwardItem::from_row).collect::<Result<_, FeedError>>()?;
         transaction.commit().await?;
-        Ok(Some(AcquiredForward { scanned, items, control }))
+        Ok(Some(AcquiredForward { scanned, version, items, control }))
     }
 
-    /// Records how far a forward is, and extends the lease. `None` when another replica has taken over, or the forward was
-    /// deleted.
+    /// Records how far a forward is, and extends the lease; the version is one more then. `None` when another replica has taken
+    /// over, the forward was deleted, or the version is another one.
     pub async fn advance_forward(
         &self,
         name: &str,
         holder: Uuid,
+        version: i64,
         progress: &ForwardProgress,
     ) -> sqlx::Result<Option<ForwardControl>> {
         let kept = serde_json::to_value(&progress.kept).map_err(|error| sqlx::Error::Encode(error.into()))?;
@@ -127,7 +132,8 @@ impl Pool {
             .bind(progress.position.to_string())
             .bind(&progress.done)
             .bind(kept)
-            .bind(progress.is_receiver_gone);
+            .bind(progress.is_receiver_gone)
+            .bind(version);
         let row = query.fetch_optional(&mut *transaction).await?;
         transaction.commit().await?;
         row.as_ref().map(ForwardControl::from_row).transpose()

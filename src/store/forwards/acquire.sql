@@ -1,7 +1,7 @@
--- Takes the lease of the forward $1 for the replica $2 unless another one has it: no row.
+-- Takes the lease of the forward $1 for the replica $2, for $3 seconds, unless another one has it: no row.
 update forwards
 set holder = $2, leased_until = clock_timestamp() + $3 * interval '1 second'
-where name = $1 and (holder is null or leased_until < clock_timestamp())
+where name = $1 and (holder is null or holder = $2 or leased_until < clock_timestamp())
 returning
-    scanned, paused_at is not null as is_paused, resumes,
+    scanned, version, paused_at is not null as is_paused, resumes,
     array (select id from forward_skips join forward_items using (forward, id) where forward = forwards.name) as skipped

@@ -1,13 +1,15 @@
--- Records how far the forward $1 is, and extends the lease of the replica $2 by $3 seconds; no row when another one has it.
+-- Records how far the forward $1 is, and extends the lease of the replica $2 by $3 seconds; no row when another one has it, or
+-- the version is not $9.
 -- $4 scanned, $5 the position, $6 the items that are done, $7 those that are not and have to be kept, $8 the receiver is gone.
 with held as (
     update forwards
     set
         scanned = $4,
+        version = version + 1,
         leased_until = clock_timestamp() + $3 * interval '1 second',
         paused_at = case when $8 then coalesce(paused_at, clock_timestamp()) else paused_at end,
         pause_reason = case when $8 then coalesce(pause_reason, 'gone') else pause_reason end
-    where name = $1 and holder = $2
+    where name = $1 and holder = $2 and version = $9
     returning name, paused_at is not null as is_paused, resumes
 ),
 moved as (

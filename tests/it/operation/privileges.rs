@@ -4,7 +4,9 @@ use serde_json::json;
 use sqlx::{AssertSqlSafe, Executor};
 use tokio::task::spawn_blocking;
 
-use crate::support::{ADMIN_TOKEN, ApiClient, Command, PROVIDERS, Scrape, Series, Server, Service, provider, settings};
+use crate::support::{
+    ADMIN_TOKEN, ApiClient, Command, PROVIDERS, Reaction, Receiver, Scrape, Series, Server, Service, provider, settings,
+};
 
 /// The statements of docs/database.md with which deliveries are received.
 fn statements() -> Vec<String> {
@@ -258,6 +260,7 @@ async fn the_further_rights_are_enough_for_consumers() {
     );
     let log = service.stop().await;
     assert!(!log.contains("permission denied"), "{log}");
+    forward(&world).await;
 
     for statement in statements_with("create role ticket_reader") {
         world.execute(&statement).await;
@@ -266,6 +269,29 @@ async fn the_further_rights_are_enough_for_consumers() {
     let pool = sqlx::PgPool::connect_with(url.parse().unwrap()).await.unwrap();
     let read = sqlx::query("select * from ticket_feed('0.0.0.00000000.0')").fetch_all(&pool).await.unwrap();
     assert_eq!(read.len(), 6);
+}
+
+/// Forwards what is there: one item is refused, and skipped. Then the forward is forgotten.
+async fn forward(world: &World) {
+    let refuses = |one: &serde_json::Value| one["provider"] == "order_ticketed" && one["revision"] == 1;
+    let receiver = Receiver::start(move |one| Reaction::status(if refuses(one.data()) { 500 } else { 204 })).await;
+    let command = world.command(None).envs(&receiver.settings());
+    let service = spawn_blocking(move || Service::over(command.start())).await.unwrap();
+    let api = ApiClient::of(&service.admin).await;
+    receiver.until(|received| received.len() >= 4).await;
+    let blocked = |scrape: &Scrape| scrape.get("ticket_webhooks_forward_blocked_bookings", &[]) == 1.0;
+    Scrape::until(&service, blocked).await;
+    for action in ["pause", "resume"] {
+        assert_eq!(api.post(&format!("/v1/forwards/back/{action}"), json!({})).await.status, 200);
+    }
+    let refused = api.get("/v1/forwards").await.body["forwards"][0]["blocked"][0]["id"].clone();
+    assert_eq!(api.post("/v1/forwards/back/skip", json!({"id": refused})).await.status, 200);
+    let all_done = |scrape: &Scrape| scrape.get("ticket_webhooks_forward_lag_events", &[]) == 0.0;
+    Scrape::until(&service, all_done).await;
+    let log = service.stop().await;
+    assert!(!log.contains("permission denied"), "{log}");
+    let service = world.serve(None).await;
+    assert_eq!(ApiClient::of(&service.admin).await.delete("/v1/consumers/forward-back").await.status, 204);
 }
 
 /// Whether it comes to serve with a database that is ready.
