@@ -238,7 +238,11 @@ async fn a_recovery_to_an_earlier_point_in_time_while_it_runs_skips_nothing() {
     let is_refusing = Arc::clone(&refuses);
     let receiver = Receiver::start(move |received| {
         let is_bad = received.data()["booking_ref"].as_str().unwrap().starts_with("bad");
-        Reaction::status(if is_bad && is_refusing.load(Ordering::SeqCst) { 500 } else { 200 })
+        match (is_bad && is_refusing.load(Ordering::SeqCst), received.data()["booking_ref"] == "bad-slow") {
+            (true, true) => Reaction::Slow(Duration::from_secs(4), answer(500)),
+            (true, false) => Reaction::status(500),
+            _ => Reaction::status(200),
+        }
     })
     .await;
     let spool = tempfile::tempdir().unwrap();
@@ -253,9 +257,13 @@ async fn a_recovery_to_an_earlier_point_in_time_while_it_runs_skips_nothing() {
     // tried before the copy is made, and after it
     deliver(&service, "bad-1", "first").await;
     until(&api, |forward| forward["blocked_bookings"] == 1).await;
+    // on its way while the copy is made: that it failed is recorded after it
+    deliver(&service, "bad-slow", "first").await;
+    receiver.until(|received| received.iter().any(|one| one.data()["booking_ref"] == "bad-slow")).await;
     let copy = server.stop_and_copy().await;
     server.start_again().await;
     some("lost", 10).await;
+    until(&api, |forward| forward["blocked_bookings"] == 2).await;
     receiver.until(|received| received.iter().filter(|one| one.is_accepted).count() >= 15).await;
     server.go_back_to(&copy).await;
     // the same numbers again, for other events; more of them than were lost
@@ -269,7 +277,7 @@ async fn a_recovery_to_an_earlier_point_in_time_while_it_runs_skips_nothing() {
     loop {
         let accepted: HashSet<String> = receiver.accepted().into_iter().collect();
         let stored = stored().await;
-        if stored.len() >= 27 && stored.iter().all(|id| accepted.contains(id)) {
+        if stored.len() >= 28 && stored.iter().all(|id| accepted.contains(id)) {
             break;
         }
         assert!(Instant::now() < deadline, "{} of {} arrived: {:#}", accepted.len(), stored.len(), forward(&api).await);
