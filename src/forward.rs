@@ -20,6 +20,7 @@
 mod answer;
 mod attempt;
 mod backoff;
+mod lease;
 mod log;
 mod receiver;
 mod run;
@@ -27,9 +28,9 @@ mod schedule;
 mod sender;
 mod signature;
 
-use std::{sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 pub use self::{
@@ -40,13 +41,14 @@ pub use self::{
     signature::{SigningKey, new_secret},
 };
 use self::{
-    run::{Ended, Lease, Run},
+    lease::{DATABASE_TIMEOUT, Lease},
+    run::{Ended, Run},
     schedule::Schedule,
 };
 use crate::{
     clock,
     feed::Feed,
-    store::{Content, Cursor, Pool},
+    store::{Content, Cursor, Item, Pool, Position},
     telemetry::RateLimitedWarning,
     ticket_event::{Environment, Status},
 };
@@ -156,6 +158,12 @@ impl Forward {
                 anyhow::bail!("the database was recovered to an earlier point in time: start again")
             }
         }
+    }
+
+    /// An item as it is now.
+    async fn read(&self, position: Position) -> sqlx::Result<Option<Item>> {
+        let item = timeout(DATABASE_TIMEOUT, self.pool.item_at(position, self.include_payload)).await;
+        item.unwrap_or_else(|_| Err(sqlx::Error::Io(io::ErrorKind::TimedOut.into())))
     }
 
     /// Items may be sent again, none is missed.

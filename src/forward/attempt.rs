@@ -49,7 +49,7 @@ impl Attempt {
         let position = item.position;
         let content = match content {
             Some(content) => content,
-            None => match forward.pool.item_at(position, forward.include_payload).await {
+            None => match forward.read(position).await {
                 Ok(Some(read)) if read.content.id() == item.id => {
                     Arc::new(Serialized { kind: read.content.kind(), data: read.to_json() })
                 }

@@ -1,24 +1,24 @@
 //! The work of a forward while this replica holds its lease.
 
-use std::{collections::BTreeSet, pin::Pin, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, io, pin::Pin, sync::Arc, time::Duration};
 
 use tokio::{
     select,
     task::JoinSet,
-    time::{Instant, sleep, sleep_until, timeout},
+    time::{Instant, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use super::{
     Forward,
     attempt::{Finished, Serialized},
-    schedule::{Schedule, Settled},
+    lease::{Lease, RENEW_INTERVAL, Recorded, pause},
+    schedule::Schedule,
 };
 use crate::{
     clock,
     feed::From,
-    store::{FeedError, Filter, ForwardControl, ForwardItem, Items, LEASE_SECONDS, Pool, Position},
+    store::{FeedError, Filter, ForwardItem, Items, Position},
     telemetry::RateLimitedWarning,
 };
 
@@ -28,14 +28,11 @@ const MAX_PAGE_ITEMS: i64 = 250;
 /// Of a page that has nothing yet.
 const PAGE_WAIT: Duration = Duration::from_secs(20);
 
-/// The lease is extended, and what operators want is read, at least so often.
-const RENEW_INTERVAL: Duration = Duration::from_secs(2);
+/// Of that wait, of a turn under load, and of the database.
+const PAGE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// After an error of the database.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
-
-/// Of a database that does not answer. If it has recorded it nevertheless, the forward begins anew with what is recorded.
-const RECORD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Requests that are running when the service stops may end.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -52,47 +49,8 @@ pub(super) enum Ended {
     HistoryChanged(String),
 }
 
-/// The right to forward, and where it is recorded how far that is.
-pub(super) struct Lease {
-    pool: Pool,
-    name: String,
-    holder: Uuid,
-    version: i64,
-    control: ForwardControl,
-    /// Nothing is sent then.
-    ends: Instant,
-    renew_at: Instant,
-}
-
-impl Lease {
-    /// One that was just acquired.
-    pub(super) fn new(pool: Pool, name: String, holder: Uuid, version: i64, control: ForwardControl) -> Self {
-        let now = Instant::now();
-        Self { pool, name, holder, version, control, ends: now + RENEW_INTERVAL, renew_at: now }
-    }
-
-    fn record(&self, settled: Settled, delay: Duration) -> Recording {
-        let (pool, name, holder, version) = (self.pool.clone(), self.name.clone(), self.holder, self.version);
-        Box::pin(async move {
-            pause(delay).await;
-            let began = Instant::now();
-            let advanced =
-                timeout(RECORD_TIMEOUT, pool.advance_forward(&name, holder, version, &settled.progress)).await;
-            let control = advanced.unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())));
-            Recorded { settled, began, control }
-        })
-    }
-}
-
 type Reading = Pin<Box<dyn Future<Output = Result<Items, FeedError>> + Send>>;
 type Recording = Pin<Box<dyn Future<Output = Recorded> + Send>>;
-
-/// What was to be recorded, when that began, and what came of it.
-struct Recorded {
-    settled: Settled,
-    began: Instant,
-    control: sqlx::Result<Option<ForwardControl>>,
-}
 
 pub(super) struct Run {
     forward: Arc<Forward>,
@@ -179,7 +137,10 @@ impl Run {
         let (forward, after) = (Arc::clone(&self.forward), From::After(self.schedule.read_to()));
         self.reading = Some(Box::pin(async move {
             pause(delay).await;
-            forward.feed.page(after, &Filter::default(), MAX_PAGE_ITEMS, forward.include_payload, PAGE_WAIT).await
+            let filter = Filter::default();
+            let page = forward.feed.page(after, &filter, MAX_PAGE_ITEMS, forward.include_payload, PAGE_WAIT);
+            let page = timeout(PAGE_TIMEOUT, page).await;
+            page.unwrap_or_else(|_| Err(FeedError::Database(sqlx::Error::Io(io::ErrorKind::TimedOut.into()))))
         }));
     }
 
@@ -241,7 +202,7 @@ impl Run {
             None => self.schedule.release(settled.lanes),
             Some(lease) => {
                 lease.renew_at = now + RENEW_INTERVAL;
-                self.recording = Some(lease.record(settled, Duration::ZERO));
+                self.recording = Some(Box::pin(lease.record(settled, Duration::ZERO)));
             }
         }
     }
@@ -251,8 +212,7 @@ impl Run {
         let lease = self.lease.as_mut()?;
         match control {
             Ok(Some(control)) => {
-                lease.version += 1;
-                lease.ends = began + Duration::from_secs(LEASE_SECONDS.unsigned_abs().into());
+                lease.extend(began);
                 if control.resumes != lease.control.resumes {
                     self.schedule.retry_now(Instant::now());
                 }
@@ -268,7 +228,7 @@ impl Run {
             }
             Ok(None) => Some(Ended::Lost),
             Err(error) => {
-                self.recording = Some(lease.record(settled, RETRY_DELAY));
+                self.recording = Some(Box::pin(lease.record(settled, RETRY_DELAY)));
                 self.warn("what was forwarded cannot be recorded", &error);
                 None
             }
@@ -293,13 +253,6 @@ impl Run {
         if let Some(times) = self.warning.due() {
             tracing::warn!(forward = self.forward.name(), times, %error, "{what}; tries again");
         }
-    }
-}
-
-/// A timer without a duration would wait for up to a millisecond.
-async fn pause(duration: Duration) {
-    if !duration.is_zero() {
-        sleep(duration).await;
     }
 }
 
