@@ -56,11 +56,6 @@ impl Outcome {
             Self::Broken => "broken",
         }
     }
-
-    /// The receiver answered in HTTP.
-    pub(super) fn is_answer(self) -> bool {
-        !matches!(self, Self::TimedOut | Self::Unreachable | Self::Broken)
-    }
 }
 
 /// The outcome of a request.

@@ -1,78 +1,70 @@
-//! Whether the receiver as a whole can be sent to, as far as its answers tell.
+//! What the receiver's answers tell of it as a whole.
 //!
-//! A booking that cannot be delivered holds up itself alone. But when one first attempt after the other fails, the receiver is
-//! down: then one request at a time looks whether it is back, so that an outage leaves no thousands of failed bookings.
+//! A booking that cannot be delivered holds up itself alone. When one first attempt after the other fails, most likely the
+//! receiver is down: then first attempts are made slowly, so that an outage leaves no tens of thousands of failed bookings, and
+//! the first success lets everything be tried again.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{
-    answer::{Answer, Outcome},
-    backoff::backoff,
-};
+use super::answer::{Answer, Outcome};
 
-/// First attempts of different bookings that may fail one after the other. A receiver that refuses all bookings of one kind
-/// is not down.
+/// First attempts that may fail one after the other. A receiver that refuses all bookings of one kind is not down.
 const MAX_FAILURES: u32 = 1024;
 
-/// One without an answer counts as many: a receiver seldom fails so for the content of a booking.
-const WITHOUT_ANSWER: u32 = 64;
+/// Between two first attempts after that.
+const SLOW_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Between two looks at a receiver that is down.
-const MAX_PROBE_INTERVAL: Duration = Duration::from_secs(30);
+/// So many failures without a success for so long are an outage, which the next success ends.
+const OUTAGE_FAILURES: u32 = 16;
+const OUTAGE_TIME: Duration = Duration::from_secs(10);
 
 #[derive(Default)]
 pub(super) struct Receiver {
-    /// Since the last success.
+    /// First attempts since the last success.
     failures: u32,
-    /// Requests that have found it down; 0: it is not.
-    probes: u32,
+    /// When the first of them failed.
+    failing_since: Option<Instant>,
+    /// Of any attempt: the receiver asks for it.
     not_before: Option<Instant>,
+    first_attempt_not_before: Option<Instant>,
 }
 
 impl Receiver {
-    pub(super) fn is_down(&self) -> bool {
-        self.probes > 0
-    }
-
-    /// When the next request may begin.
+    /// When the next attempt may begin, if not now.
     pub(super) fn not_before(&self, now: Instant) -> Option<Instant> {
         self.not_before.filter(|time| *time > now)
     }
 
-    /// Whether it is back after it was down.
-    pub(super) fn succeeded(&mut self) -> bool {
-        let was_down = self.is_down();
-        *self = Self { not_before: self.not_before.filter(|_| !was_down), ..Self::default() };
+    /// When the next first attempt may begin, if not now.
+    pub(super) fn first_attempt_not_before(&self, now: Instant) -> Option<Instant> {
+        self.first_attempt_not_before.filter(|time| *time > now)
+    }
+
+    pub(super) fn began_first_attempt(&mut self, now: Instant) {
+        self.first_attempt_not_before = (self.failures >= MAX_FAILURES).then_some(now + SLOW_INTERVAL);
+    }
+
+    /// Whether this ends an outage.
+    pub(super) fn succeeded(&mut self, now: Instant) -> bool {
+        let was_long = self.failing_since.is_some_and(|since| now - since >= OUTAGE_TIME);
+        let was_down = self.failures >= OUTAGE_FAILURES && was_long;
+        *self = Self { not_before: self.not_before, ..Self::default() };
         was_down
     }
 
-    pub(super) fn failed(&mut self, answer: &Answer, is_first_attempt: bool, now: Instant, random: f64) {
+    pub(super) fn failed(&mut self, answer: &Answer, is_first_attempt: bool, now: Instant) {
         if let Some(wait) = answer.retry_after.filter(|_| answer.is_busy()) {
-            self.wait_until(now + wait);
-            return;
-        }
-        if answer.outcome == Outcome::Gone {
-            return;
-        }
-        if is_first_attempt {
-            self.failures += if answer.outcome.is_answer() { 1 } else { WITHOUT_ANSWER };
-        }
-        let is_probe = self.is_down() && self.not_before(now).is_none();
-        let goes_down = !self.is_down() && self.failures >= MAX_FAILURES;
-        if is_probe || goes_down {
-            self.probes += 1;
-            self.wait_until(now + backoff(self.probes, random).min(MAX_PROBE_INTERVAL));
+            self.not_before = self.not_before.max(Some(now + wait));
+        } else if is_first_attempt && answer.outcome != Outcome::Gone {
+            self.failures = self.failures.saturating_add(1);
+            self.failing_since = self.failing_since.or(Some(now));
         }
     }
 
     /// Forgets what it has seen.
     pub(super) fn reset(&mut self) {
         *self = Self::default();
-    }
-
-    fn wait_until(&mut self, time: Instant) {
-        self.not_before = self.not_before.max(Some(time));
     }
 }

@@ -153,22 +153,22 @@ impl Schedule {
 
     /// What is to be sent now, if anything.
     pub(super) fn next(&mut self, now: Instant) -> Option<Attempt> {
-        let limit = if self.receiver.is_down() { 1 } else { self.max_in_flight };
-        if self.in_flight >= limit || self.receiver.not_before(now).is_some() {
+        if self.in_flight >= self.max_in_flight || self.receiver.not_before(now).is_some() {
             return None;
         }
-        let due = self.waiting.first().copied().filter(|(time, _)| *time <= now);
-        let due = due.filter(|_| self.retries_in_flight < self.max_in_flight / 2);
-        let fresh = self.fresh.first().copied();
-        // what is not known to fail shows best whether a receiver is back
-        let retry = if self.receiver.is_down() && fresh.is_some() { None } else { due };
+        let retry = self.waiting.first().copied().filter(|(time, _)| *time <= now && self.may_retry());
         let position = match retry {
             Some(due) => {
                 self.waiting.remove(&due);
                 self.retries_in_flight += 1;
                 due.1
             }
-            None => self.fresh.pop_first()?,
+            None if self.receiver.first_attempt_not_before(now).is_some() => return None,
+            None => {
+                let first = self.fresh.pop_first()?;
+                self.receiver.began_first_attempt(now);
+                first
+            }
         };
         self.in_flight += 1;
         let entry = self.entries.get_mut(&position).expect("what waits is here");
@@ -179,12 +179,17 @@ impl Schedule {
         Some(Attempt { item: entry.item.clone(), content })
     }
 
+    /// Half of the requests at most are repetitions.
+    fn may_retry(&self) -> bool {
+        self.retries_in_flight < self.max_in_flight / 2
+    }
+
     /// When there may be something to send, as far as that is known.
     pub(super) fn next_at(&self, now: Instant) -> Option<Instant> {
-        let due =
-            self.waiting.first().map(|(time, _)| *time).filter(|_| self.retries_in_flight < self.max_in_flight / 2);
-        let first = if self.fresh.is_empty() { due } else { Some(now) };
-        first.map(|time| time.max(self.receiver.not_before(now).unwrap_or(time)))
+        let retry = self.waiting.first().map(|(time, _)| *time).filter(|_| self.may_retry());
+        let first = self.fresh.first().map(|_| self.receiver.first_attempt_not_before(now).unwrap_or(now));
+        let next = retry.into_iter().chain(first).min();
+        next.map(|time| time.max(self.receiver.not_before(now).unwrap_or(time)))
     }
 
     /// Lets lanes go on, once what became of their attempts is recorded.

@@ -36,7 +36,7 @@ impl Schedule {
                 Some(answer) => {
                     is_receiver_gone |= answer.outcome == Outcome::Gone;
                     let is_first = self.fail(position, &answer, wall_clock, random());
-                    self.receiver.failed(&answer, is_first, now, random());
+                    self.receiver.failed(&answer, is_first, now);
                 }
                 None => self.put_off(position, wall_clock),
             }
@@ -52,7 +52,7 @@ impl Schedule {
     fn deliver(&mut self, position: Position, now: Instant) -> Option<uuid::Uuid> {
         self.last_tried = self.last_tried.max(position);
         self.unrecorded.remove(&position);
-        if self.receiver.succeeded() {
+        if self.receiver.succeeded(now) {
             self.make_due(now);
         }
         let entry = self.entries.remove(&position).expect("an item in flight is here");
