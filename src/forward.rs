@@ -85,6 +85,8 @@ pub struct Forward {
     pub include_payload: bool,
     pub from_start: bool,
     pub max_in_flight: usize,
+    /// When it is stopped, what is being sent gets this time to end.
+    pub stop_timeout: Duration,
     pub sender: Arc<Sender>,
     pub feed: Feed,
     pub pool: Pool,

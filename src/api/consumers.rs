@@ -124,7 +124,11 @@ pub(super) async fn delete(State(api): State<Arc<Api>>, Path(name): Path<String>
         return Err(reserved());
     }
     check_not_reserved(&name)?;
-    if api.pool.delete_consumer(&name).await? { Ok(StatusCode::NO_CONTENT) } else { Err(unknown()) }
+    if api.pool.delete_consumer(&name).await? {
+        return Ok(StatusCode::NO_CONTENT);
+    }
+    // another replica forwards with it
+    find(&api, &name).await.and_then(|_| Err(reserved()))
 }
 
 async fn find(api: &Api, name: &str) -> Result<Consumer, ApiError> {

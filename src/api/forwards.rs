@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     config::ForwardSettings,
-    forward::{CONSUMER_PREFIX, consumer_name},
+    forward::consumer_name,
     store::{BlockedItem, ForwardStatus, PauseReason, SkippedItem},
 };
 
@@ -40,14 +40,14 @@ impl ConfiguredForward {
 pub(super) struct Forward {
     /// As in the configuration.
     name: String,
-    /// Where it sends to: scheme, host and port.
+    /// Where it sends to. What follows the host is `[redacted]`: it may be a token.
     url: String,
     /// Whether a replica works on it.
     active: bool,
     /// Null: it is not paused.
     paused: Option<Pause>,
-    /// A cursor: every item up to there is delivered, skipped, or not wanted.
-    position: String,
+    /// A cursor: every item up to there is delivered, skipped, or not wanted. Null: it has not begun yet.
+    position: Option<String>,
     /// Since the oldest item was recorded that is not delivered; 0 when there is none.
     lag_seconds: f64,
     /// Items from that one on, counted up to 10,000.
@@ -85,11 +85,13 @@ pub(super) struct Skip {
 #[utoipa::path(get, path = "/v1/forwards", tag = "forwards", responses((status = 200, body = Forwards), AnyError))]
 pub(super) async fn list(State(api): State<Arc<Api>>) -> Result<Json<Forwards>, ApiError> {
     let names: Vec<_> = api.forwards.iter().map(|forward| consumer_name(&forward.name)).collect();
+    let mut begun = if names.is_empty() { Vec::new() } else { api.pool.forwards(&names).await? };
     let mut forwards = Vec::with_capacity(names.len());
-    if !names.is_empty() {
-        for status in api.pool.forwards(&names).await? {
-            forwards.push(describe(&api, status).await?);
-        }
+    for (configured, consumer) in api.forwards.iter().zip(names) {
+        forwards.push(match begun.iter().position(|status| status.name == consumer) {
+            Some(found) => describe(&api, configured, begun.swap_remove(found)).await?,
+            None => not_begun(configured),
+        });
     }
     Ok(Json(Forwards { forwards }))
 }
@@ -98,21 +100,23 @@ pub(super) async fn list(State(api): State<Arc<Api>>) -> Result<Json<Forwards>, 
 #[utoipa::path(post, path = "/v1/forwards/{name}/pause", tag = "forwards", params(("name" = String, Path)),
     responses((status = 200, body = Forward), AnyError, NotFound))]
 pub(super) async fn pause(State(api): State<Arc<Api>>, Path(name): Path<String>) -> Result<Json<Forward>, ApiError> {
-    let consumer = check_configured(&api, &name)?;
-    let is_known = api.pool.pause_forward(&consumer).await?;
-    if is_known { find(&api, &consumer).await } else { Err(not_begun()) }
+    let forward = find_configured(&api, &name)?;
+    api.pool.pause_forward(&consumer_name(&name)).await?;
+    show(&api, forward).await
 }
 
-/// Resumes a forward: within two seconds it tries everything that waits, also what would be tried again later.
+/// Resumes a forward: within two seconds it tries everything that waits, also what would be tried again later, and what the
+/// receiver wanted later (`Retry-After`).
 #[utoipa::path(post, path = "/v1/forwards/{name}/resume", tag = "forwards", params(("name" = String, Path)),
     responses((status = 200, body = Forward), AnyError, NotFound))]
 pub(super) async fn resume(State(api): State<Arc<Api>>, Path(name): Path<String>) -> Result<Json<Forward>, ApiError> {
-    let consumer = check_configured(&api, &name)?;
-    let is_known = api.pool.resume_forward(&consumer).await?;
-    if is_known { find(&api, &consumer).await } else { Err(not_begun()) }
+    let forward = find_configured(&api, &name)?;
+    api.pool.resume_forward(&consumer_name(&name)).await?;
+    show(&api, forward).await
 }
 
-/// Gives up an item that cannot be delivered, which is recorded. The next item of its booking is tried.
+/// Gives up an item that cannot be delivered, which is recorded. The next item of its booking is tried. If it is being sent just
+/// now and the receiver accepts it, it is delivered, and not recorded as skipped any more.
 #[utoipa::path(post, path = "/v1/forwards/{name}/skip", tag = "forwards", params(("name" = String, Path)),
     request_body = Skip,
     responses(
@@ -126,47 +130,53 @@ pub(super) async fn skip(
     Path(name): Path<String>,
     extract::Json(Skip { id }): extract::Json<Skip>,
 ) -> Result<Json<Forward>, ApiError> {
-    let consumer = check_configured(&api, &name)?;
-    if !api.pool.skip_forward_item(&consumer, id).await? {
+    let forward = find_configured(&api, &name)?;
+    if !api.pool.skip_forward_item(&consumer_name(&name), id).await? {
         return Err(ApiError::not_found("no item with this id waits here: it was delivered, or was not tried yet"));
     }
-    find(&api, &consumer).await
+    show(&api, forward).await
 }
 
-async fn find(api: &Api, consumer: &str) -> Result<Json<Forward>, ApiError> {
-    let status = api.pool.forwards(&[consumer.to_owned()]).await?.pop().ok_or_else(not_begun)?;
-    Ok(Json(describe(api, status).await?))
+/// A forward that has begun.
+async fn show(api: &Api, configured: &ConfiguredForward) -> Result<Json<Forward>, ApiError> {
+    let status = api.pool.forwards(&[consumer_name(&configured.name)]).await?.pop();
+    let not_begun = || ApiError::unavailable("not_begun", "this forward has not begun yet");
+    Ok(Json(describe(api, configured, status.ok_or_else(not_begun)?).await?))
 }
 
-async fn describe(api: &Api, status: ForwardStatus) -> Result<Forward, ApiError> {
-    let blocked = api.pool.blocked_items(&status.name, MAX_LISTED).await?;
-    let skipped = api.pool.skipped_items(&status.name, MAX_LISTED).await?;
-    let name = status.name.strip_prefix(CONSUMER_PREFIX).unwrap_or_default();
-    let url = api.forwards.iter().find(|forward| forward.name == name).map(|forward| forward.url.clone());
+async fn describe(api: &Api, configured: &ConfiguredForward, status: ForwardStatus) -> Result<Forward, ApiError> {
     Ok(Forward {
-        name: name.to_owned(),
-        url: url.unwrap_or_default(),
+        name: configured.name.clone(),
+        url: configured.url.clone(),
         active: status.is_active,
         paused: status.paused.map(|(reason, since)| Pause { reason, since }),
-        position: status.position,
+        position: Some(status.position),
         lag_seconds: status.lag_seconds,
         lag_events: status.lag_events,
         blocked_bookings: status.blocked_bookings,
-        blocked,
+        blocked: api.pool.blocked_items(&status.name, MAX_LISTED).await?,
         skipped_items: status.skipped,
-        skipped,
+        skipped: api.pool.skipped_items(&status.name, MAX_LISTED).await?,
     })
 }
 
-/// The name of its consumer.
-fn check_configured(api: &Api, name: &str) -> Result<String, ApiError> {
-    if api.forwards.iter().any(|forward| forward.name == name) {
-        Ok(consumer_name(name))
-    } else {
-        Err(ApiError::not_found("there is no forward of this name in the configuration"))
+fn not_begun(configured: &ConfiguredForward) -> Forward {
+    Forward {
+        name: configured.name.clone(),
+        url: configured.url.clone(),
+        active: false,
+        paused: None,
+        position: None,
+        lag_seconds: 0.0,
+        lag_events: 0,
+        blocked_bookings: 0,
+        blocked: Vec::new(),
+        skipped_items: 0,
+        skipped: Vec::new(),
     }
 }
 
-fn not_begun() -> ApiError {
-    ApiError::unavailable("not_begun", "this forward has not begun yet")
+fn find_configured<'a>(api: &'a Api, name: &str) -> Result<&'a ConfiguredForward, ApiError> {
+    let unknown = || ApiError::not_found("there is no forward of this name in the configuration");
+    api.forwards.iter().find(|forward| forward.name == name).ok_or_else(unknown)
 }

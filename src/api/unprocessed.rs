@@ -6,6 +6,7 @@ use std::{
 };
 
 use axum::{Json, extract::State};
+use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::{IntoParams, ToSchema};
@@ -94,7 +95,7 @@ pub(super) async fn get(State(api): State<Arc<Api>>, Path(id): Path<Uuid>) -> Re
     let (row, body) = api.pool.unprocessed_row(id).await?.ok_or_else(no_such_delivery)?;
     let (body, body_encoding) = match String::from_utf8(body) {
         Ok(text) => (text, BodyEncoding::Utf8),
-        Err(error) => (base64(error.as_bytes()), BodyEncoding::Base64),
+        Err(error) => (STANDARD.encode(error.as_bytes()), BodyEncoding::Base64),
     };
     Ok(Json(WithBody { row, body, body_encoding }))
 }
@@ -178,30 +179,4 @@ pub(super) async fn reprocess_all(
 
 fn no_such_delivery() -> ApiError {
     ApiError::not_found("there is no unprocessed delivery with this id")
-}
-
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let group = [0, 1, 2].map(|index| u32::from(chunk.get(index).copied().unwrap_or_default()));
-        let group = (group[0] << 16) | (group[1] << 8) | group[2];
-        for digit in 0..4 {
-            let value = (group >> (18 - 6 * digit)) & 63;
-            text.push(if digit <= chunk.len() { DIGITS[value as usize].into() } else { '=' });
-        }
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn base64_is_that_of_the_rfc() {
-        for (bytes, text) in
-            [(&b""[..], ""), (b"f", "Zg=="), (b"fo", "Zm8="), (b"foo", "Zm9v"), (b"\xff\xfe\xfd", "//79")]
-        {
-            assert_eq!(super::base64(bytes), text);
-        }
-    }
 }

@@ -3,7 +3,8 @@
 use std::{
     io::{self, Write},
     process::ExitCode,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use anyhow::Context;
@@ -28,6 +29,9 @@ use crate::{
 const MAX_CONNECTIONS: u32 = 3;
 
 const MAX_IN_FLIGHT: usize = 8;
+
+/// A request has ended by then.
+const STOP_TIMEOUT: Duration = Duration::from_secs(16);
 
 /// Send every event on to a URL, signed, until Ctrl-C
 ///
@@ -78,10 +82,12 @@ pub(super) fn run(args: &Args, load: impl Fn() -> Result<Settings, ConfigError>)
             secret.expose_secret(),
         ));
         let (mut tasks, stop) = (Tasks::default(), CancellationToken::new());
-        let output_closed = stop.clone();
+        let (output_ended, output_error) = (stop.clone(), Arc::new(Mutex::new(None)));
+        let print_error = Arc::clone(&output_error);
         let print_or_stop = move |attempted: &Attempted| {
-            if io::stdout().write_all(line(attempted).as_bytes()).is_err() {
-                output_closed.cancel();
+            if let Err(error) = io::stdout().write_all(line(attempted).as_bytes()) {
+                *print_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                output_ended.cancel();
             }
         };
         let forward = Forward {
@@ -90,6 +96,7 @@ pub(super) fn run(args: &Args, load: impl Fn() -> Result<Settings, ConfigError>)
             include_payload: args.include_payload,
             from_start: args.from_start,
             max_in_flight: MAX_IN_FLIGHT,
+            stop_timeout: STOP_TIMEOUT,
             sender: Arc::new(Sender::new(args.to.uri().clone(), Arc::new(SigningKeys::from_pointee(vec![key])))?),
             feed: Feed::start(pool.clone(), Arc::new(Commits::default()), &mut tasks),
             pool,
@@ -110,7 +117,14 @@ pub(super) fn run(args: &Args, load: impl Fn() -> Result<Settings, ConfigError>)
             }
         };
         tasks.abort();
-        result.map(|()| ExitCode::SUCCESS)
+        let output_error = output_error.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match output_error {
+            // its reader has seen enough
+            Some(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                Err(error).context("the output cannot be written")
+            }
+            _ => result.map(|()| ExitCode::SUCCESS),
+        }
     })
 }
 

@@ -2,6 +2,7 @@
 
 mod background;
 mod build;
+mod forwards;
 mod reload;
 mod service;
 

@@ -1,8 +1,9 @@
 //! `[forward.*]`: where events are sent on to.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, net::IpAddr};
 
 use http::{Uri, uri::Scheme};
+use rustls_pki_types::ServerName;
 use secrecy::{ExposeSecret, SecretString, zeroize::Zeroizing};
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
@@ -100,10 +101,18 @@ impl ReceiverUrl {
         if authority.as_str().contains('@') {
             return Err("expected a URL without user and password: the signature authenticates");
         }
-        let is_loopback = match url.host().unwrap_or_default() {
-            "localhost" | "[::1]" => true,
-            host => host.parse::<std::net::Ipv4Addr>().is_ok_and(|address| address.is_loopback()),
-        };
+        let host = authority.host();
+        let without_brackets = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        if ServerName::try_from(without_brackets).is_err() {
+            return Err("expected a URL with the name or the address of a host");
+        }
+        let has_port = authority.as_str().len() > host.len();
+        if has_port && matches!(authority.port_u16(), None | Some(0)) {
+            return Err("expected a URL with a port from 1 to 65535, or without one");
+        }
+        let address = without_brackets.parse::<IpAddr>();
+        let is_loopback = address
+            .map_or_else(|_| host.eq_ignore_ascii_case("localhost"), |address| address.to_canonical().is_loopback());
         match url.scheme() {
             Some(scheme) if *scheme == Scheme::HTTPS => Ok(Self(url)),
             Some(scheme) if *scheme == Scheme::HTTP && is_loopback => Ok(Self(url)),

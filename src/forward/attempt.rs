@@ -35,12 +35,21 @@ pub struct Attempted {
     pub duration: Duration,
 }
 
-/// What became of an attempt.
+/// An attempt that has ended.
 #[derive(Debug)]
 pub(super) struct Finished {
     pub(super) position: Position,
-    /// `None`: nothing was sent, for the item could not be read, or the attempt was given up.
-    pub(super) answer: Option<Answer>,
+    pub(super) result: AttemptResult,
+}
+
+#[derive(Debug)]
+pub(super) enum AttemptResult {
+    /// What the receiver answered, or why it did not.
+    Answered(Answer),
+    /// Nothing was sent, for the item could not be read; or the attempt was given up.
+    Unsent,
+    /// The configuration does not ask for this item any more.
+    Unwanted,
 }
 
 impl Attempt {
@@ -49,18 +58,9 @@ impl Attempt {
         let position = item.position;
         let content = match content {
             Some(content) => content,
-            None => match forward.read(position).await {
-                Ok(Some(read)) if read.content.id() == item.id => {
-                    Arc::new(Serialized { kind: read.content.kind(), data: read.to_json() })
-                }
-                Ok(_) => {
-                    tracing::warn!(forward = forward.name(), id = %item.id, "an item is not in the feed any more");
-                    return Finished { position, answer: None };
-                }
-                Err(error) => {
-                    tracing::debug!(%error, "an item cannot be read now");
-                    return Finished { position, answer: None };
-                }
+            None => match read(&item, forward).await {
+                Ok(content) => content,
+                Err(result) => return Finished { position, result },
             },
         };
         let message = Message { id: item.id, kind: content.kind, recorded_at: item.recorded_at, data: &content.data };
@@ -69,6 +69,28 @@ impl Attempt {
         let attempt = item.attempts + 1;
         let attempted = Attempted { attempt, kind: content.kind, answer, duration: began.elapsed(), item };
         (forward.observe)(&attempted);
-        Finished { position, answer: Some(attempted.answer) }
+        Finished { position, result: AttemptResult::Answered(attempted.answer) }
+    }
+}
+
+/// An item as it is now, if it is to be sent.
+async fn read(item: &ForwardItem, forward: &Forward) -> Result<Arc<Serialized>, AttemptResult> {
+    let id = item.id;
+    match forward.read(item.position).await {
+        Ok(Some(read)) if read.content.id() == id && !forward.wanted.matches(&read.content) => {
+            tracing::info!(forward = forward.name(), item.id = %id, "the configuration does not ask for this item any more");
+            Err(AttemptResult::Unwanted)
+        }
+        Ok(Some(read)) if read.content.id() == id => {
+            Ok(Arc::new(Serialized { kind: read.content.kind(), data: read.to_json() }))
+        }
+        Ok(_) => {
+            tracing::warn!(forward = forward.name(), item.id = %id, "an item is not in the feed any more");
+            Err(AttemptResult::Unsent)
+        }
+        Err(error) => {
+            tracing::debug!(%error, "an item cannot be read now");
+            Err(AttemptResult::Unsent)
+        }
     }
 }

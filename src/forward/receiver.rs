@@ -42,8 +42,13 @@ impl Receiver {
         self.first_attempt_not_before.filter(|time| *time > now)
     }
 
+    /// Whether it seems to be: first attempts are made slowly then.
+    pub(super) fn is_down(&self) -> bool {
+        self.failures >= MAX_FAILURES
+    }
+
     pub(super) fn began_first_attempt(&mut self, now: Instant) {
-        self.first_attempt_not_before = (self.failures >= MAX_FAILURES).then_some(now + SLOW_INTERVAL);
+        self.first_attempt_not_before = self.is_down().then_some(now + SLOW_INTERVAL);
     }
 
     /// Whether this ends an outage.

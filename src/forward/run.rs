@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Forward,
-    attempt::{Finished, Serialized},
+    attempt::{AttemptResult, Finished, Serialized},
     lease::{Lease, RENEW_INTERVAL, Recorded, pause},
     schedule::Schedule,
 };
@@ -33,9 +33,6 @@ const PAGE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// After an error of the database.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
-
-/// Requests that are running when the service stops may end.
-const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why a forward works no longer.
 #[derive(Debug, PartialEq, Eq)]
@@ -85,13 +82,16 @@ impl Run {
         }
     }
 
-    /// Forwards until it is asked to stop; what is running then gets a few seconds to end.
+    /// Forwards until it is asked to stop, and then until what is running has ended or was given up.
     pub(super) async fn until_stopped(mut self, stop: &CancellationToken) -> Ended {
         let mut stopping = None;
         loop {
             let now = Instant::now();
             if stop.is_cancelled() {
-                let deadline = *stopping.get_or_insert(now + STOP_TIMEOUT);
+                let deadline = *stopping.get_or_insert(now + self.forward.stop_timeout);
+                if now > deadline {
+                    self.warn_of_aborted();
+                }
                 if self.is_settled() || now > deadline {
                     return Ended::Stopped;
                 }
@@ -117,6 +117,7 @@ impl Run {
     fn start(&mut self, now: Instant) {
         let may_send = match &self.lease {
             Some(lease) if now >= lease.ends => {
+                self.warn_of_aborted();
                 self.give_up();
                 false
             }
@@ -147,8 +148,22 @@ impl Run {
     /// Gives up what is running: another replica may send it.
     fn give_up(&mut self) {
         self.attempts = JoinSet::new();
-        self.finished
-            .extend(std::mem::take(&mut self.running).into_iter().map(|position| Finished { position, answer: None }));
+        self.finished.extend(
+            std::mem::take(&mut self.running)
+                .into_iter()
+                .map(|position| Finished { position, result: AttemptResult::Unsent }),
+        );
+    }
+
+    fn warn_of_aborted(&self) {
+        let requests = self.running.len();
+        if requests > 0 {
+            tracing::warn!(
+                forward = self.forward.name(),
+                requests,
+                "requests without an answer are given up: they are sent again"
+            );
+        }
     }
 
     fn finish(&mut self, finished: Result<Finished, tokio::task::JoinError>) -> Option<Ended> {
@@ -197,7 +212,16 @@ impl Run {
             return;
         }
         let finished = std::mem::take(&mut self.finished);
+        let was_down = self.schedule.is_receiver_down();
         let settled = self.schedule.settle(finished, now, clock::now(), rand::random::<f64>);
+        match (was_down, self.schedule.is_receiver_down()) {
+            (false, true) => tracing::warn!(
+                forward = self.forward.name(),
+                "the receiver seems to be down: only some bookings are tried until it accepts one"
+            ),
+            (true, false) => tracing::info!(forward = self.forward.name(), "the receiver accepts events again"),
+            _ => {}
+        }
         match &mut self.lease {
             None => self.schedule.release(settled.lanes),
             Some(lease) => {

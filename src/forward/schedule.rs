@@ -111,6 +111,10 @@ impl Schedule {
         self.read_to
     }
 
+    pub(super) fn is_receiver_down(&self) -> bool {
+        self.receiver.is_down()
+    }
+
     pub(super) fn wants_items(&self) -> bool {
         self.contents < ENOUGH_CONTENTS && self.entries.len() < MAX_ITEMS
     }

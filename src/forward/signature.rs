@@ -4,6 +4,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretSlice, SecretString, zeroize::Zeroizing};
 use sha2::Sha256;
+use subtle::ConstantTimeEq;
 
 const SECRET_PREFIX: &str = "whsec_";
 
@@ -23,6 +24,10 @@ impl SigningKey {
         let bytes = Zeroizing::new(STANDARD.decode(secret.strip_prefix(SECRET_PREFIX)?).ok()?);
         // a copy of this very length is not moved again
         SECRET_LENGTHS.contains(&bytes.len()).then(|| Self(bytes.to_vec().into()))
+    }
+
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.0.expose_secret().ct_eq(other.0.expose_secret()).into()
     }
 
     fn sign(&self, id: &str, timestamp: i64, body: &[u8]) -> String {

@@ -32,7 +32,7 @@ impl ForwardFamilies {
             attempts: registry.add(
                 "ticket_webhooks_forward_attempts_total",
                 "Requests to a receiver by outcome: delivered, redirected, throttled (429), gone (410), refused (any other 4xx), \
-                 failed (5xx), timed_out, unreachable, broken.",
+                 failed (any other status), timed_out, unreachable, broken.",
                 Family::default(),
             ),
             durations: registry.add(

@@ -103,10 +103,15 @@ impl Pool {
         Ok(if exists.is_some() { SetPosition::WouldRewind } else { SetPosition::TooMany })
     }
 
-    /// Whether there was one with this name.
+    /// Whether there was one with this name with which no replica forwards.
     pub async fn delete_consumer(&self, name: &str) -> sqlx::Result<bool> {
         let mut transaction = self.write().await?;
-        let query = self.query("delete from consumers where name = $1").bind(name);
+        let query = self
+            .query(
+                "delete from consumers where name = $1 \
+                 and not exists (select from forwards where name = $1 and leased_until > clock_timestamp())",
+            )
+            .bind(name);
         let deleted = query.execute(&mut *transaction).await?.rows_affected() > 0;
         transaction.commit().await?;
         Ok(deleted)

@@ -72,7 +72,10 @@ pub struct ForwardProgress {
     pub scanned: Cursor,
     /// Every item up to there is done or not wanted.
     pub position: Cursor,
-    pub done: Vec<Uuid>,
+    /// Kept items that are delivered: nobody skipped them.
+    pub delivered: Vec<Uuid>,
+    /// Kept items that are skipped, or not wanted any more.
+    pub dropped: Vec<Uuid>,
     pub kept: Vec<ForwardItem>,
     /// The receiver answered 410: the forward is paused.
     pub is_receiver_gone: bool,
@@ -130,11 +133,16 @@ impl Pool {
             .bind(LEASE_SECONDS)
             .bind(progress.scanned.to_string())
             .bind(progress.position.to_string())
-            .bind(&progress.done)
+            .bind([&progress.delivered[..], &progress.dropped].concat())
             .bind(kept)
             .bind(progress.is_receiver_gone)
             .bind(version);
         let row = query.fetch_optional(&mut *transaction).await?;
+        if row.is_some() && !progress.delivered.is_empty() {
+            // skipped while it was being sent; a statement of its own sees what was skipped until now
+            let take_back = self.query("delete from forward_skips where forward = $1 and id = any ($2)");
+            take_back.bind(name).bind(&progress.delivered).execute(&mut *transaction).await?;
+        }
         transaction.commit().await?;
         row.as_ref().map(ForwardControl::from_row).transpose()
     }

@@ -12,8 +12,9 @@ use tokio::{
 use super::{
     Load,
     background::Background,
+    forwards::forwards,
     providers_rejecting_unknown,
-    reload::{ForwardKeys, Reload},
+    reload::Reload,
     service::{Listener, Service, Start},
     warn_of_weak_secrets,
 };
@@ -22,11 +23,9 @@ use crate::{
     bookings::Bookings,
     clock::{self, ReceiptClock},
     commits::Commits,
-    config::{
-        DatabaseSettings, ForwardFrom, ForwardSettings, ProviderSettings, ServerSettings, Settings, SpoolSettings,
-    },
+    config::{DatabaseSettings, ProviderSettings, ServerSettings, Settings, SpoolSettings},
     feed::Feed,
-    forward::{Forward, Sender, SigningKeys, consumer_name, log_attempt},
+    forward::consumer_name,
     http::{BodyReader, Limits, Server, admin_service, public_service},
     inbox::{self, Inbox},
     lifecycle::{ReloadSignal, Stage, Tasks, raise_open_file_limit},
@@ -138,7 +137,7 @@ impl Service {
             Bookings::new(shared_pool.clone(), settings.bookings.stuck_after_minutes, Arc::clone(&metrics.bookings));
         let mut background = Background { tasks: &mut tasks, schema_ready: &schema_ready, commits: &commits };
         background.start(&shared_pool, &bookings, &reprocessor, &settings.privacy);
-        let (forwards, signing_keys) = forwards(&settings.forward, &feed, &shared_pool, &metrics)?;
+        let (forwards, signing_keys) = forwards(&settings, &feed, &shared_pool, &metrics)?;
         for forward in forwards {
             background.forward(forward);
         }
@@ -261,37 +260,6 @@ fn queue_source(inbox: &Inbox, environment: Environment) -> QueueSource {
         deliveries: Box::new(move || deliveries.deliveries()),
         memory: Box::new(move || memory.bytes()),
     }
-}
-
-/// Those of the configuration, and the keys with which each signs.
-fn forwards(
-    settings: &[ForwardSettings],
-    feed: &Feed,
-    pool: &Pool,
-    metrics: &Metrics,
-) -> anyhow::Result<(Vec<Forward>, ForwardKeys)> {
-    let (mut forwards, mut all_keys) = (Vec::new(), ForwardKeys::new());
-    for ForwardSettings { name, url, keys, wanted, include_payload, from, max_in_flight, .. } in settings {
-        let keys = Arc::new(SigningKeys::from_pointee(keys.clone()));
-        let sender = Sender::new(url.uri().clone(), Arc::clone(&keys)).with_context(|| format!("forward.{name}"))?;
-        all_keys.insert(name.clone(), keys);
-        let (name, metrics) = (name.clone(), metrics.forwards.of(name));
-        forwards.push(Forward {
-            consumer: consumer_name(&name),
-            wanted: wanted.clone(),
-            include_payload: *include_payload,
-            from_start: *from == ForwardFrom::Start,
-            max_in_flight: *max_in_flight,
-            sender: Arc::new(sender),
-            feed: feed.clone(),
-            pool: pool.clone(),
-            observe: Box::new(move |attempted| {
-                log_attempt(&name, attempted);
-                metrics.count(attempted);
-            }),
-        });
-    }
-    Ok((forwards, all_keys))
 }
 
 /// Of every provider with its path: one without an account may get one by a reload.

@@ -79,13 +79,23 @@ impl Reload {
         super::warn_of_weak_secrets(&settings);
         let secrets = Secrets::new(&settings.providers, settings.admin.token, Some(&self.secrets.load()));
         self.secrets.store(Arc::new(secrets));
+        let mut changed_forwards = Vec::new();
         for forward in settings.forward {
-            if let Some(keys) = self.forward_keys.get(&forward.name) {
-                keys.store(Arc::new(forward.keys));
+            let Some(keys) = self.forward_keys.get(&forward.name) else { continue };
+            let old = keys.swap(Arc::new(forward.keys));
+            let new = keys.load();
+            if old.len() != new.len() || old.iter().zip(&**new).any(|(old, new)| !old.is_same(new)) {
+                changed_forwards.push(forward.name);
             }
         }
         let [added, removed, changed] = changes(&self.providers, &settings.providers);
-        tracing::info!(accounts.added = added, accounts.removed = removed, accounts.changed = changed, "reloaded");
+        tracing::info!(
+            accounts.added = added,
+            accounts.removed = removed,
+            accounts.changed = changed,
+            forwards.changed = changed_forwards.join(", "),
+            "reloaded"
+        );
         self.providers = settings.providers;
         if !waiting.is_empty() {
             tracing::warn!(keys = waiting.join(", "), "changed in the configuration, waiting for a restart");

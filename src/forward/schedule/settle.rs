@@ -9,7 +9,7 @@ use super::{Schedule, Settled};
 use crate::{
     forward::{
         answer::{Answer, Outcome},
-        attempt::Finished,
+        attempt::{AttemptResult, Finished},
         backoff::backoff,
     },
     store::{Cursor, ForwardItem, ForwardProgress, Position},
@@ -27,34 +27,38 @@ impl Schedule {
         wall_clock: OffsetDateTime,
         random: impl Fn() -> f64,
     ) -> Settled {
-        let (mut done, mut lanes) = (std::mem::take(&mut self.skipped), Vec::with_capacity(finished.len()));
+        let (mut dropped, mut delivered) = (std::mem::take(&mut self.skipped), Vec::new());
+        let mut lanes = Vec::with_capacity(finished.len());
         let mut is_receiver_gone = false;
-        for Finished { position, answer } in finished {
+        for Finished { position, result } in finished {
             lanes.push(self.entries[&position].item.booking.clone());
-            match answer {
-                Some(Answer { outcome: Outcome::Delivered, .. }) => done.extend(self.deliver(position, now)),
-                Some(answer) => {
+            match result {
+                AttemptResult::Answered(Answer { outcome: Outcome::Delivered, .. }) => {
+                    delivered.extend(self.finish(position));
+                    if self.receiver.succeeded(now) {
+                        self.make_due(now);
+                    }
+                }
+                AttemptResult::Answered(answer) => {
                     is_receiver_gone |= answer.outcome == Outcome::Gone;
                     let is_first = self.fail(position, &answer, wall_clock, random());
                     self.receiver.failed(&answer, is_first, now);
                 }
-                None => self.put_off(position, wall_clock),
+                AttemptResult::Unsent => self.put_off(position, wall_clock),
+                AttemptResult::Unwanted => dropped.extend(self.finish(position)),
             }
         }
         let scanned = self.scanned();
         let kept: Vec<_> = self.unrecorded.range(..=scanned.position).copied().collect();
         let kept = kept.into_iter().map(|position| self.keep(position)).collect();
         let position = self.entries.values().next().map_or(self.read_to, |entry| entry.item.preceding);
-        Settled { progress: ForwardProgress { scanned, position, done, kept, is_receiver_gone }, lanes }
+        Settled { progress: ForwardProgress { scanned, position, delivered, dropped, kept, is_receiver_gone }, lanes }
     }
 
-    /// The id, if it has a row in the database.
-    fn deliver(&mut self, position: Position, now: Instant) -> Option<uuid::Uuid> {
+    /// An item is done. Its id, if it has a row in the database.
+    fn finish(&mut self, position: Position) -> Option<uuid::Uuid> {
         self.last_tried = self.last_tried.max(position);
         self.unrecorded.remove(&position);
-        if self.receiver.succeeded(now) {
-            self.make_due(now);
-        }
         let entry = self.entries.remove(&position).expect("an item in flight is here");
         entry.is_kept.then_some(entry.item.id)
     }

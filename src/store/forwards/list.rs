@@ -126,8 +126,8 @@ impl Pool {
         query.fetch_all(&mut *snapshot).await?.iter().map(item).collect()
     }
 
-    /// Whether there is such a forward.
-    pub async fn pause_forward(&self, name: &str) -> sqlx::Result<bool> {
+    /// Nothing, if it has not begun.
+    pub async fn pause_forward(&self, name: &str) -> sqlx::Result<()> {
         self.control_forward(
             "update forwards set paused_at = coalesce(paused_at, now()), pause_reason = coalesce(pause_reason, 'operator') \
              where name = $1",
@@ -136,8 +136,8 @@ impl Pool {
         .await
     }
 
-    /// Also lets what waits be tried at once. Whether there is such a forward.
-    pub async fn resume_forward(&self, name: &str) -> sqlx::Result<bool> {
+    /// Also lets what waits be tried at once. Nothing, if it has not begun.
+    pub async fn resume_forward(&self, name: &str) -> sqlx::Result<()> {
         self.control_forward(
             "update forwards set paused_at = null, pause_reason = null, resumes = resumes + 1 where name = $1",
             name,
@@ -145,11 +145,10 @@ impl Pool {
         .await
     }
 
-    async fn control_forward(&self, statement: &'static str, name: &str) -> sqlx::Result<bool> {
+    async fn control_forward(&self, statement: &'static str, name: &str) -> sqlx::Result<()> {
         let mut transaction = self.write().await?;
-        let changed = self.query(statement).bind(name).execute(&mut *transaction).await?.rows_affected() > 0;
-        transaction.commit().await?;
-        Ok(changed)
+        self.query(statement).bind(name).execute(&mut *transaction).await?;
+        transaction.commit().await
     }
 
     /// Gives up an item. Whether it waits to be delivered, or was given up before.

@@ -2,13 +2,15 @@
 
 /// Over https.
 mod certificates;
+/// Everything breaks, at random.
+mod chaos;
 /// `ticket-webhooks forward`.
 mod command;
 /// The requests and what the receiver may answer.
 mod delivery;
 /// A booking that cannot be delivered, pausing, resuming and skipping.
 mod operators;
-/// Several replicas, and everything that breaks.
+/// Taking over, stopping, reloading.
 mod replicas;
 
 use serde_json::Value;
@@ -26,6 +28,11 @@ async fn forwarding(url: &str, receiver: &Receiver, variables: &[(&str, &str)]) 
     let service = spawn_blocking(move || Service::over(command.start())).await.unwrap();
     let api = ApiClient::of(&service.admin).await;
     (service, api)
+}
+
+/// A whole answer of the receiver.
+fn answer(status: u16) -> String {
+    format!("HTTP/1.1 {status} Status\r\ncontent-length: 0\r\n\r\n")
 }
 
 /// Delivers an event about a booking of `booking_callback`. Each `remark` is another revision.

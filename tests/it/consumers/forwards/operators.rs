@@ -142,3 +142,77 @@ async fn what_is_not_there_is_answered_with_an_error() {
     let left: i64 = sqlx::query_scalar("select count(*) from forwards").fetch_one(&database.pool).await.unwrap();
     assert_eq!(left, 0);
 }
+
+#[tokio::test]
+async fn an_event_that_is_delivered_while_it_is_skipped_is_not_recorded_as_skipped() {
+    let database = Database::new().await;
+    let answer = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n".to_owned();
+    let receiver = Receiver::start(move |received| match received.earlier {
+        0 => Reaction::status(500),
+        _ => Reaction::Slow(Duration::from_secs(5), answer.clone()),
+    })
+    .await;
+    let (service, api) = forwarding(&database.url(), &receiver, &[]).await;
+    deliver(&service, "one", "first").await;
+    let blocked = until(&api, |forward| forward["blocked_bookings"] == 1).await;
+    receiver.until(|received| received.len() == 2).await;
+    let skipped = api.post("/v1/forwards/back/skip", json!({"id": blocked["blocked"][0]["id"]})).await;
+    assert_eq!((skipped.status, &skipped.body["skipped_items"]), (200, &json!(1)));
+    until_delivered(&api, &database).await;
+    let delivered = forward(&api).await;
+    assert_eq!((&delivered["skipped_items"], &delivered["skipped"]), (&json!(0), &json!([])));
+    assert_eq!(receiver.accepted().len(), 1);
+}
+
+#[tokio::test]
+async fn what_the_configuration_does_not_ask_for_any_more_is_not_sent_again() {
+    let database = Database::new().await;
+    let (receiver, refuses) = refusing(500).await;
+    let (service, api) = forwarding(&database.url(), &receiver, &[]).await;
+    deliver(&service, "bad", "first").await;
+    deliver(&service, "bad", "second").await;
+    until(&api, |forward| forward["blocked_bookings"] == 1).await;
+    service.stop().await;
+    let requests = receiver.received().len();
+    refuses.store(false, Ordering::SeqCst);
+    let other = [("TICKET_WEBHOOKS__FORWARD__BACK__STATUSES", "cancelled")];
+    let (service, api) = forwarding(&database.url(), &receiver, &other).await;
+    until_delivered(&api, &database).await;
+    let forward = forward(&api).await;
+    assert_eq!((&forward["blocked_bookings"], &forward["skipped_items"]), (&json!(0), &json!(0)));
+    assert_eq!(receiver.received().len(), requests);
+    let left: i64 = sqlx::query_scalar("select count(*) from forward_items").fetch_one(&database.pool).await.unwrap();
+    assert_eq!(left, 0);
+    assert!(service.stop().await.contains("does not ask for this item any more"));
+}
+
+#[tokio::test]
+async fn a_position_with_which_another_replica_forwards_is_not_deleted() {
+    let database = Database::new().await;
+    let (receiver, _) = refusing(200).await;
+    let (service, api) = forwarding(&database.url(), &receiver, &[]).await;
+    until(&api, |forward| forward["active"] == true).await;
+    let (_other, without_forwards) = ApiClient::start(&database, &[]).await;
+    assert_eq!(without_forwards.delete("/v1/consumers/forward-back").await.status, 409);
+    service.stop().await;
+    assert_eq!(without_forwards.delete("/v1/consumers/forward-back").await.status, 204);
+    assert_eq!(without_forwards.delete("/v1/consumers/forward-back").await.status, 404);
+}
+
+#[tokio::test]
+async fn a_forward_is_listed_before_it_has_begun() {
+    let database = Database::new().await;
+    let (receiver, _) = refusing(200).await;
+    let mut transaction = database.pool.begin().await.unwrap();
+    sqlx::query("lock table consumers in share mode").execute(&mut *transaction).await.unwrap();
+    let (_service, api) = forwarding(&database.url(), &receiver, &[]).await;
+    let listed = forward(&api).await;
+    assert_eq!(
+        (&listed["name"], &listed["active"], &listed["position"]),
+        (&json!("back"), &json!(false), &json!(null))
+    );
+    let paused = api.post("/v1/forwards/back/pause", json!({})).await;
+    assert_eq!((paused.status, &paused.body["error"]["code"]), (503, &json!("not_begun")), "{:?}", paused.body);
+    transaction.rollback().await.unwrap();
+    until(&api, |forward| forward["active"] == true && forward["position"].is_string()).await;
+}
