@@ -12,7 +12,7 @@ mod csv;
 mod erasures;
 mod error;
 mod events;
-mod extract;
+pub(crate) mod extract;
 mod forwards;
 mod openapi;
 mod providers;
@@ -27,8 +27,10 @@ use tokio::sync::Semaphore;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub use self::{
+    booking_key::check_key,
     error::{ApiError, retry_after_header},
     forwards::ConfiguredForward,
+    reconciliation::csv_of,
 };
 use crate::{bookings::Bookings, feed::Feed, providers::Provider, reprocess::Reprocessor, store::Pool};
 

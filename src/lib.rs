@@ -29,6 +29,8 @@
 pub mod http;
 // The admin API: what the agency's own systems ask.
 pub mod api;
+// The pages for people: what arrived, and what needs them.
+pub mod console;
 // The pipeline of one delivery: authenticate, parse, normalize, make durable, reply.
 pub mod receive;
 
@@ -51,6 +53,8 @@ pub mod reprocess;
 // Erasing personal data, on request and by its age.
 pub mod erase;
 
+// What authenticates programs and people on the admin listener.
+pub mod admin_token;
 // Client addresses, their prefixes, and rate limits per prefix.
 pub mod addresses;
 // Wall-clock time, UUIDv7 ids, strictly increasing receipt times.

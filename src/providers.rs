@@ -56,6 +56,13 @@ pub fn document_members() -> &'static [&'static str] {
     &MEMBERS
 }
 
+/// The members of all providers that carry birth dates.
+pub fn birth_date_members() -> &'static [&'static str] {
+    static MEMBERS: LazyLock<Vec<&'static str>> =
+        LazyLock::new(|| PROVIDERS.iter().flat_map(|provider| provider.birth_date_members()).copied().collect());
+    &MEMBERS
+}
+
 /// One provider. First what each must implement, in the order in which a delivery needs it; then what only some override;
 /// then what follows from the rest.
 pub trait Provider: Send + Sync + 'static {
@@ -106,6 +113,11 @@ pub trait Provider: Send + Sync + 'static {
 
     /// Members that carry identity documents, at any depth: removed with `privacy.identity_documents = "drop"`.
     fn document_members(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Members that carry birth dates, at any depth: masked where people look at a payload.
+    fn birth_date_members(&self) -> &'static [&'static str] {
         &[]
     }
 

@@ -13,7 +13,10 @@
 mod announced;
 mod outcome;
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::task::spawn_blocking;
 use uuid::Uuid;
@@ -30,6 +33,9 @@ use crate::{
     secrets::CurrentSecrets,
     store::{Pool, Reprocessed, Reprocessing, StoreError, UnprocessedFilter, UnprocessedRow},
 };
+
+/// Of reprocessing many.
+const MAX_TIME: Duration = Duration::from_secs(10);
 
 /// Runs unprocessed deliveries through today's code.
 pub struct Reprocessor {
@@ -143,6 +149,43 @@ impl Reprocessor {
     ) -> sqlx::Result<Vec<Uuid>> {
         self.pool.waiting_ids(filter, after, limit).await
     }
+
+    /// Reprocesses deliveries that wait, the oldest first, up to `limit` and for about ten seconds; `after` is `next` of the call
+    /// before.
+    ///
+    /// # Errors
+    ///
+    /// The database does not answer, or does not take a write.
+    pub async fn reprocess_waiting(
+        &self,
+        filter: &UnprocessedFilter,
+        after: Option<Uuid>,
+        limit: usize,
+        dry_run: bool,
+    ) -> Result<ReprocessedPage, StoreError> {
+        let began = Instant::now();
+        let mut ids = self.waiting(filter, after, limit as i64 + 1).await?;
+        let mut more = ids.len() > limit;
+        ids.truncate(limit);
+        let (mut deliveries, mut next) = (Vec::with_capacity(ids.len()), after);
+        for id in ids {
+            if began.elapsed() > MAX_TIME {
+                more = true;
+                break;
+            }
+            deliveries.extend(self.reprocess(id, dry_run).await?);
+            next = Some(id);
+        }
+        Ok(ReprocessedPage { deliveries, next, more })
+    }
+}
+
+/// What became of several deliveries, in the order of receipt.
+pub struct ReprocessedPage {
+    pub deliveries: Vec<ReprocessedDelivery>,
+    /// The last one.
+    pub next: Option<Uuid>,
+    pub more: bool,
 }
 
 /// The same path as that of a delivery that arrives, apart from authentication.

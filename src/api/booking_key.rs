@@ -9,7 +9,7 @@ use crate::{payload::MAX_REFERENCE_CHARS, providers, store::BookingKey, ticket_e
 const MAX_TIMESTAMP: i64 = 253_402_300_799;
 
 /// The key of a booking, with the reference as deliveries have it.
-pub(super) fn check_key(provider: &str, environment: Environment, booking_ref: &str) -> Result<BookingKey, ApiError> {
+pub fn check_key(provider: &str, environment: Environment, booking_ref: &str) -> Result<BookingKey, ApiError> {
     let provider = known_provider(provider)?.to_owned();
     let booking_ref = booking_ref.trim();
     if booking_ref.is_empty() || booking_ref.contains('\0') || booking_ref.chars().count() > MAX_REFERENCE_CHARS {

@@ -114,6 +114,20 @@ impl ApiError {
         Self { retry_after: Some(wait), ..self }
     }
 
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// For people.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// After which the same may succeed.
+    pub fn wait(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
     /// The answer, with the id of the request.
     pub fn response(self, id: &RequestId) -> Response {
         let Self { status, code, message, retry_after, cursor } = self;

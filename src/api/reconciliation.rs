@@ -91,16 +91,12 @@ pub(super) async fn get(
     let period = query.period()?;
     let (differences, truncated) = api.bookings.reconcile(&period, limit).await?;
     if wants_csv(&headers) {
-        let mut csv = Csv::new(&COLUMNS);
-        for row in &differences {
-            csv.row(&cells(row));
-        }
         let headers = [
             (header::CONTENT_TYPE, "text/csv; charset=utf-8"),
             (header::CONTENT_DISPOSITION, "attachment; filename=\"reconciliation.csv\""),
         ];
         let truncated = [("x-truncated", if truncated { "true" } else { "false" })];
-        return Ok((headers, truncated, csv.into_text()).into_response());
+        return Ok((headers, truncated, csv_of(&differences)).into_response());
     }
     Ok(Json(Reconciliation { from: period.from, to: period.to, differences, truncated }).into_response())
 }
@@ -125,6 +121,15 @@ impl ReconciliationQuery {
             environment: self.environment.map(Environment::as_str),
         })
     }
+}
+
+/// The rows as CSV, with a line of the names of the columns.
+pub fn csv_of(rows: &[ReconciliationRow]) -> String {
+    let mut csv = Csv::new(&COLUMNS);
+    for row in rows {
+        csv.row(&cells(row));
+    }
+    csv.into_text()
 }
 
 /// `text/csv` is named, and is not refused by a quality of 0.

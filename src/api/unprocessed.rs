@@ -1,9 +1,6 @@
 //! `/v1/unprocessed`: what could not be processed, and its second chance.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::sync::Arc;
 
 use axum::{Json, extract::State};
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -23,9 +20,6 @@ use crate::{
     store::{UnprocessedFilter, UnprocessedRow},
     ticket_event::Environment,
 };
-
-/// Of reprocessing many in one request.
-const MAX_TIME: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -158,23 +152,12 @@ pub(super) async fn reprocess_all(
     State(api): State<Arc<Api>>,
     Query(query): Query<ReprocessAllQuery>,
 ) -> Result<Json<ReprocessedPage>, ApiError> {
-    let began = Instant::now();
     let limit = usize::from(within("limit", query.limit.unwrap_or(100), 1, 500)?);
     let ReprocessAllQuery { provider, environment, reason, since, after, dry_run, .. } = query;
     let filter = UnprocessedFilter { provider, environment, reason, is_reprocessed: Some(false), since };
-    let mut ids = api.reprocessor.waiting(&filter, after, limit as i64 + 1).await?;
-    let mut more = ids.len() > limit;
-    ids.truncate(limit);
-    let (mut reprocessed, mut next) = (Vec::with_capacity(ids.len()), after);
-    for id in ids {
-        if began.elapsed() > MAX_TIME {
-            more = true;
-            break;
-        }
-        reprocessed.extend(api.reprocessor.reprocess(id, dry_run.unwrap_or_default()).await?);
-        next = Some(id);
-    }
-    Ok(Json(ReprocessedPage { reprocessed, next, more }))
+    let dry_run = dry_run.unwrap_or_default();
+    let page = api.reprocessor.reprocess_waiting(&filter, after, limit, dry_run).await?;
+    Ok(Json(ReprocessedPage { reprocessed: page.deliveries, next: page.next, more: page.more }))
 }
 
 fn no_such_delivery() -> ApiError {

@@ -1,5 +1,7 @@
 //! `dev`: the service with an embedded Postgres and demo accounts.
 
+mod samples;
+
 use std::{
     ffi::OsString,
     net::{Ipv4Addr, SocketAddr},
@@ -27,11 +29,15 @@ const DATABASE: &str = "ticket_webhooks";
 /// Needs no set-up but installed PostgreSQL server programs; the database is kept in ./.ticket-webhooks. Listens on
 /// loopback only. Reads no configuration but PORT (default 8080) and RUST_LOG.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {}
+pub(super) struct Args {
+    /// Send sample deliveries of each kind, so that the console has something to show
+    #[arg(long)]
+    samples: bool,
+}
 
 const ADMIN_TOKEN: &str = "demo-admin-token";
 
-pub(super) fn run(_: Args, has_config: bool) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: Args, has_config: bool) -> anyhow::Result<ExitCode> {
     if has_config {
         bail!("dev reads no configuration file: remove --config and TICKET_WEBHOOKS_CONFIG, or use serve");
     }
@@ -43,7 +49,7 @@ pub(super) fn run(_: Args, has_config: bool) -> anyhow::Result<ExitCode> {
         let postgres = start.await.context("the start of the database was aborted")??;
         let exited = postgres.exited();
         let served = tokio::select! {
-            served = serve_demo(&postgres, &mut signals) => served,
+            served = serve_demo(&postgres, &mut signals, args.samples) => served,
             error = exited => Err(error.into()),
         };
         let stopped = spawn_blocking(move || postgres.stop()).await?;
@@ -53,12 +59,22 @@ pub(super) fn run(_: Args, has_config: bool) -> anyhow::Result<ExitCode> {
     })
 }
 
-async fn serve_demo(postgres: &EmbeddedPostgres, signals: &mut Signals) -> anyhow::Result<ExitCode> {
+async fn serve_demo(postgres: &EmbeddedPostgres, signals: &mut Signals, samples: bool) -> anyhow::Result<ExitCode> {
     create_database(postgres).await.context("the database could not be created")?;
     let settings = demo_settings(&postgres.url(DATABASE))?;
     let lines = curl_lines(&settings);
     let psql = postgres.psql_command(DATABASE);
-    let started = |public, admin| super::print(&instructions(public, admin, &psql, &lines));
+    let started = |public, admin| {
+        super::print(&instructions(public, admin, &psql, &lines));
+        if samples {
+            // beside the service, which has to answer them
+            spawn_blocking(move || {
+                if let Err(error) = samples::send(public, admin) {
+                    tracing::warn!(error = format!("{error:#}"), "the sample deliveries could not be sent");
+                }
+            });
+        }
+    };
     serve::serve(settings, true, signals, None, started).await
 }
 
@@ -116,8 +132,10 @@ fn curl_lines(settings: &Settings) -> Vec<(&'static str, String, String)> {
 }
 
 fn instructions(public: SocketAddr, admin: SocketAddr, psql: &str, lines: &[(&'static str, String, String)]) -> String {
-    let mut text =
-        String::from("\nThe service is up. Paste a line to send a delivery; paste it again to send a duplicate.\n");
+    let mut text = format!(
+        "\nThe service is up. Its console, with a sign-in: http://{admin}/sign-in#{ADMIN_TOKEN}\n\
+             Paste a line to send a delivery; paste it again to send a duplicate.\n"
+    );
     for (provider, path, arguments) in lines {
         text += &format!("\n# {provider}\ncurl -sS -w '\\n' http://{public}{path} {arguments}\n");
     }

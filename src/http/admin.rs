@@ -1,6 +1,7 @@
-//! The admin listener: health and metrics without a credential, everything else behind the bearer token.
+//! The admin listener: health and metrics without a credential, the API behind the bearer token, the console behind a sign-in with
+//! that token.
 
-use std::{net::IpAddr, num::NonZeroU32, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     extract::{ConnectInfo, Request, State},
@@ -8,33 +9,31 @@ use axum::{
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
-use secrecy::ExposeSecret;
 use tokio::time::timeout;
 
-use super::{client_address::TrustedProxies, health, layers, metrics, server::Peer, service::HttpService};
+use super::{
+    client_address::{self, TrustedProxies},
+    health, layers, metrics,
+    server::Peer,
+    service::HttpService,
+};
 use crate::{
-    addresses::{ClientLimiter, ClientPrefix},
+    admin_token::AdminToken,
     api::{self, Api, ApiError},
     config::ServerSettings,
-    credentials::Digest,
-    metrics::{Metrics, Scrape},
+    console::{self, Client, Console},
+    metrics::Scrape,
     readiness::Readiness,
     request_id::RequestId,
     secrets::CurrentSecrets,
 };
 
-/// For each client (see [`ClientLimiter`]). Failures beyond it are answered 429 and not logged; the right token always
-/// passes.
-const MAX_FAILURES_PER_MINUTE: NonZeroU32 = NonZeroU32::new(10).expect("10 is not 0");
-
 /// Until the answer begins; below the timeout of all requests to this listener, which has no body.
 const API_TIMEOUT: Duration = Duration::from_secs(55);
 
 struct TokenGuard {
-    secrets: Arc<CurrentSecrets>,
+    token: Arc<AdminToken>,
     proxies: TrustedProxies,
-    metrics: Arc<Metrics>,
-    failures: ClientLimiter,
 }
 
 /// The routes of the admin listener within its layers.
@@ -45,15 +44,28 @@ pub fn admin_service(
     secrets: Arc<CurrentSecrets>,
     settings: &ServerSettings,
 ) -> impl HttpService {
-    let guard = Arc::new(TokenGuard {
-        secrets: Arc::clone(&secrets),
-        proxies: TrustedProxies::new(settings),
-        metrics: Arc::clone(scrape.metrics()),
-        failures: ClientLimiter::new(MAX_FAILURES_PER_MINUTE),
-    });
+    let proxies = TrustedProxies::new(settings);
+    let token = Arc::new(AdminToken::new(Arc::clone(&secrets), Arc::clone(scrape.metrics())));
+    let console = Arc::new(Console { api: Arc::clone(api), token: Arc::clone(&token) });
+    let console = console::routes(&console).layer(middleware::from_fn_with_state(proxies.clone(), tell_client));
+    let guard = Arc::new(TokenGuard { token, proxies });
     let guarded = api::routes(api).layer(middleware::from_fn_with_state(guard, guard_route));
-    let router = health::routes(readiness).merge(metrics::routes(Arc::new(scrape))).fallback_service(guarded);
+    let router =
+        health::routes(readiness).merge(metrics::routes(Arc::new(scrape))).merge(console).fallback_service(guarded);
     layers::admin(router, secrets)
+}
+
+/// Tells the console who asks.
+async fn tell_client(
+    State(proxies): State<TrustedProxies>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let address = proxies.client_address(peer.address.ip(), request.headers());
+    let is_https = peer.is_trusted_proxy && client_address::is_https(request.headers());
+    request.extensions_mut().insert(Client { address, is_https });
+    next.run(request).await
 }
 
 /// Lets a request with the right token through, and writes the errors of the API.
@@ -86,7 +98,7 @@ impl TokenGuard {
         if self.is_authenticated(headers) {
             return Ok(());
         }
-        Err(match self.count_failure(self.proxies.client_address(peer.address.ip(), headers)) {
+        Err(match self.token.count_failure(self.proxies.client_address(peer.address.ip(), headers)) {
             Ok(()) => {
                 let message = "the bearer token of the configuration's [admin] section is needed";
                 let mut response = ApiError::new(StatusCode::UNAUTHORIZED, "unauthenticated", message).response(id);
@@ -104,16 +116,6 @@ impl TokenGuard {
     fn is_authenticated(&self, headers: &HeaderMap) -> bool {
         let presented = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.split_once(' '));
         let presented = presented.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-        let secrets = self.secrets.load();
-        let token = secrets.admin_token.as_ref().map(|token| Digest::of([token.expose_secret()]));
-        token.zip(presented).is_some_and(|(token, (_, presented))| token.is(&Digest::of([presented])))
-    }
-
-    /// Counts and logs a failed authentication. `Err` when the client has failed too often, with the time to wait.
-    fn count_failure(&self, client: IpAddr) -> Result<(), Duration> {
-        self.metrics.admin_authentication_failures.inc();
-        self.failures.check(client)?;
-        tracing::warn!(client.address = %ClientPrefix::of(client), "the admin token was missing or wrong");
-        Ok(())
+        presented.is_some_and(|(_, presented)| self.token.is(presented))
     }
 }

@@ -19,6 +19,7 @@ use crate::{
     config::{ForwardedHeader, ServerSettings},
 };
 
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 #[derive(Clone)]
@@ -58,6 +59,17 @@ impl TrustedProxies {
         }
         client
     }
+}
+
+/// Whether the client spoke to the load balancer over TLS, as that says. Only of a trusted proxy's request.
+pub(super) fn is_https(headers: &HeaderMap) -> bool {
+    let last =
+        |name: HeaderName| headers.get_all(name).iter().next_back().map(|value| value.as_bytes().to_ascii_lowercase());
+    let of_forwarded = last(FORWARDED).is_some_and(|value| {
+        let element = RightToLeft::new(&value, b',').next().unwrap_or_default();
+        RightToLeft::new(element, b';').any(|pair| matches!(pair.trim_ascii(), b"proto=https" | b"proto=\"https\""))
+    });
+    of_forwarded || last(X_FORWARDED_PROTO).is_some_and(|value| value.trim_ascii() == b"https")
 }
 
 /// Reads the address from an element of the header's list.

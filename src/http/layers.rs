@@ -87,7 +87,8 @@ pub(super) fn admin(router: Router, secrets: Arc<CurrentSecrets>) -> impl HttpSe
         .layer(SetRequestIdLayer::x_request_id(MakeUuidV7))
         .layer(trace)
         .layer(PropagateRequestIdLayer::x_request_id())
-        .layer(response_header(header::CACHE_CONTROL, "no-store"))
+        // the assets of the console have their own
+        .layer(SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, HeaderValue::from_static("no-store")))
         .layer(response_header(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .layer(response_header(header::REFERRER_POLICY, "no-referrer"))
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, ADMIN_TIMEOUT))

@@ -43,7 +43,7 @@ impl<'a> Value<'a> {
     }
 
     /// The text as it was sent.
-    pub(super) fn as_str(self) -> &'a str {
+    pub(crate) fn as_str(self) -> &'a str {
         let Span { start, end, .. } = self.span();
         &self.text[start..end]
     }

@@ -40,6 +40,10 @@ impl Provider for OrderTicketed {
         &["cardNum", "cardType", "cardExpired", "cardIssuePlace"]
     }
 
+    fn birth_date_members(&self) -> &'static [&'static str] {
+        &["birthday"]
+    }
+
     fn normalize(&self, payload: &Payload, received_on: Date) -> Result<Booking, NormalizeError> {
         let mut diagnostics = Diagnostics::default();
         let fields = payload.fields()?;

@@ -1,0 +1,117 @@
+//! What all pages share: their frame, and how errors are shown.
+
+use askama::Template;
+use axum::{
+    extract::Request,
+    http::{StatusCode, header},
+    middleware::Next,
+    response::{Html, IntoResponse, Response},
+};
+
+use super::{assets, session::Session};
+use crate::{
+    api::{ApiError, retry_after_header},
+    request_id::RequestId,
+};
+
+/// A page that is written as HTML.
+pub(super) struct Page<T>(pub(super) T);
+
+impl<T: Template> IntoResponse for Page<T> {
+    fn into_response(self) -> Response {
+        match self.0.render() {
+            Ok(html) => Html(html).into_response(),
+            Err(error) => {
+                tracing::error!(%error, "a page cannot be written");
+                StatusCode::INTERNAL_SERVER_ERROR.into_response()
+            }
+        }
+    }
+}
+
+/// Where a page stands in the menu.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    Events,
+    Bookings,
+    Unprocessed,
+    None,
+}
+
+/// What stands around the content of a page.
+pub(super) struct Frame {
+    pub(super) place: Place,
+    /// Of who is signed in.
+    pub(super) name: Option<String>,
+}
+
+impl Frame {
+    pub(super) fn new(place: Place, session: &Session) -> Self {
+        Self { place, name: Some(session.name.clone()) }
+    }
+
+    /// For nobody in particular.
+    pub(super) fn bare() -> Self {
+        Self { place: Place::None, name: None }
+    }
+
+    pub(super) fn style(&self) -> &str {
+        &assets::STYLE.path
+    }
+
+    pub(super) fn script(&self) -> &str {
+        &assets::SCRIPT.path
+    }
+
+    pub(super) fn icon(&self) -> &str {
+        &assets::ICON.path
+    }
+
+    /// The menu: path, title, and whether it is this page's.
+    pub(super) fn menu(&self) -> Vec<(&'static str, &'static str, bool)> {
+        [
+            ("/events", "Events", Place::Events),
+            ("/bookings", "Bookings", Place::Bookings),
+            ("/unprocessed", "Unprocessed", Place::Unprocessed),
+        ]
+        .map(|(path, title, place)| (path, title, place == self.place))
+        .to_vec()
+    }
+}
+
+#[derive(Template)]
+#[template(path = "error.html")]
+struct ErrorPage<'a> {
+    frame: Frame,
+    status: u16,
+    title: &'static str,
+    message: &'a str,
+    request_id: &'a str,
+}
+
+/// Writes the errors of handlers as pages.
+pub(super) async fn show_errors(request: Request, next: Next) -> Response {
+    let id = RequestId::of(request.extensions());
+    let frame = request.extensions().get::<Session>().map(|session| Frame::new(Place::None, session));
+    let mut response = next.run(request).await;
+    let Some(error) = response.extensions_mut().remove::<ApiError>() else { return response };
+    let status = error.status();
+    let title = match status {
+        StatusCode::NOT_FOUND => "There is nothing here",
+        StatusCode::SERVICE_UNAVAILABLE => "This cannot be shown now",
+        status if status.is_client_error() => "This cannot be asked",
+        _ => "Something went wrong",
+    };
+    let page = ErrorPage {
+        frame: frame.unwrap_or_else(Frame::bare),
+        status: status.as_u16(),
+        title,
+        message: error.message(),
+        request_id: id.as_str(),
+    };
+    let mut response = (status, Page(page)).into_response();
+    if let Some(wait) = error.wait() {
+        response.headers_mut().insert(header::RETRY_AFTER, retry_after_header(wait));
+    }
+    response
+}
