@@ -9,6 +9,7 @@ create table forwards (
     paused_at    timestamptz,
     pause_reason text check (pause_reason in ('operator', 'gone')),
     resumes      integer not null default 0,
+    not_before   timestamptz,
     check ((paused_at is null) = (pause_reason is null))
 );
 
@@ -20,6 +21,7 @@ comment on column forwards.holder is 'The replica that forwards: an id that it g
 comment on column forwards.leased_until is 'Until then no other replica takes over. The holder moves it on.';
 comment on column forwards.paused_at is 'Since when nothing is sent; null: it is not paused.';
 comment on column forwards.pause_reason is 'operator: POST /v1/forwards/{name}/pause. gone: the receiver answered 410.';
+comment on column forwards.not_before is 'The receiver asked with Retry-After that nothing is sent before; null: it did not.';
 comment on column forwards.resumes is 'How often it was resumed: each time the holder tries at once what waits.';
 
 create table forward_items (

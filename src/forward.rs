@@ -116,24 +116,27 @@ impl Forward {
             match forward.pool.acquire_forward(consumer, holder, forward.from_start).await {
                 Ok(Some(acquired)) => {
                     tracing::info!(forward = name, "this replica forwards");
-                    let mut schedule = Schedule::resume(forward.max_in_flight, acquired.scanned, acquired.items);
+                    let mut schedule =
+                        Schedule::resume(forward.max_in_flight, acquired.scanned, acquired.items, acquired.not_before);
                     for id in &acquired.control.skipped {
                         schedule.skip(*id);
                     }
                     let lease =
                         Lease::new(forward.pool.clone(), consumer.clone(), holder, acquired.version, acquired.control);
-                    let run = Run::new(Arc::clone(&forward), schedule, Some(lease));
-                    match run.until_stopped(&stop).await {
-                        Ended::Stopped => {
+                    let (run, stop) = (Run::new(Arc::clone(&forward), schedule, Some(lease)), stop.clone());
+                    // a task of its own: whatever happens to it, the service goes on receiving
+                    match tokio::spawn(async move { run.until_stopped(&stop).await }).await {
+                        Err(error) => tracing::error!(forward = name, %error, "it failed; tries again"),
+                        Ok(Ended::Stopped) => {
                             if let Err(error) = forward.pool.release_forward(consumer, holder).await {
                                 tracing::warn!(forward = name, %error, "the lease ends by itself");
                             }
                         }
-                        Ended::Lost => tracing::warn!(
+                        Ok(Ended::Lost) => tracing::warn!(
                             forward = name,
                             "another replica has taken over, or the database is another one than before"
                         ),
-                        Ended::HistoryChanged(cursor) => forward.rewind(holder, &cursor).await,
+                        Ok(Ended::HistoryChanged(cursor)) => forward.rewind(holder, &cursor).await,
                     }
                 }
                 Ok(None) => {}
@@ -153,7 +156,7 @@ impl Forward {
     ///
     /// The history of the feed has changed.
     pub async fn run_unrecorded(self, from: Cursor, stop: CancellationToken) -> anyhow::Result<()> {
-        let schedule = Schedule::resume(self.max_in_flight, from, Vec::new());
+        let schedule = Schedule::resume(self.max_in_flight, from, Vec::new(), None);
         match Run::new(Arc::new(self), schedule, None).until_stopped(&stop).await {
             Ended::Stopped | Ended::Lost => Ok(()),
             Ended::HistoryChanged(_) => {

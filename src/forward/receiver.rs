@@ -32,6 +32,11 @@ pub(super) struct Receiver {
 }
 
 impl Receiver {
+    /// One that had asked for time.
+    pub(super) fn resume(not_before: Option<Instant>) -> Self {
+        Self { not_before, ..Self::default() }
+    }
+
     /// When the next attempt may begin, if not now.
     pub(super) fn not_before(&self, now: Instant) -> Option<Instant> {
         self.not_before.filter(|time| *time > now)

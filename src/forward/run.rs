@@ -87,6 +87,8 @@ impl Run {
         let mut stopping = None;
         loop {
             let now = Instant::now();
+            // first: without a lease it lets bookings go on
+            self.record(now);
             if stop.is_cancelled() {
                 let deadline = *stopping.get_or_insert(now + self.forward.stop_timeout);
                 if now > deadline {
@@ -98,7 +100,6 @@ impl Run {
             } else {
                 self.start(now);
             }
-            self.record(now);
             let wake_at = self.wake_at(now).min(stopping.unwrap_or(now + RENEW_INTERVAL));
             let ended = select! {
                 Some(finished) = self.attempts.join_next() => self.finish(finished),

@@ -84,7 +84,12 @@ pub(super) struct Settled {
 
 impl Schedule {
     /// Goes on from where a forward was: behind a cursor, and with the items before it that are kept, in their order.
-    pub(super) fn resume(max_in_flight: usize, scanned: Cursor, kept: Vec<ForwardItem>) -> Self {
+    pub(super) fn resume(
+        max_in_flight: usize,
+        scanned: Cursor,
+        kept: Vec<ForwardItem>,
+        not_before: Option<OffsetDateTime>,
+    ) -> Self {
         let mut schedule = Self {
             max_in_flight,
             in_flight: 0,
@@ -95,7 +100,7 @@ impl Schedule {
             waiting: BTreeSet::new(),
             unrecorded: BTreeSet::new(),
             contents: 0,
-            receiver: Receiver::default(),
+            receiver: Receiver::resume(not_before.map(at)),
             read_to: scanned,
             last_tried: scanned.position,
             skipped: Vec::new(),
@@ -131,6 +136,10 @@ impl Schedule {
 
     fn insert(&mut self, item: ForwardItem, content: Option<Arc<Serialized>>, is_kept: bool) {
         let position = item.position;
+        if self.entries.contains_key(&position) {
+            // it is kept, and was read again
+            return;
+        }
         let lane = self.lanes.entry(item.booking.clone()).or_default();
         lane.items.push_back(position);
         let first = lane.items[0];

@@ -50,6 +50,8 @@ pub struct ForwardItem {
 pub struct AcquiredForward {
     pub scanned: Cursor,
     pub version: i64,
+    /// The receiver asked that nothing is sent before.
+    pub not_before: Option<OffsetDateTime>,
     /// In the order of the feed.
     pub items: Vec<ForwardItem>,
     pub control: ForwardControl,
@@ -79,6 +81,8 @@ pub struct ForwardProgress {
     pub kept: Vec<ForwardItem>,
     /// The receiver answered 410: the forward is paused.
     pub is_receiver_gone: bool,
+    /// The receiver asked that nothing is sent before.
+    pub not_before: Option<OffsetDateTime>,
 }
 
 impl Pool {
@@ -106,13 +110,14 @@ impl Pool {
         };
         let scanned = row.try_get::<&str, _>("scanned")?.parse()?;
         let version = row.try_get("version")?;
+        let not_before = row.try_get("not_before")?;
         let control = ForwardControl::from_row(&row)?;
         let items = "select * from forward_items where forward = $1 \
                      order by generation, recorded_xid, sequence";
         let rows = self.query(items).bind(name).fetch_all(&mut *transaction).await?;
         let items = rows.iter().map(ForwardItem::from_row).collect::<Result<_, FeedError>>()?;
         transaction.commit().await?;
-        Ok(Some(AcquiredForward { scanned, version, items, control }))
+        Ok(Some(AcquiredForward { scanned, version, not_before, items, control }))
     }
 
     /// Records how far a forward is, and extends the lease; the version is one more then. `None` when another replica has taken
@@ -136,7 +141,8 @@ impl Pool {
             .bind([&progress.delivered[..], &progress.dropped].concat())
             .bind(kept)
             .bind(progress.is_receiver_gone)
-            .bind(version);
+            .bind(version)
+            .bind(progress.not_before);
         let row = query.fetch_optional(&mut *transaction).await?;
         if row.is_some() && !progress.delivered.is_empty() {
             // skipped while it was being sent; a statement of its own sees what was skipped until now

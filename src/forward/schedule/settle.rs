@@ -51,8 +51,13 @@ impl Schedule {
         let scanned = self.scanned();
         let kept: Vec<_> = self.unrecorded.range(..=scanned.position).copied().collect();
         let kept = kept.into_iter().map(|position| self.keep(position)).collect();
+        let not_before =
+            self.receiver.not_before(now).and_then(|time| wall_clock.checked_add((time - now).try_into().ok()?));
         let position = self.entries.values().next().map_or(self.read_to, |entry| entry.item.preceding);
-        Settled { progress: ForwardProgress { scanned, position, delivered, dropped, kept, is_receiver_gone }, lanes }
+        Settled {
+            progress: ForwardProgress { scanned, position, delivered, dropped, kept, is_receiver_gone, not_before },
+            lanes,
+        }
     }
 
     /// An item is done. Its id, if it has a row in the database.

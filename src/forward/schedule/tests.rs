@@ -39,7 +39,7 @@ fn answered(outcome: Outcome) -> AttemptResult {
 
 /// A schedule that has read items about bookings of their own.
 fn with_bookings(count: i64) -> Schedule {
-    let mut schedule = Schedule::resume(IN_FLIGHT, Cursor::START, Vec::new());
+    let mut schedule = Schedule::resume(IN_FLIGHT, Cursor::START, Vec::new(), None);
     for mut item in feed(count) {
         item.booking.booking_ref = item.position.sequence.to_string();
         schedule.add(item, Serialized { kind: "revision", data: String::new() });
@@ -101,7 +101,7 @@ fn half_of_the_requests_at_most_are_repetitions() {
 
 #[test]
 fn no_more_is_read_while_20_000_items_wait() {
-    let (mut schedule, now) = (Schedule::resume(IN_FLIGHT, Cursor::START, Vec::new()), Instant::now());
+    let (mut schedule, now) = (Schedule::resume(IN_FLIGHT, Cursor::START, Vec::new(), None), Instant::now());
     let mut items = feed(20_000).into_iter().map(|item| ForwardItem { booking: feed(1)[0].booking.clone(), ..item });
     let content = || Serialized { kind: "revision", data: String::new() };
     schedule.add(items.next().unwrap(), content());
@@ -113,4 +113,15 @@ fn no_more_is_read_while_20_000_items_wait() {
     assert!(!schedule.wants_items());
     assert_eq!(answer_all(&mut schedule, Outcome::Delivered, now + Duration::from_secs(60)), 20_000);
     assert!(schedule.wants_items());
+}
+
+#[test]
+fn an_item_that_is_kept_and_read_again_is_sent_once() {
+    let (items, now) = (feed(5), Instant::now());
+    let kept = items.iter().cloned().map(|item| ForwardItem { attempts: 1, ..item }).collect();
+    let mut schedule = Schedule::resume(IN_FLIGHT, Cursor::START, kept, None);
+    for item in items {
+        schedule.add(item, Serialized { kind: "revision", data: String::new() });
+    }
+    assert_eq!(answer_all(&mut schedule, Outcome::Delivered, now), 5);
 }

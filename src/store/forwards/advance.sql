@@ -1,11 +1,13 @@
 -- Records how far the forward $1 is, and extends the lease of the replica $2 by $3 seconds; no row when another one has it, or
 -- the version is not $9.
--- $4 scanned, $5 the position, $6 the items that are done, $7 those that are not and have to be kept, $8 the receiver is gone.
+-- $4 scanned, $5 the position, $6 the items that are done, $7 those that are not and have to be kept, $8 the receiver is gone,
+-- $10 when it may be sent to again.
 with held as (
     update forwards
     set
         scanned = $4,
         version = version + 1,
+        not_before = $10,
         leased_until = clock_timestamp() + $3 * interval '1 second',
         paused_at = case when $8 then coalesce(paused_at, clock_timestamp()) else paused_at end,
         pause_reason = case when $8 then coalesce(pause_reason, 'gone') else pause_reason end

@@ -139,7 +139,7 @@ impl Pool {
     /// Also lets what waits be tried at once. Nothing, if it has not begun.
     pub async fn resume_forward(&self, name: &str) -> sqlx::Result<()> {
         self.control_forward(
-            "update forwards set paused_at = null, pause_reason = null, resumes = resumes + 1 where name = $1",
+            "update forwards set paused_at = null, pause_reason = null, not_before = null, resumes = resumes + 1 where name = $1",
             name,
         )
         .await

@@ -62,7 +62,7 @@ impl Model {
         Self {
             feed: feed(120),
             tables,
-            schedule: Schedule::resume(IN_FLIGHT, Cursor::START, Vec::new()),
+            schedule: Schedule::resume(IN_FLIGHT, Cursor::START, Vec::new(), None),
             running: Vec::new(),
             finished: Vec::new(),
             accepted: HashMap::new(),
@@ -159,7 +159,7 @@ impl Model {
         self.crashes += 1;
         let mut kept: Vec<_> = self.tables.items.values().cloned().collect();
         kept.sort_by_key(|item| item.position);
-        self.schedule = Schedule::resume(IN_FLIGHT, self.tables.scanned, kept);
+        self.schedule = Schedule::resume(IN_FLIGHT, self.tables.scanned, kept, None);
         for id in self.tables.skips.iter().filter(|id| self.tables.items.contains_key(id)) {
             self.schedule.skip(*id);
         }

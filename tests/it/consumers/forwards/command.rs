@@ -1,5 +1,7 @@
+use std::time::Duration;
+
 use super::deliver;
-use crate::support::{ApiClient, Command, Database, Reaction, Receiver, SECRET};
+use crate::support::{ApiClient, Command, Database, Reaction, Received, Receiver, SECRET};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_command_prints_a_secret_and_a_line_for_each_request() {
@@ -19,6 +21,13 @@ async fn the_command_prints_a_secret_and_a_line_for_each_request() {
     deliver(&service, "two", "first").await;
     assert!(process.line("booking_callback/live/two").contains("503 in "));
     assert!(process.line("attempt 2").contains("200 in "));
+    // events of one booking follow one another at once
+    for remark in ["first", "second", "third", "fourth"] {
+        deliver(&service, "four", remark).await;
+    }
+    let of_four =
+        |received: &[Received]| received.iter().filter(|one| one.data()["booking_ref"] == "four").count() == 4;
+    receiver.until_within(Duration::from_secs(3), of_four).await;
     process.signal("INT");
     assert!(process.wait().success());
     let kept: i64 = sqlx::query_scalar("select count(*) from forwards").fetch_one(&database.pool).await.unwrap();

@@ -216,3 +216,25 @@ async fn a_forward_is_listed_before_it_has_begun() {
     transaction.rollback().await.unwrap();
     until(&api, |forward| forward["active"] == true && forward["position"].is_string()).await;
 }
+
+#[tokio::test]
+async fn a_receiver_that_asks_for_time_gets_it_from_the_next_holder_too_until_somebody_resumes() {
+    let database = Database::new().await;
+    let receiver = Receiver::start(|received| match received.data()["booking_ref"] == "bad" && received.earlier == 0 {
+        true => Reaction::with(429, "retry-after: 3600\r\n"),
+        false => Reaction::status(200),
+    })
+    .await;
+    let (service, api) = forwarding(&database.url(), &receiver, &[]).await;
+    deliver(&service, "bad", "first").await;
+    until(&api, |forward| forward["blocked_bookings"] == 1).await;
+    service.stop().await;
+    let (service, api) = forwarding(&database.url(), &receiver, &[]).await;
+    until(&api, |forward| forward["active"] == true).await;
+    deliver(&service, "good", "first").await;
+    let nothing = tokio::time::timeout(Duration::from_secs(5), receiver.until(|received| received.len() > 1)).await;
+    assert!(nothing.is_err(), "it asked for an hour");
+    assert_eq!(api.post("/v1/forwards/back/resume", json!({})).await.status, 200);
+    until_delivered(&api, &database).await;
+    assert_eq!(receiver.accepted().len(), 2);
+}

@@ -133,6 +133,7 @@ async fn nothing_is_recorded_by_a_replica_without_the_lease_or_with_an_old_versi
         dropped: Vec::new(),
         kept: Vec::new(),
         is_receiver_gone: false,
+        not_before: None,
     };
     let is_recorded = async |holder, version| {
         pool.advance_forward("forward-back", holder, version, &progress).await.unwrap().is_some()
