@@ -28,6 +28,8 @@ RUN mkdir -p src benches/attacks benches/feed benches/forward benches/throughput
 ARG TICKET_WEBHOOKS_COMMIT
 COPY build.rs build.rs
 COPY migrations migrations
+COPY assets assets
+COPY templates templates
 COPY src src
 RUN touch src/main.rs src/lib.rs && cargo build --release --locked --no-default-features --features opentelemetry
 RUN mkdir -p /root-of-image/var/lib/ticket-webhooks

@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help dev test search-test cost-test torture fuzz lint deny bench bench-pure feed-bench forward-bench attacks image up container-test alerts-test \
-        server-programs clock-library
+        server-programs clock-library browser
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)$$/  \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-18s%s\n", $$1, $$2}'
@@ -13,7 +13,7 @@ dev: server-programs ## run the service with a private Postgres and demo account
 
 # many tests wait rather than compute: two for each core
 test: export RUST_TEST_THREADS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN || echo 1))))
-test: server-programs clock-library ## run all tests that need only a toolchain and Postgres
+test: server-programs clock-library browser ## run all tests that need only a toolchain and Postgres
 	cargo test --locked --all-features
 	$(MAKE) cost-test
 
@@ -99,6 +99,12 @@ clock-library:
 	      || ! command -v apt-get >/dev/null; then exit 0; fi; \
 	sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); echo "installing libfaketime"; \
 	$$sudo apt-get update -qq && $$sudo apt-get install -y -qq faketime >/dev/null || true
+
+# the console is tested in a real browser
+browser:
+	@if command -v chromedriver >/dev/null || ! command -v apt-get >/dev/null; then exit 0; fi; \
+	sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); echo "installing chromium"; \
+	$$sudo apt-get update -qq && $$sudo apt-get install -y -qq --no-install-recommends chromium chromium-driver >/dev/null
 
 server-programs:
 	@if ls /usr/lib/postgresql/*/bin/initdb /opt/homebrew/opt/postgresql@*/bin/initdb \

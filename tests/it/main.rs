@@ -106,6 +106,9 @@ mod abuse {
     mod timing;
 }
 
+/// What people look at.
+mod console;
+
 /// What the people who run the service rely on.
 mod operation {
     /// The admin listener and its token.
