@@ -145,15 +145,25 @@ impl Drop for Browser {
     }
 }
 
+/// With its port. It chooses one for IPv4 that may be taken for IPv6, and ends then.
 fn start_driver() -> (Child, u16) {
-    let driver =
-        process::Command::new("chromedriver").arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
-    let mut driver = driver.expect("chromedriver is needed (Debian: apt-get install chromium chromium-driver)");
-    let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines().map_while(Result::ok);
-    let port = lines.find_map(|line| line.split_once("successfully on port ")?.1.trim_end_matches('.').parse().ok());
-    // nobody reads on: what it says later is little
-    std::thread::spawn(move || lines.for_each(drop));
-    (driver, port.expect("chromedriver says its port"))
+    for _ in 0..10 {
+        let mut driver = process::Command::new("chromedriver");
+        let driver = driver.arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+        let mut driver = driver.expect("chromedriver is needed (Debian: apt-get install chromium chromium-driver)");
+        let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let port =
+            lines.find_map(|line| line.split_once("successfully on port ")?.1.trim_end_matches('.').parse().ok());
+        match port {
+            Some(port) => {
+                // nobody reads on: what it says later is little
+                std::thread::spawn(move || lines.for_each(drop));
+                return (driver, port);
+            }
+            None => drop(driver.wait()),
+        }
+    }
+    panic!("chromedriver does not start");
 }
 
 /// The log of the browser: an extension of chromedriver.
