@@ -40,6 +40,8 @@ pub mod inbox;
 pub mod spool;
 // The SQL of the service: recording deliveries, the feed, the bookings, migrations.
 pub mod store;
+// What all replicas receive, counted in the database.
+pub mod activity;
 // What consumers read: order, pages, stream.
 pub mod feed;
 // Sends events on to the agency's own systems.

@@ -1,7 +1,8 @@
 //! The pipeline of a delivery: authenticate, parse, normalize, make durable, answer.
 //!
 //! Invariants:
-//! - nothing is kept of an unauthenticated delivery;
+//! - no part of the body or of the credentials of an unauthenticated delivery is kept. That it came is counted and logged,
+//!   and for some minutes listed in `refused_requests`: when, for which provider, why, from which address;
 //! - a delivery is answered with success only once it is durable; an error may be answered without keeping it (quota,
 //!   `NotDurable`);
 //! - nothing here knows the HTTP server: a request is headers, context and a future body.
@@ -33,6 +34,7 @@ pub use self::{
     rejected::Rejected,
 };
 use crate::{
+    activity::{Activity, ProviderActivity, Refusal, Refused},
     addresses::is_in,
     clock::ReceiptClock,
     credentials::{AuthenticationFailure, Verified},
@@ -58,6 +60,7 @@ pub struct Receiver {
     /// Members of identity documents that are not kept.
     pub dropped_members: &'static [&'static str],
     pub metrics: Arc<Metrics>,
+    pub activity: Arc<Activity>,
     pub traces: Arc<Traces>,
 }
 
@@ -141,6 +144,10 @@ impl Receiver {
             let outcome = outcome.await;
             let end = Instant::now();
             endpoint.metrics.count_outcome(Some(entry.environment()), &outcome);
+            endpoint.activity.count_queued(entry.environment(), &outcome, context.start, end);
+            if let Some(reason) = Refusal::of_queued(&outcome) {
+                endpoint.activity.refuse(context.refused(reason, None));
+            }
             self.metrics.phases.total.observe((end - context.start).as_secs_f64());
             entry.write(endpoint.provider, context, &outcome, end, &self.traces);
             match outcome {
@@ -152,16 +159,19 @@ impl Receiver {
         }
     }
 
-    /// Counts and logs a delivery of which nothing is kept.
+    /// Counts, lists and logs a delivery of which nothing else is kept.
     fn reject(&self, endpoint: &Endpoint, context: &RequestContext, mut rejected: Rejected) -> Reply {
         let outcome = rejected.outcome();
         endpoint.metrics.count_outcome(None, &outcome);
+        endpoint.activity.count_rejected(&outcome, rejected.failure.is_some(), context.start);
         if rejected.failure.is_some() {
             endpoint.metrics.count_authentication_failure();
             if let Some(retry_after) = self.failure_limiter.count_failure(context.client) {
                 rejected.reply = Reply::TooManyFailures(retry_after);
             }
         }
+        let reason = Refusal::of_rejected(&rejected, &outcome);
+        endpoint.activity.refuse(context.refused(reason, Some(&rejected.reply.message())));
         self.failure_limiter.log(context.client, || {
             log::write_rejected(endpoint.provider, context, &rejected, &outcome, &self.traces);
         });
@@ -180,6 +190,7 @@ pub struct Endpoint {
     /// Any network when empty.
     pub allowed_networks: Vec<IpNet>,
     pub metrics: Arc<ProviderMetrics>,
+    pub activity: Arc<ProviderActivity>,
 }
 
 impl Endpoint {
@@ -204,6 +215,13 @@ pub struct RequestContext {
     pub client: IpAddr,
     /// When the head had arrived.
     pub start: Instant,
+}
+
+impl RequestContext {
+    fn refused<'a>(&'a self, reason: Refusal, detail: Option<&'a str>) -> Refused<'a> {
+        let (client, request_id) = (Some(self.client), self.id.as_str());
+        Refused { provider: None, reason, detail, path: None, client, request_id }
+    }
 }
 
 pub struct Received {

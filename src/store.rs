@@ -8,6 +8,7 @@
 //! - The feed is read in the order (`generation`, `recorded_xid`, `sequence`). That order is right only if the insert of an
 //!   event or a notice is the first write of its transaction (see `feed`).
 
+mod activity;
 mod bookings;
 mod connections;
 mod consumers;
@@ -32,6 +33,7 @@ use sqlx::{PgPool, Row};
 
 pub(crate) use self::error::is_serialization_failure;
 pub use self::{
+    activity::{AddedCounts, AddedRefusal, DeliveryCounts, RefusedRequest},
     bookings::{
         Announced, BookingCount, BookingFilter, BookingKey, BookingKind, BookingRange, BookingRevision, BookingState,
         Compared, ExpectedBy, MAX_BOOKING_REVISIONS,

@@ -25,7 +25,7 @@ pub enum Environment {
 
 impl Environment {
     /// As in the configuration, in Postgres, logs and metrics.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Test => "test",
             Self::Live => "live",

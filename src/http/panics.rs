@@ -9,6 +9,7 @@ use std::{
     any::Any,
     sync::Arc,
     task::{Context, Poll},
+    time::Instant,
 };
 
 use axum::{
@@ -22,7 +23,12 @@ use tower_http::catch_panic::{CatchPanic, ResponseForPanic};
 
 use super::{reply::encode, server::Peer};
 use crate::{
-    api::ApiError, delivery::Outcome, providers::Reply, receive::Endpoint, request_id::RequestId,
+    activity::{Refusal, Refused},
+    api::ApiError,
+    delivery::Outcome,
+    providers::Reply,
+    receive::Endpoint,
+    request_id::RequestId,
     secrets::CurrentSecrets,
 };
 
@@ -87,9 +93,19 @@ impl ResponseForPanic for PanicHandler {
         }
         let endpoint = endpoints.iter().find(|(path, _)| path == self.uri.path()).map(|(_, endpoint)| endpoint);
         let outcome = Outcome::NotDurable;
+        let id = self.id.clone().redacted(is_from_proxy, secrets);
         let answer = match endpoint {
             Some(endpoint) => {
                 endpoint.metrics.count_outcome(None, &outcome);
+                endpoint.activity.count_rejected(&outcome, false, Instant::now());
+                endpoint.activity.refuse(Refused {
+                    provider: None,
+                    reason: Refusal::NotDurable,
+                    detail: None,
+                    path: None,
+                    client: None,
+                    request_id: id.as_str(),
+                });
                 encode(endpoint.provider, &Reply::Unavailable)
             }
             None => {
@@ -97,7 +113,6 @@ impl ResponseForPanic for PanicHandler {
                 ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message).response(&self.id)
             }
         };
-        let id = self.id.clone().redacted(is_from_proxy, secrets);
         tracing::error!(
             provider = endpoint.map(|endpoint| endpoint.provider.name()),
             outcome = endpoint.map(|_| outcome.as_str()),

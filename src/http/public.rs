@@ -47,7 +47,8 @@ pub fn public_service(
     settings: &ServerSettings,
 ) -> impl HttpService {
     let (secrets, proxies) = (Arc::clone(&receiver.secrets), TrustedProxies::new(settings));
-    let unrouted = Arc::new(Unrouted::new(secrets, proxies, Arc::clone(&receiver.metrics)));
+    let unrouted =
+        Arc::new(Unrouted::new(secrets, proxies, Arc::clone(&receiver.metrics), Arc::clone(&receiver.activity)));
     let mut routes =
         health::routes(readiness).merge(Router::new().fallback(not_found).with_state(Arc::clone(&unrouted)));
     for (path, endpoint) in endpoints.clone() {

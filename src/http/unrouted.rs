@@ -1,7 +1,7 @@
 //! Requests to a path without a route.
 //!
-//! A `POST` may be a delivery that is lost to a wrong URL: it is counted and logged at `warn`. Strangers try all kinds of
-//! paths, so that line is limited: once a minute for each client, and [`MAX_LINES_PER_MINUTE`] for all of them.
+//! A `POST` may be a delivery that is lost to a wrong URL: it is counted, listed in `refused_requests`, and logged at
+//! `warn`. Strangers try all kinds of paths, so that line is limited: once a minute for each client, and [`MAX_LINES_PER_MINUTE`] for all of them.
 
 use std::{num::NonZeroU32, sync::Arc};
 
@@ -13,6 +13,7 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 
 use super::{client_address::TrustedProxies, server::Peer};
 use crate::{
+    activity::{Activity, Refusal, Refused},
     addresses::ClientLimiter,
     api::ApiError,
     metrics::Metrics,
@@ -27,16 +28,23 @@ pub(super) struct Unrouted {
     pub(super) secrets: Arc<CurrentSecrets>,
     pub(super) proxies: TrustedProxies,
     metrics: Arc<Metrics>,
+    activity: Arc<Activity>,
     client_lines: ClientLimiter,
     all_lines: DefaultDirectRateLimiter,
 }
 
 impl Unrouted {
-    pub(super) fn new(secrets: Arc<CurrentSecrets>, proxies: TrustedProxies, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(
+        secrets: Arc<CurrentSecrets>,
+        proxies: TrustedProxies,
+        metrics: Arc<Metrics>,
+        activity: Arc<Activity>,
+    ) -> Self {
         Self {
             secrets,
             proxies,
             metrics,
+            activity,
             client_lines: ClientLimiter::new(NonZeroU32::MIN),
             all_lines: RateLimiter::direct(Quota::per_minute(MAX_LINES_PER_MINUTE)),
         }
@@ -67,6 +75,14 @@ impl Unrouted {
         }
         if method == Method::POST {
             self.metrics.unrouted.inc();
+            self.activity.refused.push(Refused {
+                provider: None,
+                reason: Refusal::Unrouted,
+                detail: None,
+                path: Some(path),
+                client: Some(client),
+                request_id: id.as_str(),
+            });
         }
         if method == Method::POST && self.client_lines.check(client).is_ok() && self.all_lines.check().is_ok() {
             line!(warn, "nothing at this path: a provider may have a wrong URL");

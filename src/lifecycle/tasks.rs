@@ -27,7 +27,7 @@ pub enum Stage {
     Intake,
     /// The committers, which finish what is queued.
     Commit,
-    /// The drainer of the spool.
+    /// The drainer of the spool, and the last write of what was received.
     Drain,
 }
 

@@ -1,4 +1,4 @@
-//! Deliveries that are rejected: nothing of them is kept.
+//! Deliveries that are rejected: no part of their bodies is kept.
 
 use crate::{credentials::AuthenticationFailure, delivery::Outcome, providers::Reply};
 

@@ -111,6 +111,8 @@ mod console;
 
 /// What the people who run the service rely on.
 mod operation {
+    /// What all replicas received, counted in the database.
+    mod activity;
     /// The admin listener and its token.
     mod admin;
     /// Every alert, caused for real beside a Prometheus (`make alerts-test`).

@@ -16,6 +16,7 @@ use std::{
 use tokio::time::{Instant, sleep};
 
 use crate::{
+    activity::ActivityWriter,
     bookings::Bookings,
     commits::Commits,
     config::PrivacySettings,
@@ -84,6 +85,17 @@ impl Background<'_> {
         self.tasks.spawn_in_background("forward", Stage::Intake, async move {
             if stop.run_until_cancelled(wait_for_schema(&schema_ready)).await.is_some() {
                 forward.run(stop).await;
+            }
+            Ok(())
+        });
+    }
+
+    /// Writes what was received until nothing can come any more.
+    pub(super) fn activity(&mut self, writer: ActivityWriter) {
+        let (stop, schema_ready) = (self.tasks.soft_token(Stage::Drain), Arc::clone(self.schema_ready));
+        self.tasks.spawn_in_background("activity", Stage::Drain, async move {
+            if stop.run_until_cancelled(wait_for_schema(&schema_ready)).await.is_some() {
+                writer.run(stop).await;
             }
             Ok(())
         });

@@ -19,6 +19,7 @@ use super::{
     warn_of_weak_secrets,
 };
 use crate::{
+    activity::{Activity, ActivityWriter},
     api::{self, Api, ConfiguredForward},
     bookings::Bookings,
     clock::{self, ReceiptClock},
@@ -73,7 +74,7 @@ impl Service {
         }
 
         let mut tasks = Tasks::default();
-        let metrics = Arc::new(Metrics::default());
+        let (metrics, activity) = (Arc::new(Metrics::default()), Arc::new(Activity::default()));
         let traces = Arc::new(Traces::start());
         warn_of_weak_secrets(&settings);
         let secrets = Secrets::new(&settings.providers, settings.admin.token.clone(), None);
@@ -121,6 +122,7 @@ impl Service {
             body_limit_bytes: server.body_limit_bytes,
             dropped_members: settings.privacy.dropped_members(),
             metrics: Arc::clone(&metrics),
+            activity: Arc::clone(&activity),
             traces: Arc::clone(&traces),
         });
         let is_stopping = Arc::new(AtomicBool::new(false));
@@ -137,12 +139,13 @@ impl Service {
             Bookings::new(shared_pool.clone(), settings.bookings.stuck_after_minutes, Arc::clone(&metrics.bookings));
         let mut background = Background { tasks: &mut tasks, schema_ready: &schema_ready, commits: &commits };
         background.start(&shared_pool, &bookings, &reprocessor, &settings.privacy);
+        background.activity(ActivityWriter::new(shared_pool.clone(), Arc::clone(&activity)));
         let (forwards, signing_keys) = forwards(&settings, &feed, &shared_pool, &metrics)?;
         for forward in forwards {
             background.forward(forward);
         }
         let bodies = BodyReader::new(&server);
-        let endpoints = endpoints(&settings.providers, &metrics);
+        let endpoints = endpoints(&settings.providers, &metrics, &activity);
         let provider_paths = endpoints.iter().map(|(path, endpoint)| (path.clone(), endpoint.provider)).collect();
         let retention_days = settings.privacy.retention_days;
         let configured_forwards: Vec<_> = settings.forward.iter().map(ConfiguredForward::of).collect();
@@ -263,7 +266,7 @@ fn queue_source(inbox: &Inbox, environment: Environment) -> QueueSource {
 }
 
 /// Of every provider with its path: one without an account may get one by a reload.
-fn endpoints(providers: &[ProviderSettings], metrics: &Metrics) -> Vec<(String, Endpoint)> {
+fn endpoints(providers: &[ProviderSettings], metrics: &Metrics, activity: &Activity) -> Vec<(String, Endpoint)> {
     let endpoint = |settings: &ProviderSettings| {
         let (name, path) = (settings.provider.name(), settings.path.clone());
         if settings.accounts.is_empty() {
@@ -276,6 +279,7 @@ fn endpoints(providers: &[ProviderSettings], metrics: &Metrics) -> Vec<(String, 
             provider: settings.provider,
             allowed_networks: settings.allowed_networks.clone(),
             metrics: metrics.provider(settings.provider),
+            activity: activity.provider(settings.provider),
         };
         (path, endpoint)
     };

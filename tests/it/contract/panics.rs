@@ -11,6 +11,7 @@ use std::{
 use http::HeaderMap;
 use serde_json::{Value, json};
 use ticket_webhooks::{
+    activity::Activity,
     clock::ReceiptClock,
     config::{self, Settings},
     credentials::{AuthenticationFailure, Presented},
@@ -87,6 +88,7 @@ impl InProcess {
         }
         let mut tasks = Tasks::default();
         let (metrics, clock) = (Arc::new(Metrics::default()), Arc::new(ReceiptClock::after(None)));
+        let activity = Arc::new(Activity::default());
         let secrets = Arc::new(CurrentSecrets::from_pointee(Secrets::new(&settings.providers, None, None)));
         let schema_ready = Arc::new(AtomicBool::new(true));
         let write_timeout = settings.database.write_timeout;
@@ -112,14 +114,16 @@ impl InProcess {
             body_limit_bytes: settings.server.body_limit_bytes,
             dropped_members: &[],
             metrics: Arc::clone(&metrics),
+            activity: Arc::clone(&activity),
             traces: Arc::new(Traces::start()),
         });
         let is_stopping = Arc::default();
         let readiness =
             Readiness::new(database.pool.clone(), schema_ready, Arc::default(), write_timeout, None, is_stopping);
         let endpoints = settings.providers.iter().map(|settings| {
-            let metrics = metrics.provider(settings.provider);
-            (settings.path.clone(), Endpoint { provider: settings.provider, allowed_networks: Vec::new(), metrics })
+            let (metrics, activity) = (metrics.provider(settings.provider), activity.provider(settings.provider));
+            let allowed_networks = Vec::new();
+            (settings.path.clone(), Endpoint { provider: settings.provider, allowed_networks, metrics, activity })
         });
         let bodies = BodyReader::new(&settings.server);
         let service = public_service(endpoints.collect(), &receiver, readiness.clone(), &bodies, &settings.server);

@@ -15,7 +15,11 @@ fn sample_data() -> HashMap<i64, &'static str> {
     let erasures = "insert into erasures (id, subject, requested_by) values (gen_random_uuid(), 'name', 'api')";
     let forwards = "insert into consumers (name, position) values ('forward-back', '0.0.0.00000000.0'); \
                     insert into forwards (name, scanned) values ('forward-back', '0.0.0.00000000.0')";
+    let activity = "insert into delivery_counts (since, provider, environment, durations) \
+                    values (now(), 'order_ticketed', 'none', '{}'); \
+                    insert into refused_requests (at, reason) values (now(), 'more')";
     HashMap::from([
+        (7, activity),
         (5, erasures),
         (6, forwards),
         (

@@ -219,6 +219,7 @@ async fn the_further_rights_are_enough_for_consumers() {
     }
     let service = world.serve(None).await;
     deliver_all(&service, "B1").await.unwrap();
+    service.request("POST", "/webhooks/none").send().await.unwrap();
     let api = ApiClient::of(&service.admin).await;
     let page = api.get("/v1/events?include=payload").await;
     assert_eq!((page.status, page.body["events"].as_array().unwrap().len()), (200, 4), "{page:?}");
@@ -260,6 +261,9 @@ async fn the_further_rights_are_enough_for_consumers() {
     );
     let log = service.stop().await;
     assert!(!log.contains("permission denied"), "{log}");
+    let activity = "select count(*) from delivery_counts, refused_requests";
+    let written: i64 = sqlx::query_scalar(activity).fetch_one(&world.server.pool()).await.unwrap();
+    assert!(written > 0);
     forward(&world).await;
 
     for statement in statements_with("create role ticket_reader") {
