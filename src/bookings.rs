@@ -34,8 +34,8 @@ use crate::{
     metrics::BookingMetrics,
     providers,
     store::{
-        Announced, BookingFilter, BookingKey, BookingRange, BookingRevision, BookingState, DifferenceKind, ExpectedBy,
-        MAX_BOOKING_REVISIONS, Period, Pool, ReconciliationRow,
+        Announced, BookingCount, BookingFilter, BookingKey, BookingRange, BookingRevision, BookingState,
+        DifferenceKind, ExpectedBy, MAX_BOOKING_REVISIONS, Period, Pool, ReconciliationRow,
     },
     ticket_event::Environment,
 };
@@ -172,8 +172,13 @@ impl Bookings {
         if self.pool.follow_bookings().await? {
             return Ok(true);
         }
-        self.metrics.set(&self.pool.count_bookings(self.stuck_after_minutes).await?);
+        self.metrics.set(&self.counts().await?);
         Ok(false)
+    }
+
+    /// How many are overdue or stuck, up to 10,000 of each kind; what is not given is 0.
+    pub async fn counts(&self) -> sqlx::Result<Vec<BookingCount>> {
+        self.pool.count_bookings(self.stuck_after_minutes).await
     }
 }
 

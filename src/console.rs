@@ -16,8 +16,11 @@
 mod assets;
 mod booking;
 mod bookings;
+mod chart;
+mod connect;
 mod events;
 mod html;
+mod overview;
 mod page;
 mod passengers;
 mod payload;
@@ -36,7 +39,7 @@ use axum::{
 };
 use tower_http::{csrf::CsrfLayer, set_header::SetResponseHeaderLayer};
 
-use crate::{admin_token::AdminToken, api::Api};
+use crate::{admin_token::AdminToken, api::Api, secrets::CurrentSecrets};
 
 /// Of a form.
 const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -48,6 +51,9 @@ const CONTENT_POLICY: &str = "default-src 'none'; style-src 'self'; script-src '
 pub struct Console {
     pub api: Arc<Api>,
     pub token: Arc<AdminToken>,
+    pub secrets: Arc<CurrentSecrets>,
+    /// Deliveries in the spools of this replica; `None` without spools.
+    pub spooled: Box<dyn Fn() -> Option<u64> + Send + Sync>,
 }
 
 /// Who asks, as the listener knows it: an extension of each request.
@@ -61,7 +67,9 @@ pub struct Client {
 /// The pages, behind a sign-in.
 pub fn routes(console: &Arc<Console>) -> Router {
     let pages = Router::new()
-        .route("/", get(events::list))
+        .route("/", get(overview::show))
+        .route("/connect", get(connect::first))
+        .route("/connect/{provider}", get(connect::show))
         .route("/events", get(events::list))
         .route("/events/{id}/reveal", post(booking::reveal))
         .route("/bookings", get(bookings::list).post(bookings::announce))

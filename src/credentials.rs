@@ -111,6 +111,11 @@ impl Accounts {
         self.accounts.is_empty()
     }
 
+    /// As in the configuration, with the environment of each.
+    pub fn names(&self) -> impl Iterator<Item = (String, Environment)> {
+        self.accounts.iter().map(|account| (account.name.to_string(), account.environment))
+    }
+
     /// Presenting no credentials takes as long as presenting wrong ones.
     ///
     /// # Errors

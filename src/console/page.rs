@@ -32,9 +32,11 @@ impl<T: Template> IntoResponse for Page<T> {
 /// Where a page stands in the menu.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
+    Overview,
     Events,
     Bookings,
     Unprocessed,
+    Connect,
     None,
 }
 
@@ -70,9 +72,11 @@ impl Frame {
     /// The menu: path, title, and whether it is this page's.
     pub(super) fn menu(&self) -> Vec<(&'static str, &'static str, bool)> {
         [
+            ("/", "Overview", Place::Overview),
             ("/events", "Events", Place::Events),
             ("/bookings", "Bookings", Place::Bookings),
             ("/unprocessed", "Unprocessed", Place::Unprocessed),
+            ("/connect", "Connect", Place::Connect),
         ]
         .map(|(path, title, place)| (path, title, place == self.place))
         .to_vec()

@@ -26,6 +26,7 @@ use crate::{
     readiness::Readiness,
     request_id::RequestId,
     secrets::CurrentSecrets,
+    spool::Spools,
 };
 
 /// Until the answer begins; below the timeout of all requests to this listener, which has no body.
@@ -46,7 +47,13 @@ pub fn admin_service(
 ) -> impl HttpService {
     let proxies = TrustedProxies::new(settings);
     let token = Arc::new(AdminToken::new(Arc::clone(&secrets), Arc::clone(scrape.metrics())));
-    let console = Arc::new(Console { api: Arc::clone(api), token: Arc::clone(&token) });
+    let spools = scrape.spools();
+    let console = Arc::new(Console {
+        api: Arc::clone(api),
+        token: Arc::clone(&token),
+        secrets: Arc::clone(&secrets),
+        spooled: Box::new(move || spools.as_ref().map(Spools::records)),
+    });
     let console = console::routes(&console).layer(middleware::from_fn_with_state(proxies.clone(), tell_client));
     let guard = Arc::new(TokenGuard { token, proxies });
     let guarded = api::routes(api).layer(middleware::from_fn_with_state(guard, guard_route));

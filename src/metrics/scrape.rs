@@ -74,6 +74,10 @@ impl Scrape {
         &self.sources.metrics
     }
 
+    pub(crate) fn spools(&self) -> Option<Spools> {
+        self.sources.spools.clone()
+    }
+
     pub async fn page(&self) -> String {
         let mut registry = Registry::default();
         // before readiness uses one itself
