@@ -109,6 +109,15 @@ impl Console {
     }
 }
 
+/// As they are counted: up to 10,000.
+fn events(count: i64) -> String {
+    match count {
+        1 => "1 event".to_owned(),
+        10_000.. => "10,000 events or more".to_owned(),
+        count => format!("{count} events"),
+    }
+}
+
 fn count(bookings: &[BookingCount], kind: BookingKind) -> i64 {
     bookings.iter().filter(|count| count.kind == kind).map(|count| count.count).sum()
 }

@@ -4,8 +4,12 @@
 mod booking;
 /// Bookings that are expected, announcing one, and the reconciliation.
 mod bookings;
+/// What is open while a provider is being connected.
+mod connect;
 /// Events: search, filters, arrival.
 mod events;
+/// How it stands, also while Postgres is away.
+mod overview;
 /// Signing in and out, and who gets in.
 mod sign_in;
 /// What could not be processed, and its second chance.

@@ -103,7 +103,15 @@ async fn no_page_is_given_to_strangers_and_nothing_is_changed_from_another_site(
     let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
     let expires = time::OffsetDateTime::now_utc().unix_timestamp() + 600;
     let session = format!("ticket-webhooks-session={}", cookie(ADMIN_TOKEN, expires));
-    let pages = ["/", "/events", "/bookings", "/reconciliation", "/reconciliation.csv", "/unprocessed"];
+    let pages = [
+        "/",
+        "/connect/order_ticketed",
+        "/events",
+        "/bookings",
+        "/reconciliation",
+        "/reconciliation.csv",
+        "/unprocessed",
+    ];
     for path in pages {
         let url = format!("{}{path}", service.admin);
         let stranger = client.get(&url).send().await.unwrap();
