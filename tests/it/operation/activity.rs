@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use ticket_webhooks::store::{DeliveryCounts, Pool, RefusedRequest};
 use time::OffsetDateTime;
 use tokio::task::spawn_blocking;
@@ -70,14 +70,6 @@ async fn fail(service: &Service, name: &str, client: &str) -> Answer {
     Answer::of(request.header("authorization", format!("Bearer {SECRET}"))).await
 }
 
-/// Waits for one more row, and returns it.
-async fn next(pool: &Pool, after: &mut i64) -> RefusedRequest {
-    let rows = until(async || pool.refused_requests(Some(*after), 10).await.unwrap(), |rows| !rows.is_empty()).await;
-    let [row] = rows.as_slice() else { panic!("{rows:#?}") };
-    *after = row.id;
-    row.clone()
-}
-
 #[tokio::test]
 async fn the_deliveries_of_all_replicas_are_added_up_by_what_became_of_them() {
     let database = Database::new().await;
@@ -119,7 +111,9 @@ async fn it_is_written_while_the_service_runs_by_both_replicas() {
     let database = Database::new().await;
     let pool = pool(&database);
     let sender = provider("order_ticketed");
-    let replicas = [Service::start(&database, &[]).await, Service::start(&database, &[]).await];
+    // as behind a pooler in transaction mode
+    let prepared_in_transactions = [("TICKET_WEBHOOKS__DATABASE__TRANSACTION_POOLER", "true")];
+    let replicas = [Service::start(&database, &[]).await, Service::start(&database, &prepared_in_transactions).await];
     for (n, expected) in [(1, 2), (2, 4)] {
         for replica in &replicas {
             let booking = format!("B{n}-{}", replica.public);
@@ -136,45 +130,50 @@ async fn a_refused_request_is_listed_with_its_reason_and_without_what_it_said() 
     let network = ("TICKET_WEBHOOKS__PROVIDERS__BOOKING_CALLBACK__ALLOWED_NETWORKS", "203.0.113.0/24");
     let service = Service::start(&database, &[PROXIES, network]).await;
     let (status_update, order) = (provider("ticket_status_update"), provider("order_ticketed"));
-    let mut after = 0;
-    let mut check = async |answer: Answer, provider: Option<&str>, reason: &str, path: Option<&str>, client: &str| {
-        let row = next(&pool, &mut after).await;
-        assert_eq!((row.provider.as_deref(), row.reason.as_str(), row.path.as_deref()), (provider, reason, path));
-        assert_eq!((row.client.as_deref(), row.requests), (Some(client), 1));
-        assert_eq!(row.request_id.as_deref(), Some(answer.headers["x-request-id"].to_str().unwrap()));
-        row
+    let mut expected = Vec::new();
+    let mut expect = |answer: &Answer, provider: Option<&'static str>, reason: &'static str, path, client| {
+        let request_id = answer.headers["x-request-id"].to_str().unwrap().to_owned();
+        expected.push((Some(request_id), provider, reason, path, Some(client), 1));
     };
 
-    let answer = fail(&service, "ticket_status_update", "2001:db8:1:2::3").await;
-    check(answer, Some("ticket_status_update"), "credentials_wrong", None, "2001:db8:1:2::/64").await;
-    let answer = fail(&service, "booking_callback", "192.0.2.1").await;
-    check(answer, Some("booking_callback"), "address_not_allowed", None, "192.0.2.1").await;
-    let answer = fail(&service, "order_ticketed", "203.0.113.7").await;
-    check(answer, Some("order_ticketed"), "credentials_wrong", None, "203.0.113.7").await;
+    for (name, client, reason, prefix) in [
+        ("ticket_status_update", "2001:db8:1:2::3", "credentials_wrong", "2001:db8:1:2::/64"),
+        ("booking_callback", "192.0.2.1", "address_not_allowed", "192.0.2.1"),
+        ("order_ticketed", "203.0.113.7", "credentials_wrong", "203.0.113.7"),
+    ] {
+        expect(&fail(&service, name, client).await, Some(name), reason, None, prefix);
+    }
 
     let post = |path: &str, body: String| service.request("POST", path).body(body);
-    let answer = Answer::of(post(status_update.path, SECRET.to_owned())).await;
-    check(answer, Some("ticket_status_update"), "credentials_missing", None, "127.0.0.1").await;
-    let twice = post(order.path, format!(r#"{{"cid": ["{SECRET}"]}}"#));
-    check(Answer::of(twice).await, Some("order_ticketed"), "credentials_malformed", None, "127.0.0.1").await;
-    let answer = Answer::of(post(order.path, format!("{SECRET} {{"))).await;
-    let row = check(answer, Some("order_ticketed"), "malformed", None, "127.0.0.1").await;
-    assert!(row.detail.is_some(), "{row:?}");
-    let answer = Answer::of(post(order.path, SECRET.repeat(100_000))).await;
-    let row = check(answer, Some("order_ticketed"), "too_large", None, "127.0.0.1").await;
-    assert!(row.detail.as_ref().unwrap().contains("262144"), "{row:?}");
-    let answer = Answer::of(post(order.path, SECRET.to_owned()).header("content-encoding", "br")).await;
-    check(answer, Some("order_ticketed"), "unsupported_encoding", None, "127.0.0.1").await;
+    let member = format!(r#"{{"cid": ["{SECRET}"]}}"#);
+    for (provider, reason, request) in [
+        (status_update, "credentials_missing", post(status_update.path, SECRET.to_owned())),
+        (order, "credentials_malformed", post(order.path, member)),
+        (order, "malformed", post(order.path, format!("{SECRET} {{"))),
+        (order, "too_large", post(order.path, SECRET.repeat(100_000))),
+        (order, "unsupported_encoding", post(order.path, SECRET.to_owned()).header("content-encoding", "br")),
+    ] {
+        expect(&Answer::of(request).await, Some(provider.name), reason, None, "127.0.0.1");
+    }
 
-    let answer = Answer::of(post("/webhooks/order-tickted", SECRET.to_owned())).await;
-    check(answer, None, "unrouted", Some("/webhooks/order-tickted"), "127.0.0.1").await;
-    let cid = credentials("order_ticketed", "main")[0].1;
-    let answer = Answer::of(post(&format!("/webhooks/{cid}"), SECRET.to_owned())).await;
-    check(answer, None, "unrouted", Some("[redacted]"), "127.0.0.1").await;
-    // no delivery: nothing is listed before the next one
-    Answer::of(service.request("GET", "/webhooks/none")).await;
-    let answer = Answer::of(post("/webhooks/last", String::new())).await;
-    check(answer, None, "unrouted", Some("/webhooks/last"), "127.0.0.1").await;
+    let secret_path = format!("/webhooks/{}", credentials("order_ticketed", "main")[0].1);
+    for (path, shown) in [("/webhooks/order-tickted", "/webhooks/order-tickted"), (&secret_path, "[redacted]")] {
+        // no delivery: it is not listed
+        Answer::of(service.request("GET", path)).await;
+        expect(&Answer::of(post(path, SECRET.to_owned())).await, None, "unrouted", Some(shown), "127.0.0.1");
+    }
+
+    let mut rows = until(async || refused(&pool).await, |rows| rows.len() >= expected.len()).await;
+    rows.reverse();
+    let listed = |row: &'_ RefusedRequest| {
+        let RefusedRequest { request_id, provider, reason, path, client, requests, .. } = row.clone();
+        json!([request_id, provider, reason, path, client, requests])
+    };
+    assert_eq!(rows.iter().map(listed).collect::<Vec<_>>(), expected.iter().map(|row| json!(row)).collect::<Vec<_>>());
+    let detail = |reason: &str| rows.iter().find(|row| row.reason == reason).unwrap().detail.as_deref().unwrap();
+    assert!(detail("too_large").contains("262144") && !detail("malformed").is_empty(), "{rows:#?}");
+    let after_first = pool.refused_requests(Some(rows[0].id), 3).await.unwrap();
+    assert_eq!(after_first, rows.iter().skip(1).rev().take(3).cloned().collect::<Vec<_>>());
 
     service.stop().await;
     let tables = "select to_jsonb(refused_requests)::text as row from refused_requests \
