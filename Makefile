@@ -17,8 +17,9 @@ test: server-programs clock-library browser ## run all tests that need only a to
 	cargo test --locked --all-features
 	$(MAKE) cost-test
 
-search-test: server-programs ## ask every question over 5 million events; needs minutes and 7 GB of disk
+search-test: server-programs ## ask every question, and for every page, over 5 million events; needs minutes and 14 GB of disk
 	cargo test --locked --all-features --test it search::plans:: -- --include-ignored --nocapture
+	cargo test --locked --all-features --test it console::speed:: -- --include-ignored --nocapture
 
 # in the release profile: CPU time without optimization says nothing
 cost-test: ## measure the CPU time of hostile bodies; prints the worst of each family

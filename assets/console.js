@@ -44,14 +44,32 @@ function signInByLink() {
   form.requestSubmit();
 }
 
-/** Puts the parts of a newer page in the place of those that are shown. */
+/** By the id of a part: its HTML as it was read last. */
+const shown = new Map();
+
+/** Whether somebody marks text there: it would be gone. */
+function isSelecting(part) {
+  const selection = getSelection();
+  return !selection.isCollapsed && part.contains(selection.anchorNode);
+}
+
+/** What finds the element in a newer page. */
+function focusOf(element) {
+  const name = ["href", "aria-label"].find((name) => element.hasAttribute(name));
+  return name && `[${name}="${CSS.escape(element.getAttribute(name))}"]`;
+}
+
+/** Puts the parts of a newer page in the place of those that are shown, where they differ. */
 function update(page) {
   for (const part of document.querySelectorAll("[data-live]")) {
     const newer = page.getElementById(part.id);
-    if (!newer || part.innerHTML === newer.innerHTML || part.contains(document.activeElement)) continue;
+    if (!newer || shown.get(part.id) === newer.innerHTML || isSelecting(part)) continue;
     const known = new Set([...part.querySelectorAll("[data-id]")].map((row) => row.dataset.id));
     const scrolled = part.querySelector(".scroll")?.scrollLeft ?? 0;
+    const focused = part.contains(document.activeElement) && focusOf(document.activeElement);
+    shown.set(part.id, newer.innerHTML);
     part.replaceChildren(...newer.childNodes);
+    if (focused) part.querySelector(focused)?.focus({ preventScroll: true });
     if (known.size) {
       for (const row of part.querySelectorAll("[data-id]")) row.classList.toggle("new", !known.has(row.dataset.id));
     }
@@ -80,7 +98,16 @@ async function live() {
   }
 }
 
+/** Goes on if somebody is signed in already: the browser sends no session with a link that another site has. */
+async function goOnIfSignedIn() {
+  const form = document.querySelector("[data-sign-in]");
+  if (!form) return;
+  const answer = await fetch(location.href, { redirect: "manual", cache: "no-store" });
+  if (answer.type === "opaqueredirect") location.replace(form.elements.next.value || "/");
+}
+
 showTimes(document);
 watchForms();
 signInByLink();
+goOnIfSignedIn();
 if (document.querySelector("[data-live]")) live();

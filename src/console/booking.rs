@@ -9,6 +9,7 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
+use serde::Deserialize;
 use uuid::Uuid;
 
 use super::{
@@ -21,7 +22,10 @@ use super::{
 };
 use crate::{
     addresses::ClientPrefix,
-    api::{ApiError, check_key, extract::Path},
+    api::{
+        ApiError, check_key,
+        extract::{Path, Query},
+    },
     bookings::{Changes, Difference, History},
     store::{BookingKey, BookingRevision, BookingState, Content, Revision},
     ticket_event::Environment,
@@ -65,16 +69,23 @@ struct Event {
     is_masked: bool,
 }
 
+#[derive(Default, Deserialize)]
+pub(super) struct BookingQuery {
+    /// Whose passengers and payload are shown; by default those of the newest revision that is not late.
+    event: Option<Uuid>,
+}
+
 /// `GET /bookings/{provider}/{environment}/{booking_ref}`
 pub(super) async fn show(
     State(console): State<Arc<Console>>,
     Extension(session): Extension<Session>,
     Path((provider, environment, booking_ref)): Path<(String, Environment, String)>,
+    Query(query): Query<BookingQuery>,
 ) -> Result<Response, ApiError> {
     let key = check_key(&provider, environment, &booking_ref)?;
     let history = console.api.bookings.history(&key).await?.ok_or_else(unknown)?;
-    let event = match history.state.event_id {
-        Some(id) => console.event(id, true).await?.map(|(event, _)| event),
+    let event = match query.event.or(history.state.event_id) {
+        Some(id) => console.event(id, true).await?.filter(|(_, of)| *of == key).map(|(event, _)| event),
         None => None,
     };
     Ok(page(&session, key, history, event).into_response())

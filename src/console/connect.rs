@@ -111,13 +111,13 @@ impl Console {
     }
 
     async fn recorded(&self, provider: &str, since: OffsetDateTime) -> Result<Vec<Arrival>, FeedError> {
-        let filter = Filter { provider: Some(provider.to_owned()), received_from: Some(since), ..Filter::default() };
+        let filter = Filter { provider: Some(provider.to_owned()), ..Filter::default() };
         let pool = &self.api.pool;
         let mut snapshot = pool.read().await?;
         let (from, direction, limit) = (None::<Cursor>, Direction::NewestFirst, MAX_ROWS as i64);
         let found = pool.find_items(&mut snapshot, &filter, from, direction, limit, MAX_BYTES, false).await?;
         let recorded = found.items.into_iter().filter_map(|item| match item.content {
-            Content::Revision(revision) => Some(Arrival {
+            Content::Revision(revision) if revision.received_at >= since => Some(Arrival {
                 at: revision.received_at,
                 what: format!("recorded: {}", revision.status.replace('_', " ")),
                 tone: "good",
@@ -128,7 +128,7 @@ impl Console {
                 )),
                 client: String::new(),
             }),
-            Content::Erased(_) | Content::Overdue(_) => None,
+            _ => None,
         });
         Ok(recorded.collect())
     }

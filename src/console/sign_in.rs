@@ -61,7 +61,14 @@ pub(super) async fn require(State(console): State<Arc<Console>>, mut request: Re
     Redirect::to(&format!("/sign-in?next={}", utf8_percent_encode(path, NON_ALPHANUMERIC))).into_response()
 }
 
-pub(super) async fn show(State(console): State<Arc<Console>>, Query(query): Query<SignInQuery>) -> Response {
+pub(super) async fn show(
+    State(console): State<Arc<Console>>,
+    Query(query): Query<SignInQuery>,
+    headers: HeaderMap,
+) -> Response {
+    if Session::of(&headers, &console.token).is_some() {
+        return Redirect::to(local_path(&query.next)).into_response();
+    }
     page(&console, query.next, String::new(), None).into_response()
 }
 
@@ -102,7 +109,7 @@ pub(super) async fn sign_out(Extension(client): Extension<Client>) -> Response {
 fn page(console: &Console, next: String, name: String, problem: Option<String>) -> Page<impl Template + use<>> {
     Page(SignInPage {
         frame: Frame::bare(),
-        next,
+        next: local_path(&next).to_owned(),
         name,
         is_token_configured: console.token.is_configured(),
         problem,

@@ -1,17 +1,23 @@
 //! The console in a real browser.
 
+/// The rules of WCAG, by axe-core (`.ci/console-check`).
+mod accessibility;
 /// A booking: its history, what is masked, and showing it.
 mod booking;
 /// Bookings that are expected, announcing one, and the reconciliation.
 mod bookings;
 /// What is open while a provider is being connected.
 mod connect;
+/// The link and the samples of `dev`.
+mod dev;
 /// Events: search, filters, arrival.
 mod events;
 /// How it stands, also while Postgres is away.
 mod overview;
 /// Signing in and out, and who gets in.
 mod sign_in;
+/// How long pages take (`make search-test`).
+mod speed;
 /// What could not be processed, and its second chance.
 mod unprocessed;
 

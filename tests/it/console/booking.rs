@@ -21,6 +21,11 @@ async fn a_booking_shows_what_each_revision_changed() {
         assert!(text.contains(part), "{part}: {text}");
     }
     assert!(text.find("Revision 2") < text.find("Revision 1"), "the newest first");
+    // as each revision was sent
+    browser.until_text("\"Status\": \"Success\"").await;
+    browser.ask("[...document.querySelectorAll('.timeline a')].at(-1).click()").await;
+    browser.until_text("\"Status\": \"Pending\"").await;
+    assert!(browser.text().await.contains("As it was sent revision 1"), "{}", browser.text().await);
     browser.go("/bookings/booking_callback/live/unknown").await;
     browser.until_text("Nothing is known of this booking").await;
 }

@@ -58,6 +58,11 @@ async fn new_events_appear_by_themselves() {
     // in the reader's zone, with the exact instant as the title
     let time = browser.ask("[...document.querySelectorAll('time')].map(one => [one.title, one.textContent])[0]").await;
     assert!(time[0].as_str().unwrap().ends_with('Z') && !time[1].as_str().unwrap().ends_with("UTC"), "{time}");
+    // also while something in it has the focus, which stays
+    browser.ask("document.querySelector('tbody a').focus()").await;
+    deliver(&service, "booking_callback", "CB-3", |_| {}).await;
+    browser.until_text("CB-3").await;
+    assert_eq!(browser.ask("document.activeElement.textContent").await, "CB-2");
     let log = service.stop().await;
     browser.until("!document.getElementById('offline').hidden").await;
     assert!(!log.contains("Mehta"), "{log}");

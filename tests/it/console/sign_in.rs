@@ -1,9 +1,10 @@
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::console;
-use crate::support::{ADMIN_TOKEN, ApiClient, Browser, Database};
+use crate::support::{ADMIN_TOKEN, ApiClient, Browser, Database, Service};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_signs_in_comes_to_the_page_that_was_asked_for_and_signs_out() {
@@ -42,6 +43,27 @@ async fn a_link_with_the_token_signs_in() {
     browser.go(&format!("/sign-in#{ADMIN_TOKEN}")).await;
     browser.until_text("developer").await;
     assert!(!browser.client.current_url().await.unwrap().as_str().contains(ADMIN_TOKEN));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_link_in_a_mail_leads_who_is_signed_in_to_the_page() {
+    let database = Database::new().await;
+    let (service, _api, browser) = console(&database).await;
+    // another site than 127.0.0.1
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mail = format!("http://localhost:{}/", listener.local_addr().unwrap().port());
+    let link = format!("<a href=\"{}/events?q=CB-1\">Look</a>", service.admin);
+    let answer = format!("HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: {}\r\n\r\n{link}", link.len());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = stream.write_all(answer.as_bytes()).await;
+            let _ = stream.read(&mut [0; 4096]).await;
+        }
+    });
+    browser.client.goto(&mail).await.unwrap();
+    browser.press("Look").await;
+    browser.until("location.pathname === '/events'").await;
+    assert_eq!(browser.path().await, "/events?q=CB-1");
 }
 
 /// The cookie that the service would give for a token.
@@ -149,6 +171,20 @@ async fn no_page_is_given_to_strangers_and_nothing_is_changed_from_another_site(
         (200, "text/css; charset=utf-8")
     );
     assert!(asset.headers()["cache-control"].to_str().unwrap().contains("immutable"));
+}
+
+#[tokio::test]
+async fn without_a_token_in_the_configuration_nobody_signs_in() {
+    let database = Database::new().await;
+    let service = Service::start(&database, &[]).await;
+    let page = reqwest::get(format!("{}/sign-in", service.admin)).await.unwrap().text().await.unwrap();
+    assert!(page.contains("has no <code>admin.token</code>"), "{page}");
+    for token in ["", "anything"] {
+        let request = reqwest::Client::new().post(format!("{}/sign-in", service.admin));
+        let request = request.header("content-type", "application/x-www-form-urlencoded");
+        let answer = request.body(format!("name=Ada&token={token}")).send().await.unwrap();
+        assert_eq!(answer.status(), 401);
+    }
 }
 
 #[tokio::test]

@@ -127,9 +127,16 @@ impl Browser {
     /// What the browser complained of since the last call: violations of the content policy, errors of scripts, and answers
     /// with an error.
     pub async fn complaints(&self) -> Vec<String> {
-        let log = self.client.issue_cmd(BrowserLog).await.unwrap();
+        let log = self.client.issue_cmd(Extension("se/log", json!({"type": "browser"}))).await.unwrap();
         let message = |entry: &Value| entry["message"].as_str().unwrap_or_default().to_owned();
         log.as_array().unwrap().iter().map(message).collect()
+    }
+
+    /// Light or dark: what the reader prefers.
+    pub async fn prefer(&self, scheme: &str) {
+        let features = json!([{"name": "prefers-color-scheme", "value": scheme}]);
+        let command = json!({"cmd": "Emulation.setEmulatedMedia", "params": {"features": features}});
+        self.client.issue_cmd(Extension("goog/cdp/execute", command)).await.unwrap();
     }
 
     pub async fn accept_question(&self) -> Result<(), CmdError> {
@@ -166,16 +173,16 @@ fn start_driver() -> (Child, u16) {
     panic!("chromedriver does not start");
 }
 
-/// The log of the browser: an extension of chromedriver.
+/// A command of chromedriver that is not in the standard.
 #[derive(Debug)]
-struct BrowserLog;
+struct Extension(&'static str, Value);
 
-impl WebDriverCompatibleCommand for BrowserLog {
+impl WebDriverCompatibleCommand for Extension {
     fn endpoint(&self, base: &url::Url, session: Option<&str>) -> Result<url::Url, url::ParseError> {
-        base.join(&format!("session/{}/se/log", session.unwrap_or_default()))
+        base.join(&format!("session/{}/{}", session.unwrap_or_default(), self.0))
     }
 
     fn method_and_body(&self, _: &url::Url) -> (http::Method, Option<String>) {
-        (http::Method::POST, Some(json!({"type": "browser"}).to_string()))
+        (http::Method::POST, Some(self.1.to_string()))
     }
 }
