@@ -68,7 +68,7 @@ pub fn run() -> ExitCode {
     let load = move || config::load(cli.config.as_deref(), std::env::vars_os());
     let result = match cli.command {
         #[cfg(feature = "embedded-postgres")]
-        Command::Dev(args) => dev::run(args, has_config),
+        Command::Dev(args) => dev::run(&args, has_config),
         Command::Serve(args) => serve::run(&args, load),
         Command::Migrate(args) => migrate::run(args, load),
         Command::CheckConfig(args) => check_config::run(args, load),

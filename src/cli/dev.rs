@@ -37,7 +37,7 @@ pub(super) struct Args {
 
 const ADMIN_TOKEN: &str = "demo-admin-token";
 
-pub(super) fn run(args: Args, has_config: bool) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &Args, has_config: bool) -> anyhow::Result<ExitCode> {
     if has_config {
         bail!("dev reads no configuration file: remove --config and TICKET_WEBHOOKS_CONFIG, or use serve");
     }

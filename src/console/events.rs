@@ -125,7 +125,7 @@ impl Console {
 
 /// Items of several searches, each once, newest first: those up to where all of the searches have looked.
 fn merge(mut items: Vec<Item>, end: Option<Cursor>) -> Items {
-    items.sort_by(|one, other| other.cursor.position.cmp(&one.cursor.position));
+    items.sort_by_key(|item| std::cmp::Reverse(item.cursor.position));
     items.dedup_by_key(|item| item.cursor.position);
     items.retain(|item| end.is_none_or(|end| item.cursor.position >= end.position));
     let is_cut = items.len() > PAGE_ITEMS;

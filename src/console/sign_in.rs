@@ -69,7 +69,7 @@ pub(super) async fn show(
     if Session::of(&headers, &console.token).is_some() {
         return Redirect::to(local_path(&query.next)).into_response();
     }
-    page(&console, query.next, String::new(), None).into_response()
+    page(&console, &query.next, String::new(), None).into_response()
 }
 
 pub(super) async fn sign_in(
@@ -82,19 +82,19 @@ pub(super) async fn sign_in(
         return match console.token.count_failure(client.address) {
             Ok(()) => {
                 let problem = "This is not the admin token. It is admin.token in the configuration of the service.";
-                (StatusCode::UNAUTHORIZED, page(&console, next, name, Some(problem.to_owned()))).into_response()
+                (StatusCode::UNAUTHORIZED, page(&console, &next, name, Some(problem.to_owned()))).into_response()
             }
             Err(wait) => {
                 let problem =
                     format!("Too many wrong tokens came from your address. Try again in {} s.", wait.as_secs() + 1);
                 let headers = [(header::RETRY_AFTER, retry_after_header(wait))];
-                (StatusCode::TOO_MANY_REQUESTS, headers, page(&console, next, name, Some(problem))).into_response()
+                (StatusCode::TOO_MANY_REQUESTS, headers, page(&console, &next, name, Some(problem))).into_response()
             }
         };
     }
     if name.is_empty() || name.chars().count() > MAX_NAME_LENGTH || name.chars().any(char::is_control) {
         let problem = format!("Your name has 1 to {MAX_NAME_LENGTH} characters.");
-        return (StatusCode::BAD_REQUEST, page(&console, next, name, Some(problem))).into_response();
+        return (StatusCode::BAD_REQUEST, page(&console, &next, name, Some(problem))).into_response();
     }
     tracing::info!(name, client.address = %ClientPrefix::of(client.address), "signed in to the console");
     let cookie = Session::begin(name).cookie(&console.token, client.is_https);
@@ -106,10 +106,10 @@ pub(super) async fn sign_out(Extension(client): Extension<Client>) -> Response {
     ([(header::SET_COOKIE, session::ended(client.is_https))], Redirect::to("/sign-in")).into_response()
 }
 
-fn page(console: &Console, next: String, name: String, problem: Option<String>) -> Page<impl Template + use<>> {
+fn page(console: &Console, next: &str, name: String, problem: Option<String>) -> Page<impl Template + use<>> {
     Page(SignInPage {
         frame: Frame::bare(),
-        next: local_path(&next).to_owned(),
+        next: local_path(next).to_owned(),
         name,
         is_token_configured: console.token.is_configured(),
         problem,

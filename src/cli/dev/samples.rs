@@ -20,11 +20,11 @@ const DELIVERIES: [Delivery; 9] = [
     ("ticket_status_update", "NZ-1001", |_| {}),
     ("ticket_status_update", "NZ-1002", |body| body["TicketInfoes"][1]["TicketNumbers"] = json!([])),
     ("booking_callback", "CB-2001", |body| {
-        (body["Status"], body["Remark"]) = ("Pending".into(), "In the queue".into())
+        (body["Status"], body["Remark"]) = ("Pending".into(), "In the queue".into());
     }),
     ("booking_callback", "CB-2001", |_| {}),
     ("booking_callback", "CB-2002", |body| {
-        (body["Status"], body["Remark"]) = ("Failed".into(), "No seats left".into())
+        (body["Status"], body["Remark"]) = ("Failed".into(), "No seats left".into());
     }),
     // it cannot be processed
     ("booking_callback", "CB-2003", |body| body["BookingId"] = Value::Null),
