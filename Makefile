@@ -11,10 +11,11 @@ help: ## list the targets
 dev: server-programs ## run the service with a private Postgres and demo accounts
 	cargo run --locked -- dev
 
-# many tests wait rather than compute: two for each core
+# many tests wait rather than compute: two for each core; those in a browser compute, and run by themselves
 test: export RUST_TEST_THREADS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN || echo 1))))
 test: server-programs clock-library browser ## run all tests that need only a toolchain and Postgres
-	cargo test --locked --all-features
+	cargo test --locked --all-features -- --skip console::
+	cargo test --locked --all-features --test it console::
 	$(MAKE) cost-test
 
 search-test: server-programs ## ask every question, and for every page, over 5 million events; needs minutes and 14 GB of disk

@@ -92,6 +92,7 @@ pub(super) async fn reprocess_all(
     Form(query): Form<UnprocessedQuery>,
 ) -> Result<Response, ApiError> {
     let filter = UnprocessedFilter { is_reprocessed: Some(false), ..query.filter() };
+    tracing::info!(name = session.name, "deliveries are reprocessed from the console");
     let reprocessed = console.api.reprocessor.reprocess_waiting(&filter, None, MAX_REPROCESSED, false).await?;
     console
         .unprocessed(
@@ -135,6 +136,7 @@ pub(super) async fn reprocess(
     Extension(session): Extension<Session>,
     Path(id): Path<Uuid>,
 ) -> Result<Response, ApiError> {
+    tracing::info!(name = session.name, delivery.id = %id, "a delivery is reprocessed from the console");
     let reprocessed = console.api.reprocessor.reprocess(id, false).await?.ok_or_else(unknown)?;
     console.unprocessed_delivery(&session, id, true, Some(reprocessed.outcome)).await
 }
