@@ -36,9 +36,11 @@ function watchForms() {
 /** A link to the sign-in may carry the token behind the #, which no server and no log gets to see. */
 function signInByLink() {
   const form = document.querySelector("[data-sign-in]");
-  const token = decodeURIComponent(location.hash.slice(1));
-  if (!form || !token) return;
+  const token = location.hash.slice(1);
+  // nor is it to stay in the address of another page
+  if (!token || document.getElementById(token)) return;
   history.replaceState(null, "", location.pathname + location.search);
+  if (!form) return;
   form.elements.token.value = token;
   if (!form.elements.name.value) form.elements.name.value = "developer";
   form.requestSubmit();
@@ -109,5 +111,6 @@ async function goOnIfSignedIn() {
 showTimes(document);
 watchForms();
 signInByLink();
+addEventListener("hashchange", signInByLink);
 goOnIfSignedIn();
 if (document.querySelector("[data-live]")) live();

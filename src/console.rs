@@ -33,13 +33,23 @@ use std::{net::IpAddr, sync::Arc};
 use axum::{
     Router,
     extract::DefaultBodyLimit,
-    http::{HeaderName, HeaderValue, header},
+    http::{HeaderMap, HeaderName, HeaderValue, header},
     middleware,
+    response::{IntoResponse, Redirect, Response},
     routing::{get, post},
 };
 use tower_http::{csrf::CsrfLayer, set_header::SetResponseHeaderLayer};
 
-use crate::{admin_token::AdminToken, api::Api, secrets::CurrentSecrets};
+use self::{
+    page::{Frame, Place},
+    session::Session,
+};
+use crate::{
+    admin_token::AdminToken,
+    api::{Api, ApiError},
+    request_id::RequestId,
+    secrets::CurrentSecrets,
+};
 
 /// Of a form.
 const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -64,6 +74,16 @@ pub struct Client {
     pub is_https: bool,
 }
 
+/// For a browser at an address that is no page: says so to who is signed in, and sends others to the sign-in.
+pub fn unknown_page(token: &AdminToken, headers: &HeaderMap, id: &RequestId) -> Response {
+    let mut response = match Session::of(headers, token) {
+        Some(session) => page::error_page(&ApiError::nothing_here(), Some(Frame::new(Place::None, &session)), id),
+        None => Redirect::to("/sign-in").into_response(),
+    };
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CONTENT_POLICY));
+    response
+}
+
 /// The pages, behind a sign-in.
 pub fn routes(console: &Arc<Console>) -> Router {
     let pages = Router::new()
@@ -71,15 +91,15 @@ pub fn routes(console: &Arc<Console>) -> Router {
         .route("/connect", get(connect::first))
         .route("/connect/{provider}", get(connect::show))
         .route("/events", get(events::list))
-        .route("/events/{id}/reveal", post(booking::reveal))
+        .route("/events/{id}/reveal", get(booking::show_event).post(booking::reveal))
         .route("/bookings", get(bookings::list).post(bookings::announce))
         .route("/reconciliation", get(bookings::reconciliation))
         .route("/reconciliation.csv", get(bookings::csv))
         .route("/unprocessed", get(unprocessed::list))
-        .route("/unprocessed/reprocess", post(unprocessed::reprocess_all))
+        .route("/unprocessed/reprocess", get(unprocessed::list).post(unprocessed::reprocess_all))
         .route("/unprocessed/{id}", get(unprocessed::show))
-        .route("/unprocessed/{id}/reprocess", post(unprocessed::reprocess))
-        .route("/unprocessed/{id}/reveal", post(unprocessed::reveal))
+        .route("/unprocessed/{id}/reprocess", get(unprocessed::show_again).post(unprocessed::reprocess))
+        .route("/unprocessed/{id}/reveal", get(unprocessed::show_again).post(unprocessed::reveal))
         .route("/bookings/{provider}/{environment}/{booking_ref}", get(booking::show))
         .route_layer(middleware::from_fn_with_state(Arc::clone(console), sign_in::require));
     let header = |name: HeaderName, value| SetResponseHeaderLayer::overriding(name, HeaderValue::from_static(value));
@@ -87,10 +107,12 @@ pub fn routes(console: &Arc<Console>) -> Router {
         .route("/sign-in", get(sign_in::show).post(sign_in::sign_in))
         .route("/sign-out", post(sign_in::sign_out))
         .route("/assets/{name}", get(assets::get))
+        // what browsers ask for by themselves
+        .route("/favicon.ico", get(async || assets::ICON.response()))
         .merge(pages)
-        .layer(middleware::from_fn(page::show_errors))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(CsrfLayer::new())
+        .layer(middleware::from_fn(page::show_errors))
         .layer(header(header::CONTENT_SECURITY_POLICY, CONTENT_POLICY))
         .layer(header(header::X_FRAME_OPTIONS, "DENY"))
         .layer(header(HeaderName::from_static("cross-origin-opener-policy"), "same-origin"))

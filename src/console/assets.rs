@@ -36,13 +36,17 @@ impl Asset {
     }
 }
 
+impl Asset {
+    pub(super) fn response(&self) -> Response {
+        ([(header::CONTENT_TYPE, self.content_type)], self.content).into_response()
+    }
+}
+
 /// `GET /assets/{name}`
 pub(super) async fn get(Path(name): Path<String>) -> Response {
     let assets = [&*STYLE, &*SCRIPT, &*ICON];
     match assets.into_iter().find(|asset| asset.path.strip_prefix("/assets/") == Some(&name)) {
-        Some(Asset { content, content_type, .. }) => {
-            ([(header::CONTENT_TYPE, *content_type), (header::CACHE_CONTROL, CACHE_CONTROL)], *content).into_response()
-        }
+        Some(asset) => ([(header::CACHE_CONTROL, CACHE_CONTROL)], asset.response()).into_response(),
         None => StatusCode::NOT_FOUND.into_response(),
     }
 }

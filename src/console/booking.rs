@@ -7,7 +7,7 @@ use askama::Template;
 use axum::{
     Extension,
     extract::State,
-    response::{IntoResponse, Response},
+    response::{IntoResponse, Redirect, Response},
 };
 use serde::Deserialize;
 use uuid::Uuid;
@@ -43,6 +43,15 @@ struct BookingPage {
     is_truncated: bool,
     /// The event whose passengers and payload are shown: the newest that is not late, or the one that was asked for.
     event: Option<Event>,
+}
+
+impl BookingPage {
+    /// Those of earlier revisions only.
+    fn earlier_tickets(&self) -> Vec<&str> {
+        let present = self.state.ticket_numbers.as_deref().unwrap_or_default();
+        let earlier = self.state.all_ticket_numbers.iter().filter(|ticket| !present.contains(ticket));
+        earlier.map(String::as_str).take(20).collect()
+    }
 }
 
 struct ShownRevision {
@@ -91,6 +100,15 @@ pub(super) async fn show(
     Ok(page(&session, key, history, event).into_response())
 }
 
+/// An event by its id: the page of its booking that shows it.
+pub(super) async fn show_event(
+    State(console): State<Arc<Console>>,
+    Path(id): Path<Uuid>,
+) -> Result<Redirect, ApiError> {
+    let address = console.event_address(id).await?.ok_or_else(unknown)?;
+    Ok(Redirect::to(&address))
+}
+
 /// `POST /events/{id}/reveal`: the booking with the personal data of one of its events.
 pub(super) async fn reveal(
     State(console): State<Arc<Console>>,
@@ -126,6 +144,14 @@ fn page(session: &Session, key: BookingKey, history: History, event: Option<Even
 }
 
 impl Console {
+    /// The page that shows an event.
+    pub(super) async fn event_address(&self, id: Uuid) -> Result<Option<String>, ApiError> {
+        let found = self.event(id, true).await?;
+        Ok(found.map(|(_, BookingKey { provider, environment, booking_ref })| {
+            format!("{}?event={id}", html::booking_path(&provider, &environment, &booking_ref))
+        }))
+    }
+
     /// An event, and its booking.
     async fn event(&self, id: Uuid, is_masked: bool) -> Result<Option<(Event, BookingKey)>, ApiError> {
         let Some(item) = self.api.pool.event(id).await? else { return Ok(None) };

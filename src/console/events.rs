@@ -3,7 +3,11 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::{Extension, extract::State};
+use axum::{
+    Extension,
+    extract::State,
+    response::{IntoResponse, Redirect, Response},
+};
 use serde::Deserialize;
 use time::OffsetDateTime;
 
@@ -86,7 +90,12 @@ pub(super) async fn list(
     State(console): State<Arc<Console>>,
     Extension(session): Extension<Session>,
     Query(query): Query<EventsQuery>,
-) -> Result<Page<impl Template>, ApiError> {
+) -> Result<Response, ApiError> {
+    if let Ok(id) = query.q.trim().parse()
+        && let Some(address) = console.event_address(id).await?
+    {
+        return Ok(Redirect::to(&address).into_response());
+    }
     let before = Some(query.before.as_str()).filter(|cursor| !cursor.is_empty());
     let before: Option<Cursor> = before.map(str::parse).transpose().map_err(FeedError::from)?;
     let (found, problem) = match query.filters() {
@@ -101,7 +110,8 @@ pub(super) async fn list(
         is_live: before.is_none() && problem.is_none(),
         query,
         problem,
-    }))
+    })
+    .into_response())
 }
 
 impl Console {
@@ -156,12 +166,17 @@ impl EventsQuery {
         let base = || question.clone();
         let questions = [
             Question { booking_ref: Some(text.clone()), ..base() },
+            Question { booking_ref: Some(text.to_uppercase()).filter(|upper| *upper != text), ..base() },
             Question { pnr: Some(text.clone()), ..base() },
             Question { ticket: Some(text.clone()), ..base() },
-            Question { name: Some(text), ..base() },
+            Question { name: Some(without_titles(&text)), ..base() },
         ];
+        let questions = questions.into_iter().filter(|question| {
+            let Question { booking_ref, pnr, ticket, name, .. } = question;
+            [booking_ref, pnr, ticket, name].into_iter().any(Option::is_some)
+        });
         // a text without a digit is no ticket number
-        let filters: Vec<_> = questions.into_iter().map(Question::filter).collect();
+        let filters: Vec<_> = questions.map(Question::filter).collect();
         let (filters, errors): (Vec<_>, Vec<_>) = filters.into_iter().partition(Result::is_ok);
         let filters: Vec<_> = filters.into_iter().flatten().collect();
         match errors.into_iter().find_map(Result::err) {
@@ -197,6 +212,14 @@ impl EventsQuery {
     fn statuses(&self) -> Vec<(&'static str, bool)> {
         Status::ALL.map(|status| (status.as_str(), status.as_str() == self.status)).to_vec()
     }
+}
+
+/// A name as the table shows it begins with a title, which is not searched.
+fn without_titles(name: &str) -> String {
+    let is_title =
+        |word: &&str| ["mr", "mrs", "ms", "miss", "mstr", "dr"].contains(&word.to_lowercase().trim_end_matches('.'));
+    let words: Vec<_> = name.split_whitespace().skip_while(is_title).collect();
+    if words.is_empty() { name.to_owned() } else { words.join(" ") }
 }
 
 impl Row {

@@ -198,7 +198,7 @@ impl Health {
             Self::NotConfigured => "It has no account in the configuration: its deliveries are answered with 404.",
             Self::Silent => "Nothing authenticated has come for six hours.",
             Self::Failing => "In the last half hour more went wrong than right, or something could be kept nowhere.",
-            Self::Healthy => "What came in the last half hour was recorded.",
+            Self::Healthy => "In the last half hour at least as much was recorded as went wrong.",
         }
     }
 }

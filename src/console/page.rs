@@ -8,6 +8,8 @@ use axum::{
     response::{Html, IntoResponse, Response},
 };
 
+use tower_http::csrf::ProtectionError;
+
 use super::{assets, session::Session};
 use crate::{
     api::{ApiError, retry_after_header},
@@ -98,7 +100,22 @@ pub(super) async fn show_errors(request: Request, next: Next) -> Response {
     let id = RequestId::of(request.extensions());
     let frame = request.extensions().get::<Session>().map(|session| Frame::new(Place::None, session));
     let mut response = next.run(request).await;
-    let Some(error) = response.extensions_mut().remove::<ApiError>() else { return response };
+    let is_from_elsewhere = response.extensions().get::<ProtectionError>().is_some();
+    let error = match response.extensions_mut().remove::<ApiError>() {
+        Some(error) => error,
+        None if is_from_elsewhere => ApiError::new(
+            StatusCode::FORBIDDEN,
+            "from_elsewhere",
+            "This change did not come from a page of this console. A load balancer must keep the headers Host and Origin.",
+        ),
+        None if response.status() == StatusCode::METHOD_NOT_ALLOWED => ApiError::method_not_allowed(),
+        None => return response,
+    };
+    error_page(&error, frame, &id)
+}
+
+/// An error as a page.
+pub(super) fn error_page(error: &ApiError, frame: Option<Frame>, id: &RequestId) -> Response {
     let status = error.status();
     let title = match status {
         StatusCode::NOT_FOUND => "There is nothing here",

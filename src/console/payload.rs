@@ -8,6 +8,9 @@ use crate::{
 /// Stands for a value that is masked.
 pub(super) const MASK: &str = "•••";
 
+/// Stands for a text that is masked as a whole.
+const HIDDEN: &str = "••• It is hidden as a whole: it is no JSON, and may hold identity documents or birth dates.";
+
 const INDENTATION: &str = "  ";
 
 /// A piece of a text.
@@ -29,8 +32,8 @@ pub(super) fn pretty(json: &str, is_masked: bool, faults: &[&str]) -> Vec<Part> 
             writer.write(document.root(), 0);
             writer.parts
         }
-        Err(_) if is_masked && masked_members().any(|name| contains_ignoring_case(json, name)) => {
-            vec![Part { text: MASK.to_owned(), is_marked: false }]
+        Err(_) if is_masked && may_hold_documents(json) => {
+            vec![Part { text: HIDDEN.to_owned(), is_marked: false }]
         }
         Err(unreadable) => broken(json, &unreadable.malformed),
     }
@@ -77,7 +80,7 @@ impl Writer<'_> {
             });
         } else if self.is_masked
             && value.kind() == Kind::String
-            && masked_members().any(|name| value.as_str().contains(name))
+            && value.text().is_some_and(|text| may_hold_documents(&text.value))
         {
             // JSON in a text
             self.text(MASK);
@@ -131,16 +134,37 @@ fn broken(text: &str, malformed: &Malformed) -> Vec<Part> {
     vec![part(&text[..at], false), part(&text[at..end], true), part(&text[end..], false)]
 }
 
+/// Words of members that other systems name so; in lower case, letters and digits only.
+const MASKED_WORDS: [&str; 10] =
+    ["birth", "passport", "document", "nationalid", "identity", "idnumber", "idcard", "cardnum", "cardno", "cardexp"];
+
+/// Whole names.
+const MASKED_NAMES: [&str; 3] = ["dob", "idno", "docno"];
+
+/// By its name, however that is written.
 fn is_masked_member(key: &str) -> bool {
-    masked_members().any(|name| name.eq_ignore_ascii_case(key))
+    let key = plain(key);
+    MASKED_NAMES.contains(&key.as_str()) || holds_masked_word(&key)
 }
 
-fn masked_members() -> impl Iterator<Item = &'static str> {
-    providers::document_members().iter().chain(providers::birth_date_members()).copied()
+/// Whether a text may hold such members: JSON in a text, a form, XML, or what is broken.
+fn may_hold_documents(text: &str) -> bool {
+    text.contains(['{', '<', '=', '&', '%', ':', '"']) && holds_masked_word(&plain(text))
 }
 
-fn contains_ignoring_case(text: &str, word: &str) -> bool {
-    text.as_bytes().windows(word.len()).any(|window| window.eq_ignore_ascii_case(word.as_bytes()))
+fn holds_masked_word(plain_text: &str) -> bool {
+    let members = providers::document_members().iter().chain(providers::birth_date_members());
+    MASKED_WORDS.iter().any(|word| plain_text.contains(word))
+        || members.into_iter().any(|name| plain_text.contains(&plain(name)))
+}
+
+/// Its letters and digits in lower case; wide forms are written as plain ones.
+fn plain(text: &str) -> String {
+    let narrow = |character: char| match character {
+        '\u{ff01}'..='\u{ff5e}' => char::from_u32(u32::from(character) - 0xfee0).unwrap_or(character),
+        character => character,
+    };
+    text.chars().map(narrow).filter(|character| character.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
 #[cfg(test)]
@@ -176,7 +200,14 @@ mod tests {
         let shown = text(&pretty(json, true, &[]));
         assert!(!shown.contains("E1234") && !shown.contains('5'), "{shown}");
         assert!(shown.contains("\"cardType\": null"), "{shown}");
-        assert_eq!(text(&pretty(&json[..60], true, &[])), MASK, "what is broken is masked as a whole");
+        assert_eq!(text(&pretty(&json[..60], true, &[])), HIDDEN, "what is broken is masked as a whole");
+        for name in
+            ["DateOfBirth", "dob", "PassportNo", "document_number", "Document No", "ＤocumentNumber", "nationalId"]
+        {
+            let json = format!(r#"{{"{name}":"E1234","remark":"a document, please"}}"#);
+            let shown = text(&pretty(&json, true, &[]));
+            assert!(!shown.contains("E1234") && shown.contains("please"), "{shown}");
+        }
     }
 
     #[test]

@@ -6,9 +6,9 @@ use askama::Template;
 use axum::{
     Extension, Form,
     extract::State,
-    response::{IntoResponse, Response},
+    response::{IntoResponse, Redirect, Response},
 };
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de};
 use uuid::Uuid;
 
 use super::{
@@ -26,6 +26,7 @@ use crate::{
     },
     delivery::Reason,
     providers,
+    receive::text_of_body,
     reprocess::{ReprocessOutcome, ReprocessedDelivery},
     store::{UnprocessedFilter, UnprocessedRow},
     ticket_event::Environment,
@@ -46,6 +47,7 @@ pub(super) struct UnprocessedQuery {
     /// Also those that were reprocessed.
     all: String,
     /// The last one of the page before.
+    #[serde(deserialize_with = "given")]
     after: Option<Uuid>,
 }
 
@@ -60,7 +62,8 @@ struct UnprocessedPage {
     older: Option<String>,
     /// What came of a press of the button.
     results: Option<Vec<ReprocessedDelivery>>,
-    has_more_to_reprocess: bool,
+    /// Behind which there are more that wait.
+    reprocess_next: Option<Uuid>,
 }
 
 #[derive(Template)]
@@ -71,8 +74,7 @@ struct DeliveryPage {
     /// `None`: it was erased.
     body: Option<Vec<Part>>,
     is_masked: bool,
-    /// Its bytes are no UTF-8.
-    is_lossy: bool,
+    is_utf_8: bool,
     result: Option<ReprocessOutcome>,
 }
 
@@ -82,10 +84,10 @@ pub(super) async fn list(
     Extension(session): Extension<Session>,
     Query(query): Query<UnprocessedQuery>,
 ) -> Result<Response, ApiError> {
-    console.unprocessed(&session, query, None, false).await
+    console.unprocessed(&session, query, None, None).await
 }
 
-/// `POST /unprocessed/reprocess`: all that match the form and wait, up to [`MAX_REPROCESSED`].
+/// `POST /unprocessed/reprocess`: those that match the form and wait, up to [`MAX_REPROCESSED`], behind `after`.
 pub(super) async fn reprocess_all(
     State(console): State<Arc<Console>>,
     Extension(session): Extension<Session>,
@@ -93,15 +95,9 @@ pub(super) async fn reprocess_all(
 ) -> Result<Response, ApiError> {
     let filter = UnprocessedFilter { is_reprocessed: Some(false), ..query.filter() };
     tracing::info!(name = session.name, "deliveries are reprocessed from the console");
-    let reprocessed = console.api.reprocessor.reprocess_waiting(&filter, None, MAX_REPROCESSED, false).await?;
-    console
-        .unprocessed(
-            &session,
-            UnprocessedQuery { after: None, ..query },
-            Some(reprocessed.deliveries),
-            reprocessed.more,
-        )
-        .await
+    let reprocessed = console.api.reprocessor.reprocess_waiting(&filter, query.after, MAX_REPROCESSED, false).await?;
+    let next = reprocessed.next.filter(|_| reprocessed.more);
+    console.unprocessed(&session, UnprocessedQuery { after: None, ..query }, Some(reprocessed.deliveries), next).await
 }
 
 /// `GET /unprocessed/{id}`
@@ -130,6 +126,11 @@ pub(super) async fn reveal(
     Ok(page)
 }
 
+/// The address of an answer to a POST, when somebody comes back to it.
+pub(super) async fn show_again(Path(id): Path<Uuid>) -> Redirect {
+    Redirect::to(&format!("/unprocessed/{id}"))
+}
+
 /// `POST /unprocessed/{id}/reprocess`
 pub(super) async fn reprocess(
     State(console): State<Arc<Console>>,
@@ -147,7 +148,7 @@ impl Console {
         session: &Session,
         query: UnprocessedQuery,
         results: Option<Vec<ReprocessedDelivery>>,
-        has_more_to_reprocess: bool,
+        reprocess_next: Option<Uuid>,
     ) -> Result<Response, ApiError> {
         let pool = &self.api.pool;
         let mut rows = pool.unprocessed_rows(&query.filter(), query.after, PAGE_ROWS as i64 + 1).await?;
@@ -157,7 +158,7 @@ impl Console {
         let counts = pool.count_waiting().await?;
         let waiting = Reason::ALL.into_iter().zip(counts).filter(|(_, count)| *count > 0).collect();
         let frame = Frame::new(Place::Unprocessed, session);
-        Ok(Page(UnprocessedPage { frame, query, waiting, rows, older, results, has_more_to_reprocess }).into_response())
+        Ok(Page(UnprocessedPage { frame, query, waiting, rows, older, results, reprocess_next }).into_response())
     }
 
     async fn unprocessed_delivery(
@@ -168,13 +169,10 @@ impl Console {
         result: Option<ReprocessOutcome>,
     ) -> Result<Response, ApiError> {
         let (row, body) = self.api.pool.unprocessed_row(id).await?.ok_or_else(unknown)?;
-        let (text, is_lossy) = match String::from_utf8(body) {
-            Ok(text) => (text, false),
-            Err(error) => (String::from_utf8_lossy(error.as_bytes()).into_owned(), true),
-        };
-        let body = (row.erased_at.is_none()).then(|| pretty(&text, is_masked, &faults(&row.detail)));
+        let (text, is_utf_8) = (text_of_body(&body), std::str::from_utf8(&body).is_ok());
+        let body = row.erased_at.is_none().then(|| pretty(&text, is_masked, &faults(&row.detail)));
         let frame = Frame::new(Place::Unprocessed, session);
-        Ok(Page(DeliveryPage { frame, row, body, is_masked, is_lossy, result }).into_response())
+        Ok(Page(DeliveryPage { frame, row, body, is_masked, is_utf_8, result }).into_response())
     }
 }
 
@@ -253,6 +251,22 @@ fn sentence(outcome: &ReprocessOutcome) -> (String, &'static str) {
         }
         ReprocessOutcome::AlreadyReprocessed { .. } => ("It was reprocessed before.".to_owned(), "over"),
     }
+}
+
+/// An empty text is none.
+fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Uuid>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let id = Some(text.trim()).filter(|text| !text.is_empty()).map(str::parse).transpose();
+    id.map_err(|_| de::Error::custom("expected the id of a delivery"))
+}
+
+/// How many had each outcome.
+fn totals(results: &[ReprocessedDelivery]) -> String {
+    let count = |is: fn(&ReprocessOutcome) -> bool| results.iter().filter(|result| is(&result.outcome)).count();
+    let recorded = count(|outcome| matches!(outcome, ReprocessOutcome::Recorded { .. }));
+    let repeated = count(|outcome| matches!(outcome, ReprocessOutcome::Duplicate { .. }));
+    let unprocessed = count(|outcome| matches!(outcome, ReprocessOutcome::Unprocessed { .. }));
+    format!("{recorded} recorded, {repeated} repeat what is recorded, {unprocessed} still cannot be processed.")
 }
 
 fn unknown() -> ApiError {

@@ -83,6 +83,9 @@ async fn guard_route(
     next: Next,
 ) -> Response {
     let id = RequestId::of(request.extensions());
+    if is_from_a_person(request.headers()) {
+        return console::unknown_page(&guard.token, request.headers(), &id);
+    }
     if let Err(response) = guard.authenticate(request.headers(), &peer, &id) {
         return response;
     }
@@ -96,6 +99,12 @@ async fn guard_route(
         written.headers_mut().insert(header::ALLOW, allow);
     }
     written
+}
+
+/// Whether a browser asks, which has no bearer token: a wrong address is no guess at one.
+fn is_from_a_person(headers: &HeaderMap) -> bool {
+    let accepted = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    accepted.contains("text/html") && !headers.contains_key(header::AUTHORIZATION)
 }
 
 impl TokenGuard {

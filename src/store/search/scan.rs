@@ -28,11 +28,12 @@ pub(super) enum Scan {
 }
 
 impl Scan {
-    fn sql(self) -> &'static str {
+    fn sql(self, direction: Direction) -> &'static str {
         match self {
             Self::Key => include_str!("scan_key.sql"),
             Self::Class { .. } => include_str!("scan_class.sql"),
             Self::Time { .. } => include_str!("scan_time.sql"),
+            Self::WithoutKeys if direction == Direction::NewestFirst => include_str!("scan_all_backwards.sql"),
             Self::WithoutKeys => include_str!("scan_all.sql"),
             Self::Booking => include_str!("scan_booking.sql"),
             Self::Notices => include_str!("scan_notices.sql"),
@@ -41,12 +42,12 @@ impl Scan {
     }
 
     /// The statement that finds what matches among the scanned.
-    fn found_sql(self) -> String {
+    fn found_sql(self, direction: Direction) -> String {
         let scanned = match self {
             Self::Key | Self::Class { .. } | Self::Time { .. } => {
-                include_str!("with_keys.sql").replace("{scanned}", self.sql())
+                include_str!("with_keys.sql").replace("{scanned}", self.sql(direction))
             }
-            _ => self.sql().to_owned(),
+            _ => self.sql(direction).to_owned(),
         };
         let found = match self {
             Self::Notices | Self::BookingNotices => include_str!("found_notices.sql"),
@@ -81,14 +82,14 @@ impl Pool {
             };
             bind(self.query_of_parts(sql), question, span, scan.max_scanned(), max_found)
         };
-        let rows = statement(scan.found_sql()).fetch_all(&mut *connection).await?;
+        let rows = statement(scan.found_sql(question.direction)).fetch_all(&mut *connection).await?;
         let places = rows.iter().map(Position::from_row).collect::<sqlx::Result<Vec<_>>>()?;
         if places.len() as i64 == max_found {
             // what is behind the last place was not scanned
             let end = places.last().copied();
             return Ok(Found { places, end });
         }
-        let end = statement(include_str!("scan_end.sql").replace("{scanned}", scan.sql()));
+        let end = statement(include_str!("scan_end.sql").replace("{scanned}", scan.sql(question.direction)));
         let end = end.fetch_optional(connection).await?.as_ref().map(Position::from_row).transpose()?;
         Ok(Found { places, end })
     }

@@ -6,7 +6,7 @@ const ROWS: &str = "document.querySelectorAll('tbody tr').length";
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_box_finds_a_booking_by_whatever_of_it_is_at_hand() {
     let database = Database::new().await;
-    let (service, _api, browser) = console(&database).await;
+    let (service, api, browser) = console(&database).await;
     deliver(&service, "booking_callback", "CB-77", |body| {
         body["PNR"] = "QWERTY".into();
         body["Passengers"][0]["FirstName"] = "Søren".into();
@@ -14,7 +14,7 @@ async fn one_box_finds_a_booking_by_whatever_of_it_is_at_hand() {
     })
     .await;
     deliver(&service, "order_ticketed", "ORD-88", |_| {}).await;
-    for text in ["qwerty", "CB-77", "0982412345111", "098-2412345111", "soren"] {
+    for text in ["qwerty", "CB-77", "cb-77", "0982412345111", "098-2412345111", "soren", "Mr Søren Mehta"] {
         browser.go("/events").await;
         browser.until(&format!("{ROWS} === 2")).await;
         browser.fill("[name=q]", text).await;
@@ -22,8 +22,13 @@ async fn one_box_finds_a_booking_by_whatever_of_it_is_at_hand() {
         browser.until(&format!("location.search !== '' && {ROWS} === 1")).await;
         assert!(browser.text().await.contains("CB-77"), "{text}");
         // an address that can be sent to a colleague: without what was not asked
-        assert_eq!(browser.path().await, format!("/events?q={text}"));
+        let query = text.replace(' ', "+").replace('ø', "%C3%B8");
+        assert_eq!(browser.path().await, format!("/events?q={query}"));
     }
+    // an event by its id
+    let id = api.get("/v1/events").await.body["events"][0]["id"].clone();
+    browser.go(&format!("/events?q={}", id.as_str().unwrap())).await;
+    assert_eq!(browser.path().await, format!("/bookings/booking_callback/live/CB-77?event={}", id.as_str().unwrap()));
     browser.go("/events").await;
     browser.choose("[name=provider]", "order_ticketed").await;
     browser.press("Search").await;

@@ -173,6 +173,28 @@ async fn no_page_is_given_to_strangers_and_nothing_is_changed_from_another_site(
     assert!(asset.headers()["cache-control"].to_str().unwrap().contains("immutable"));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_address_is_no_guess_and_the_token_stays_in_no_address() {
+    let database = Database::new().await;
+    let (_service, _api, browser) = console(&database).await;
+    for _ in 0..12 {
+        browser.go("/nothing/here").await;
+        browser.until_text("There is nothing here").await;
+    }
+    browser.go(&format!("/sign-in#{ADMIN_TOKEN}")).await;
+    browser.until("location.pathname === '/' && location.hash === ''").await;
+    browser.go("/events#100%").await;
+    browser.until("location.hash === ''").await;
+    browser.press("Sign out").await;
+    browser.until("location.pathname === '/sign-in'").await;
+    browser.go("/nothing/here").await;
+    browser.until("location.pathname === '/sign-in'").await;
+    browser.fill("[name=name]", "Ada").await;
+    browser.fill("[name=token]", "wrong").await;
+    browser.press("Sign in").await;
+    browser.until_text("This is not the admin token").await;
+}
+
 #[tokio::test]
 async fn without_a_token_in_the_configuration_nobody_signs_in() {
     let database = Database::new().await;

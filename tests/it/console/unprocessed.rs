@@ -64,3 +64,33 @@ async fn a_body_that_is_no_json_is_shown_with_the_place_where_it_ends_to_be() {
     assert_eq!(browser.ask("document.querySelector('mark').textContent").await, Value::from("o"));
     assert_eq!(browser.complaints().await, Vec::<String>::new());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn documents_in_a_body_of_any_encoding_are_hidden_until_somebody_asks() {
+    let database = Database::new().await;
+    let (service, api, browser) = console(&database).await;
+    let provider = provider("ticket_status_update");
+    let text = "{\"DocumentNumber\":\"E1234\", broken";
+    let utf_16 = |to_bytes: fn(u16) -> [u8; 2]| text.encode_utf16().flat_map(to_bytes).collect::<Vec<u8>>();
+    let with_mark = [&[0xff, 0xfe][..], &utf_16(u16::to_le_bytes)].concat();
+    for body in [text.as_bytes().to_vec(), with_mark, utf_16(u16::to_le_bytes), utf_16(u16::to_be_bytes)] {
+        let request = service.request("POST", provider.path).body(body);
+        let authorization = (provider.authorization)("main").unwrap();
+        request.header("authorization", authorization.as_bytes()).send().await.unwrap();
+    }
+    let rows = api.get("/v1/unprocessed").await.body["unprocessed"].as_array().unwrap().clone();
+    assert_eq!(rows.len(), 4);
+    for row in rows {
+        browser.go(&format!("/unprocessed/{}", row["id"].as_str().unwrap())).await;
+        let html = browser.client.source().await.unwrap().replace('\0', "");
+        assert!(!html.contains("E1234") && html.contains("hidden as a whole"), "{html}");
+        browser.press("Show documents and birth dates").await;
+        browser.accept_question().await.unwrap();
+        browser.until("document.body.innerText.replaceAll('\\0', '').includes('E1234')").await;
+        // coming back to the address
+        let path = browser.path().await;
+        browser.go(&path).await;
+        browser.until_text("hidden as a whole").await;
+    }
+    assert!(service.stop().await.contains("personal data was shown"));
+}
