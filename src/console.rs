@@ -112,7 +112,7 @@ pub fn routes(console: &Arc<Console>) -> Router {
         .merge(pages)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(CsrfLayer::new())
-        .layer(middleware::from_fn(page::show_errors))
+        .layer(middleware::from_fn_with_state(Arc::clone(console), page::show_errors))
         .layer(header(header::CONTENT_SECURITY_POLICY, CONTENT_POLICY))
         .layer(header(header::X_FRAME_OPTIONS, "DENY"))
         .layer(header(HeaderName::from_static("cross-origin-opener-policy"), "same-origin"))

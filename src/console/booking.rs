@@ -46,6 +46,11 @@ struct BookingPage {
 }
 
 impl BookingPage {
+    /// It updates by itself, unless it is the answer to somebody who asked for personal data.
+    fn is_live(&self) -> bool {
+        self.event.as_ref().is_none_or(|event| event.is_masked)
+    }
+
     /// Those of earlier revisions only.
     fn earlier_tickets(&self) -> Vec<&str> {
         let present = self.state.ticket_numbers.as_deref().unwrap_or_default();

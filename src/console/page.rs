@@ -1,8 +1,10 @@
 //! What all pages share: their frame, and how errors are shown.
 
+use std::sync::Arc;
+
 use askama::Template;
 use axum::{
-    extract::Request,
+    extract::{Request, State},
     http::{StatusCode, header},
     middleware::Next,
     response::{Html, IntoResponse, Response},
@@ -10,7 +12,7 @@ use axum::{
 
 use tower_http::csrf::ProtectionError;
 
-use super::{assets, session::Session};
+use super::{Console, assets, session::Session};
 use crate::{
     api::{ApiError, retry_after_header},
     request_id::RequestId,
@@ -96,9 +98,10 @@ struct ErrorPage<'a> {
 }
 
 /// Writes the errors of handlers as pages.
-pub(super) async fn show_errors(request: Request, next: Next) -> Response {
+pub(super) async fn show_errors(State(console): State<Arc<Console>>, request: Request, next: Next) -> Response {
     let id = RequestId::of(request.extensions());
-    let frame = request.extensions().get::<Session>().map(|session| Frame::new(Place::None, session));
+    let session = Session::of(request.headers(), &console.token);
+    let frame = session.map(|session| Frame::new(Place::None, &session));
     let mut response = next.run(request).await;
     let is_from_elsewhere = response.extensions().get::<ProtectionError>().is_some();
     let error = match response.extensions_mut().remove::<ApiError>() {

@@ -21,13 +21,17 @@ async fn a_booking_shows_what_each_revision_changed() {
         assert!(text.contains(part), "{part}: {text}");
     }
     assert!(text.find("Revision 2") < text.find("Revision 1"), "the newest first");
+    // the next one appears by itself
+    deliver(&service, "booking_callback", "CB 1/ü", |body| body["Status"] = "Failed".into()).await;
+    browser.until_text("status: ticketed → failed").await;
     // as each revision was sent
-    browser.until_text("\"Status\": \"Success\"").await;
+    browser.until_text("\"Status\": \"Failed\"").await;
     browser.ask("[...document.querySelectorAll('.timeline a')].at(-1).click()").await;
     browser.until_text("\"Status\": \"Pending\"").await;
     assert!(browser.text().await.contains("As it was sent revision 1"), "{}", browser.text().await);
     browser.go("/bookings/booking_callback/live/unknown").await;
     browser.until_text("Nothing is known of this booking").await;
+    assert!(browser.text().await.contains("Sign out"), "the menu is there, too");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -27,6 +27,8 @@ pub struct Browser {
     /// Of the admin listener.
     base: String,
     driver: Child,
+    /// Of the driver's session.
+    url: String,
     _permit: SemaphorePermit<'static>,
 }
 
@@ -51,7 +53,9 @@ impl Browser {
             .connect(&format!("http://127.0.0.1:{port}"))
             .await
             .unwrap();
-        Self { client, base: admin.to_owned(), driver, _permit: permit }
+        let session = client.session_id().await.unwrap().unwrap();
+        let url = format!("http://127.0.0.1:{port}/session/{session}");
+        Self { client, base: admin.to_owned(), driver, url, _permit: permit }
     }
 
     /// Signed in as Ada.
@@ -146,8 +150,10 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // it ends its browser, too
-        let _ = process::Command::new("kill").arg(self.driver.id().to_string()).status();
+        // the browser outlives a driver that is killed
+        let agent = ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).build();
+        let _ = ureq::Agent::new_with_config(agent).delete(&self.url).call();
+        let _ = self.driver.kill();
         let _ = self.driver.wait();
     }
 }
