@@ -92,8 +92,10 @@ pub(super) async fn sign_in(
             }
         };
     }
-    if name.is_empty() || name.chars().count() > MAX_NAME_LENGTH || name.chars().any(char::is_control) {
-        let problem = format!("Your name has 1 to {MAX_NAME_LENGTH} characters.");
+    // a browser asks for one; whoever gives none is seen to have given none
+    let name = if name.is_empty() { "unnamed".to_owned() } else { name };
+    if name.chars().count() > MAX_NAME_LENGTH || name.chars().any(char::is_control) {
+        let problem = format!("A name has up to {MAX_NAME_LENGTH} characters.");
         return (StatusCode::BAD_REQUEST, page(&console, &next, name, Some(problem))).into_response();
     }
     tracing::info!(name, client.address = %ClientPrefix::of(client.address), "signed in to the console");
