@@ -30,7 +30,7 @@ pub use self::{
     booking_key::check_key,
     error::{ApiError, retry_after_header},
     forwards::ConfiguredForward,
-    reconciliation::csv_of,
+    reconciliation::{csv_answer, period},
 };
 use crate::{bookings::Bookings, feed::Feed, providers::Provider, reprocess::Reprocessor, store::Pool};
 

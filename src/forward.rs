@@ -99,13 +99,18 @@ pub fn consumer_name(forward: &str) -> String {
     format!("{CONSUMER_PREFIX}{forward}")
 }
 
+/// The name in the configuration of a forward, by that of its consumer.
+pub fn forward_name(consumer: &str) -> &str {
+    consumer.strip_prefix(CONSUMER_PREFIX).unwrap_or(consumer)
+}
+
 /// Of the consumers that are forwards.
 pub const CONSUMER_PREFIX: &str = "forward-";
 
 impl Forward {
     /// As in the configuration.
     fn name(&self) -> &str {
-        self.consumer.strip_prefix(CONSUMER_PREFIX).unwrap_or(&self.consumer)
+        forward_name(&self.consumer)
     }
 
     /// Forwards whenever no other replica does, until it is stopped.

@@ -157,12 +157,22 @@ pub struct Credential {
     pub is_secret: bool,
 }
 
-/// What `send-sample` posts.
+/// A delivery to try.
 pub struct Sample {
     /// Without `Content-Type`.
     pub headers: Vec<(&'static str, String)>,
     /// JSON, with the credentials where they are in the body.
     pub body: String,
+}
+
+impl Sample {
+    /// A line for a shell that posts it.
+    pub fn curl(&self, url: &str) -> String {
+        let quoted = |text: &str| format!("'{}'", text.replace('\'', r"'\''"));
+        let headers = self.headers.iter().map(|(name, value)| format!(" -H {}", quoted(&format!("{name}: {value}"))));
+        let (headers, body) = (headers.collect::<String>(), quoted(&self.body));
+        format!("curl -sS -w '\\n' {url} -H 'Content-Type: application/json'{headers} -d {body}")
+    }
 }
 
 fn credential_in_member<'a>(body: Value<'a>, key: &str) -> Result<Cow<'a, str>, AuthenticationFailure> {

@@ -91,45 +91,53 @@ pub(super) async fn get(
     let period = query.period()?;
     let (differences, truncated) = api.bookings.reconcile(&period, limit).await?;
     if wants_csv(&headers) {
-        let headers = [
-            (header::CONTENT_TYPE, "text/csv; charset=utf-8"),
-            (header::CONTENT_DISPOSITION, "attachment; filename=\"reconciliation.csv\""),
-        ];
         let truncated = [("x-truncated", if truncated { "true" } else { "false" })];
-        return Ok((headers, truncated, csv_of(&differences)).into_response());
+        return Ok((truncated, csv_answer(&differences)).into_response());
     }
     Ok(Json(Reconciliation { from: period.from, to: period.to, differences, truncated }).into_response())
 }
 
 impl ReconciliationQuery {
     fn period(&self) -> Result<Period, ApiError> {
-        let to = self.to.map(|to| check_time("to", to)).transpose()?.unwrap_or_else(clock::now);
-        let from = match self.from {
-            Some(from) => check_time("from", from)?,
-            None => {
-                to.checked_sub(DEFAULT_PERIOD).unwrap_or(OffsetDateTime::UNIX_EPOCH).max(OffsetDateTime::UNIX_EPOCH)
-            }
-        };
-        if from >= to || to - from > MAX_PERIOD {
-            let message = format!("from is to be before to, by at most {} days", MAX_PERIOD.whole_days());
-            return Err(ApiError::bad_request("invalid_parameter", message));
-        }
-        Ok(Period {
-            from,
-            to,
-            provider: self.provider.as_deref().map(known_provider).transpose()?,
-            environment: self.environment.map(Environment::as_str),
-        })
+        let time = |name, time: Option<OffsetDateTime>| time.map(|time| check_time(name, time)).transpose();
+        let (to, from) = (time("to", self.to)?, time("from", self.from)?);
+        let period = period(from, to, None, self.environment)?;
+        Ok(Period { provider: self.provider.as_deref().map(known_provider).transpose()?, ..period })
     }
 }
 
-/// The rows as CSV, with a line of the names of the columns.
-pub fn csv_of(rows: &[ReconciliationRow]) -> String {
+/// Seven days before `to` and now where they are left out.
+///
+/// # Errors
+///
+/// `from` is not before `to`, or by more than 92 days.
+pub fn period(
+    from: Option<OffsetDateTime>,
+    to: Option<OffsetDateTime>,
+    provider: Option<&'static str>,
+    environment: Option<Environment>,
+) -> Result<Period, ApiError> {
+    let to = to.unwrap_or_else(clock::now);
+    let default = || to.checked_sub(DEFAULT_PERIOD).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    let from = from.unwrap_or_else(|| default().max(OffsetDateTime::UNIX_EPOCH));
+    if from >= to || to - from > MAX_PERIOD {
+        let message = format!("from is to be before to, by at most {} days", MAX_PERIOD.whole_days());
+        return Err(ApiError::bad_request("invalid_parameter", message));
+    }
+    Ok(Period { from, to, provider, environment: environment.map(Environment::as_str) })
+}
+
+/// The rows as a file of CSV, with a line of the names of the columns.
+pub fn csv_answer(rows: &[ReconciliationRow]) -> impl IntoResponse + use<> {
+    let headers = [
+        (header::CONTENT_TYPE, "text/csv; charset=utf-8"),
+        (header::CONTENT_DISPOSITION, "attachment; filename=\"reconciliation.csv\""),
+    ];
     let mut csv = Csv::new(&COLUMNS);
     for row in rows {
         csv.row(&cells(row));
     }
-    csv.into_text()
+    (headers, csv.into_text())
 }
 
 /// `text/csv` is named, and is not refused by a quality of 0.

@@ -62,10 +62,10 @@ pub(super) fn run(args: &Args, has_config: bool) -> anyhow::Result<ExitCode> {
 async fn serve_demo(postgres: &EmbeddedPostgres, signals: &mut Signals, samples: bool) -> anyhow::Result<ExitCode> {
     create_database(postgres).await.context("the database could not be created")?;
     let settings = demo_settings(&postgres.url(DATABASE))?;
-    let lines = curl_lines(&settings);
+    let deliveries = samples_of(&settings);
     let psql = postgres.psql_command(DATABASE);
     let started = |public, admin| {
-        super::print(&instructions(public, admin, &psql, &lines));
+        super::print(&instructions(public, admin, &psql, &deliveries));
         if samples {
             // beside the service, which has to answer them
             spawn_blocking(move || {
@@ -116,28 +116,28 @@ fn demo_settings(database_url: &str) -> anyhow::Result<Settings> {
     Ok(settings)
 }
 
-/// Of each provider: its name, its path, and the arguments of `curl` after the URL.
-fn curl_lines(settings: &Settings) -> Vec<(&'static str, String, String)> {
-    let quoted = |text: &str| format!("'{}'", text.replace('\'', r"'\''"));
-    let line = |settings: &config::ProviderSettings| {
+/// Of each provider: its name, its path, and a sample.
+fn samples_of(settings: &Settings) -> Vec<(&'static str, String, Sample)> {
+    let sample = |settings: &config::ProviderSettings| {
         let credentials = demo_credentials(settings.provider);
         let credentials: Vec<_> = credentials.iter().map(String::as_str).collect();
-        let Sample { headers, body } = settings.provider.sample(&credentials, "DEMO-1");
-        let headers: String =
-            headers.iter().map(|(name, value)| format!(" -H {}", quoted(&format!("{name}: {value}")))).collect();
-        let arguments = format!("-H 'Content-Type: application/json'{headers} -d {}", quoted(&body));
-        (settings.provider.name(), settings.path.clone(), arguments)
+        (settings.provider.name(), settings.path.clone(), settings.provider.sample(&credentials, "DEMO-1"))
     };
-    settings.providers.iter().map(line).collect()
+    settings.providers.iter().map(sample).collect()
 }
 
-fn instructions(public: SocketAddr, admin: SocketAddr, psql: &str, lines: &[(&'static str, String, String)]) -> String {
+fn instructions(
+    public: SocketAddr,
+    admin: SocketAddr,
+    psql: &str,
+    deliveries: &[(&'static str, String, Sample)],
+) -> String {
     let mut text = format!(
         "\nThe service is up. Its console, with a sign-in: http://{admin}/sign-in#{ADMIN_TOKEN}\n\
              Paste a line to send a delivery; paste it again to send a duplicate.\n"
     );
-    for (provider, path, arguments) in lines {
-        text += &format!("\n# {provider}\ncurl -sS -w '\\n' http://{public}{path} {arguments}\n");
+    for (provider, path, sample) in deliveries {
+        text += &format!("\n# {provider}\n{}\n", sample.curl(&format!("http://{public}{path}")));
     }
     let url = psql.trim_start_matches("psql ");
     let program = std::env::current_exe().map_or("ticket-webhooks".to_owned(), |path| path.display().to_string());

@@ -151,9 +151,10 @@ fn page(session: &Session, key: BookingKey, history: History, event: Option<Even
 impl Console {
     /// The page that shows an event.
     pub(super) async fn event_address(&self, id: Uuid) -> Result<Option<String>, ApiError> {
-        let found = self.event(id, true).await?;
-        Ok(found.map(|(_, BookingKey { provider, environment, booking_ref })| {
-            format!("{}?event={id}", html::booking_path(&provider, &environment, &booking_ref))
+        let content = self.api.pool.event(id).await?.map(|item| item.content);
+        Ok(content.map(|content| {
+            let path = html::booking_path(content.provider(), content.environment(), content.booking_ref());
+            format!("{path}?event={id}")
         }))
     }
 

@@ -6,24 +6,21 @@ use askama::Template;
 use axum::{
     Extension, Form,
     extract::State,
-    http::header,
     response::{IntoResponse, Redirect, Response},
 };
 use serde::Deserialize;
-use time::{Duration, OffsetDateTime};
 
 use super::{
     Console,
-    html::{self, StatusBadge, Time, booking_path, parse_local},
+    html::{self, StatusBadge, Time, booking_path, environment, parse_local},
     page::{Frame, Page, Place},
     session::Session,
 };
 use crate::{
-    api::{ApiError, check_key, csv_of, extract::Query},
+    api::{ApiError, check_key, csv_answer, extract::Query, period},
     bookings::ListFilter,
-    clock, providers,
+    providers,
     store::{BookingState, DifferenceKind, ExpectedBy, Period, ReconciliationRow},
-    ticket_event::Environment,
 };
 
 const PAGE_ROWS: usize = 50;
@@ -31,9 +28,6 @@ const PAGE_ROWS: usize = 50;
 /// Of each kind of difference that is shown, and of one in the CSV.
 const SHOWN_DIFFERENCES: i64 = 100;
 const CSV_DIFFERENCES: i64 = 10_000;
-
-const DEFAULT_DAYS: i64 = 7;
-const MAX_DAYS: i64 = 92;
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
@@ -145,11 +139,7 @@ pub(super) async fn csv(
     Query(query): Query<ReconciliationQuery>,
 ) -> Result<Response, ApiError> {
     let (rows, _) = console.api.bookings.reconcile(&query.period()?, CSV_DIFFERENCES).await?;
-    let headers = [
-        (header::CONTENT_TYPE, "text/csv; charset=utf-8"),
-        (header::CONTENT_DISPOSITION, "attachment; filename=\"reconciliation.csv\""),
-    ];
-    Ok((headers, csv_of(&rows)).into_response())
+    Ok(csv_answer(&rows).into_response())
 }
 
 impl Console {
@@ -188,39 +178,22 @@ impl BookingsQuery {
             .map(|(show, title)| (self.address(show, ""), title, self.show == show))
             .to_vec()
     }
-
-    fn providers(&self) -> Vec<(&'static str, bool)> {
-        chosen(&self.provider)
-    }
 }
 
-impl Announcement {
-    fn providers(&self) -> Vec<(&'static str, bool)> {
-        chosen(&self.provider)
-    }
-}
+impl Announcement {}
 
 impl ReconciliationQuery {
     fn period(&self) -> Result<Period, ApiError> {
-        let invalid = |problem: String| ApiError::bad_request("invalid_parameter", problem);
-        let to = parse_local("to", &self.to).map_err(invalid)?.unwrap_or_else(clock::now);
-        let from = parse_local("from", &self.from).map_err(invalid)?;
-        let from = from.or_else(|| to.checked_sub(Duration::days(DEFAULT_DAYS))).unwrap_or(OffsetDateTime::UNIX_EPOCH);
-        if from >= to || to - from > Duration::days(MAX_DAYS) {
-            return Err(invalid(format!("from is to be before to, by at most {MAX_DAYS} days")));
-        }
+        let time =
+            |name, text| parse_local(name, text).map_err(|problem| ApiError::bad_request("invalid_parameter", problem));
         let provider = providers::by_name(&self.provider).map(providers::Provider::name);
-        Ok(Period { from, to, provider, environment: environment(&self.environment).map(Environment::as_str) })
+        period(time("from", &self.from)?, time("to", &self.to)?, provider, environment(&self.environment))
     }
 
     fn csv_address(&self) -> String {
         let Self { provider, environment, from, to } = self;
         let values = [("provider", provider.as_str()), ("environment", environment), ("from", from), ("to", to)];
         format!("/reconciliation.csv{}", html::query(&values))
-    }
-
-    fn providers(&self) -> Vec<(&'static str, bool)> {
-        chosen(&self.provider)
     }
 }
 
@@ -232,12 +205,4 @@ fn words(kind: DifferenceKind) -> &'static str {
         DifferenceKind::Conflict => "a final status changed",
         DifferenceKind::SharedTicketNumber => "one ticket number for several bookings",
     }
-}
-
-fn chosen(provider: &str) -> Vec<(&'static str, bool)> {
-    providers::names().map(|name| (name, name == provider)).collect()
-}
-
-fn environment(name: &str) -> Option<Environment> {
-    [Environment::Live, Environment::Test].into_iter().find(|environment| environment.as_str() == name)
 }

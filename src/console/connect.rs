@@ -20,7 +20,7 @@ use super::{
 use crate::{
     api::{ApiError, extract::Path},
     clock,
-    providers::{Provider, Sample},
+    providers::Provider,
     store::{Content, Cursor, Direction, FeedError, Filter, RefusedRequest, UnprocessedFilter},
     ticket_event::Environment,
 };
@@ -165,13 +165,7 @@ impl Arrival {
 
 /// A delivery to try, with credentials to fill in.
 fn curl(provider: &dyn Provider, path: &str) -> String {
-    let quoted = |text: &str| format!("'{}'", text.replace('\'', r"'\''"));
     let names: Vec<_> = provider.credentials().iter().map(|one| format!("YOUR-{}", one.key.to_uppercase())).collect();
-    let Sample { headers, body } = provider.sample(&names.iter().map(String::as_str).collect::<Vec<_>>(), "TEST-1");
-    let headers: String =
-        headers.iter().map(|(name, value)| format!(" -H {}", quoted(&format!("{name}: {value}")))).collect();
-    format!(
-        "curl -sS -w '\\n' https://YOUR-PUBLIC-HOST{path} -H 'Content-Type: application/json'{headers} -d {}",
-        quoted(&body)
-    )
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    provider.sample(&names, "TEST-1").curl(&format!("https://YOUR-PUBLIC-HOST{path}"))
 }

@@ -21,14 +21,11 @@ use super::{
 use crate::{
     api::{ApiError, extract::Query},
     feed::Question,
-    providers,
-    store::{Content, Cursor, Direction, FeedError, Filter, Item, Items},
+    store::{Content, Cursor, Direction, FeedError, Filter, Item, Items, MAX_PAGE_BYTES},
     ticket_event::Status,
 };
 
 const PAGE_ITEMS: usize = 50;
-
-const MAX_BYTES: usize = 4 * 1024 * 1024;
 
 /// As the form sends it: what is empty is not asked.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -122,7 +119,7 @@ impl Console {
         let (mut items, mut end) = (Vec::new(), None);
         for filter in filters {
             let (direction, limit) = (Direction::NewestFirst, PAGE_ITEMS as i64);
-            let found = pool.find_items(&mut snapshot, filter, before, direction, limit, MAX_BYTES, false).await?;
+            let found = pool.find_items(&mut snapshot, filter, before, direction, limit, MAX_PAGE_BYTES, false).await?;
             items.extend(found.items);
             // what is before it was not looked at for this filter
             if found.more && end.is_none_or(|end: Cursor| end.position < found.next.position) {
@@ -205,10 +202,6 @@ impl EventsQuery {
     }
 
     /// What can be chosen, and whether it is.
-    fn providers(&self) -> Vec<(&'static str, bool)> {
-        providers::names().map(|name| (name, name == self.provider)).collect()
-    }
-
     fn statuses(&self) -> Vec<(&'static str, bool)> {
         Status::ALL.map(|status| (status.as_str(), status.as_str() == self.status)).to_vec()
     }

@@ -6,6 +6,8 @@ use askama::filters::HtmlSafe;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use time::{OffsetDateTime, PrimitiveDateTime, format_description::well_known::Rfc3339, macros::format_description};
 
+use crate::{providers, ticket_event::Environment};
+
 /// What may stand in a segment of a path, and in a value of a query, as it is.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
@@ -61,6 +63,16 @@ pub(super) fn parse_local(name: &str, text: &str) -> Result<Option<OffsetDateTim
     let time = PrimitiveDateTime::parse(text, &minutes).or_else(|_| PrimitiveDateTime::parse(text, &seconds));
     let time = time.map(PrimitiveDateTime::assume_utc).ok().filter(|time| (1970..=9999).contains(&time.year()));
     time.map(Some).ok_or_else(|| format!("{name} is to be a time such as 2026-11-26T10:15, in UTC"))
+}
+
+/// The names of the providers, and whether each is chosen.
+pub(super) fn provider_choices(chosen: &str) -> Vec<(&'static str, bool)> {
+    providers::names().map(|name| (name, name == chosen)).collect()
+}
+
+/// `None`: any.
+pub(super) fn environment(name: &str) -> Option<Environment> {
+    [Environment::Live, Environment::Test].into_iter().find(|environment| environment.as_str() == name)
 }
 
 /// The address of a booking's page.

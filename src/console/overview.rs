@@ -16,7 +16,7 @@ use super::{
 use crate::{
     api::ApiError,
     clock,
-    forward::consumer_name,
+    forward::{CONSUMER_PREFIX, consumer_name, forward_name},
     metrics::DURATIONS,
     store::{BookingCount, BookingKind, Consumer, DeliveryCounts, ForwardStatus, PauseReason},
 };

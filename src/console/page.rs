@@ -100,8 +100,7 @@ struct ErrorPage<'a> {
 /// Writes the errors of handlers as pages.
 pub(super) async fn show_errors(State(console): State<Arc<Console>>, request: Request, next: Next) -> Response {
     let id = RequestId::of(request.extensions());
-    let session = Session::of(request.headers(), &console.token);
-    let frame = session.map(|session| Frame::new(Place::None, &session));
+    let headers = request.headers().clone();
     let mut response = next.run(request).await;
     let is_from_elsewhere = response.extensions().get::<ProtectionError>().is_some();
     let error = match response.extensions_mut().remove::<ApiError>() {
@@ -114,7 +113,8 @@ pub(super) async fn show_errors(State(console): State<Arc<Console>>, request: Re
         None if response.status() == StatusCode::METHOD_NOT_ALLOWED => ApiError::method_not_allowed(),
         None => return response,
     };
-    error_page(&error, frame, &id)
+    let session = Session::of(&headers, &console.token);
+    error_page(&error, session.map(|session| Frame::new(Place::None, &session)), &id)
 }
 
 /// An error as a page.

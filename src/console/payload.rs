@@ -1,5 +1,7 @@
 //! A payload as people read it: a member a line, without the personal data that is masked, and with the place of a fault marked.
 
+use std::sync::LazyLock;
+
 use crate::{
     json::{Document, Kind, Malformed, Value},
     providers,
@@ -153,9 +155,11 @@ fn may_hold_documents(text: &str) -> bool {
 }
 
 fn holds_masked_word(plain_text: &str) -> bool {
-    let members = providers::document_members().iter().chain(providers::birth_date_members());
-    MASKED_WORDS.iter().any(|word| plain_text.contains(word))
-        || members.into_iter().any(|name| plain_text.contains(&plain(name)))
+    static OF_PROVIDERS: LazyLock<Vec<String>> = LazyLock::new(|| {
+        providers::document_members().iter().chain(providers::birth_date_members()).map(|name| plain(name)).collect()
+    });
+    let words = MASKED_WORDS.into_iter().chain(OF_PROVIDERS.iter().map(String::as_str));
+    words.into_iter().any(|word| plain_text.contains(word))
 }
 
 /// Its letters and digits in lower case; wide forms are written as plain ones.

@@ -37,8 +37,9 @@ impl Session {
     /// That of a request, if it is valid and has not expired.
     pub(super) fn of(headers: &HeaderMap, token: &AdminToken) -> Option<Self> {
         let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
-        let mut cookies = cookies.flat_map(|value| value.split(';')).filter_map(|cookie| cookie.trim().split_once('='));
-        cookies.find_map(|(name, value)| Self::parse(value, token).filter(|_| name == COOKIE_NAME))
+        let cookies = cookies.flat_map(|value| value.split(';')).filter_map(|cookie| cookie.trim().split_once('='));
+        let mut ours = cookies.filter(|(name, _)| *name == COOKIE_NAME);
+        ours.find_map(|(_, value)| Self::parse(value, token))
     }
 
     /// `Set-Cookie`. `None` without a token in the configuration.

@@ -25,11 +25,9 @@ use crate::{
         extract::{Path, Query},
     },
     delivery::Reason,
-    providers,
     receive::text_of_body,
     reprocess::{ReprocessOutcome, ReprocessedDelivery},
     store::{UnprocessedFilter, UnprocessedRow},
-    ticket_event::Environment,
 };
 
 const PAGE_ROWS: usize = 50;
@@ -189,9 +187,7 @@ impl UnprocessedQuery {
     fn filter(&self) -> UnprocessedFilter {
         UnprocessedFilter {
             provider: Some(self.provider.clone()).filter(|provider| !provider.is_empty()),
-            environment: [Environment::Live, Environment::Test]
-                .into_iter()
-                .find(|one| one.as_str() == self.environment),
+            environment: html::environment(&self.environment),
             reason: Reason::ALL.into_iter().find(|reason| reason.as_str() == self.reason),
             is_reprocessed: self.all.is_empty().then_some(false),
             since: None,
@@ -212,10 +208,6 @@ impl UnprocessedQuery {
 
     fn is_filtered(&self) -> bool {
         self.address("") != "/unprocessed"
-    }
-
-    fn providers(&self) -> Vec<(&'static str, bool)> {
-        providers::names().map(|name| (name, name == self.provider)).collect()
     }
 
     fn reasons(&self) -> Vec<(&'static str, bool)> {

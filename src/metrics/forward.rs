@@ -6,7 +6,7 @@ use prometheus_client::metrics::{counter::Counter, family::Family, gauge::Gauge,
 
 use super::{DURATIONS, registry::Registry};
 use crate::{
-    forward::{Attempted, CONSUMER_PREFIX, Outcome},
+    forward::{Attempted, Outcome, forward_name},
     store::{ForwardStatus, PauseReason},
 };
 
@@ -67,7 +67,7 @@ pub(super) fn add(registry: &mut Registry, forwards: &[ForwardStatus]) {
     let mut gauges = |name: &str, help: &str, value: fn(&ForwardStatus) -> f64| {
         let gauges = Family::<Label, Gauge<f64, AtomicU64>>::default();
         for forward in forwards {
-            let name = forward.name.strip_prefix(CONSUMER_PREFIX).unwrap_or(&forward.name);
+            let name = forward_name(&forward.name);
             gauges.get_or_create(&[("forward", name.to_owned())]).set(value(forward));
         }
         registry.add(name, help, gauges);
