@@ -20,8 +20,8 @@ const REFUSED_INTERVAL: Duration = Duration::from_secs(2);
 /// Between two looks for what is old.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(60);
 
-/// How long a write may take once the service stops.
-const LAST_WRITE_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a write may take once the service stops: a busy database needs a moment, a frozen one is not waited for.
+const LAST_WRITE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Writes the activity of this process.
 pub struct ActivityWriter {
@@ -40,18 +40,19 @@ impl ActivityWriter {
         Self { pool, activity, written, pruned: None, warning: RateLimitedWarning::default() }
     }
 
-    /// Writes again and again until it is stopped, and then a last time if the database answers at once.
+    /// Writes again and again until it is stopped, and then a last time if the database answers soon.
     pub async fn run(mut self, stop: CancellationToken) {
         let activity = Arc::clone(&self.activity);
         loop {
             let is_last = stop.is_cancelled();
-            let patience = async {
+            let stop_timeout = async {
                 stop.cancelled().await;
                 sleep(LAST_WRITE_TIMEOUT).await;
             };
             select! {
                 result = self.step(is_last) => self.warn(result),
-                () = patience => {}
+                // it may have been committed: to repeat it could count twice
+                () = stop_timeout => return,
             }
             if is_last {
                 return;
