@@ -71,7 +71,7 @@ fn deliver(address: SocketAddr, count: u64) -> anyhow::Result<HashMap<String, In
         let mut answered = HashMap::new();
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        let (mut deliveries, mut answer, began) = (Deliveries::new_bookings(), [0; 2048], Instant::now());
+        let (mut deliveries, mut answer, began) = (Deliveries::new_bookings(0), [0; 2048], Instant::now());
         for number in 0..count {
             tokio::time::sleep_until((began + Duration::from_micros(1_000_000 / RATE * number)).into()).await;
             let request = deliveries.next();

@@ -87,7 +87,7 @@ impl Live {
                 let left = Arc::clone(&left);
                 connections.spawn(async move {
                     let (stream, mut deliveries, mut answer) =
-                        (TcpStream::connect(address).await?, Deliveries::new_bookings(), [0; 2048]);
+                        (TcpStream::connect(address).await?, Deliveries::new_bookings(0), [0; 2048]);
                     while left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok() {
                         let status = wire::status(wire::exchange(&stream, deliveries.next(), &mut answer).await?);
                         ensure!(status == 200, "a delivery was refused: {status}");
@@ -110,7 +110,7 @@ async fn deliver(
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     let (mut deliveries, mut answer, mut answered, mut due) =
-        (Deliveries::new_bookings(), [0; 2048], Vec::new(), first);
+        (Deliveries::new_bookings(0), [0; 2048], Vec::new(), first);
     while is_going_on.load(Relaxed) > 0 {
         tokio::time::sleep_until(due.into()).await;
         due += interval;

@@ -2,7 +2,7 @@
 //! any CPU time of the machine that is measured.
 
 use memchr::memmem;
-use ticket_webhooks::providers::Provider;
+use ticket_webhooks::providers::{Provider, Sample};
 
 /// Placeholder of the changing number, with the same length.
 pub const NUMBER: &str = "000000000000";
@@ -26,7 +26,10 @@ impl Request {
     pub fn sample(provider: &dyn Provider, account: Account, booking_ref: &str) -> Self {
         let credentials = credentials(provider, account);
         let credentials: Vec<_> = credentials.iter().map(String::as_str).collect();
-        let sample = provider.sample(&credentials, booking_ref);
+        Self::of_sample(provider, &provider.sample(&credentials, booking_ref))
+    }
+
+    pub fn of_sample(provider: &dyn Provider, sample: &Sample) -> Self {
         let headers: Vec<_> = sample.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
         Self::post(&provider.default_path(), &headers, sample.body.as_bytes())
     }

@@ -2,9 +2,13 @@
 
 use anyhow::{Context, ensure};
 
+use ticket_webhooks::providers::{PROVIDERS, Provider};
+
 use crate::{
+    deliveries::ACCOUNT,
     load::Load,
     measure::{Bench, DATABASE},
+    requests::{NUMBER, credentials},
 };
 
 /// Enough for full batches and full pages.
@@ -16,6 +20,8 @@ pub struct Bytes {
     pub indexes: f64,
     /// Includes full-page images after a checkpoint.
     pub log: f64,
+    /// Of the body, as it was sent.
+    pub body: f64,
     /// Part of `table`: the column `payload`.
     pub payload: f64,
     pub passengers: f64,
@@ -36,9 +42,20 @@ pub fn run(bench: &Bench) -> anyhow::Result<Bytes> {
         table: number(bench, "select pg_table_size('ticket_events')")? / rows,
         indexes: number(bench, "select pg_indexes_size('ticket_events')")? / rows,
         log: log / rows,
+        body: body_bytes(),
         payload: number(bench, "select avg(pg_column_size(payload)) from ticket_events")?,
         passengers: number(bench, "select avg(pg_column_size(passengers)) from ticket_events")?,
     })
+}
+
+/// The mean length of the samples' bodies.
+fn body_bytes() -> f64 {
+    let length = |provider: &&dyn Provider| {
+        let credentials = credentials(*provider, ACCOUNT);
+        let credentials: Vec<_> = credentials.iter().map(String::as_str).collect();
+        provider.sample(&credentials, &format!("BENCH-{NUMBER}")).body.len() as f64
+    };
+    PROVIDERS.iter().map(length).sum::<f64>() / PROVIDERS.len() as f64
 }
 
 fn number(bench: &Bench, query: &str) -> anyhow::Result<f64> {

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, env, process::Command};
 
 use crate::{
+    limit::{self, Limit},
     load::Load,
     measure::{Bench, DATABASE, Figures},
     pgbench::Pgbench,
@@ -16,11 +17,18 @@ pub const CONNECTIONS: [usize; 4] = [1, 16, 64, 256];
 /// Clients of pgbench: one for the latency; of the others the best rate counts.
 const CLIENTS: [usize; 5] = [1, 16, 32, 64, 128];
 
+/// Sizes of bodies beside the samples.
+const BODIES: [usize; 2] = [2 * 1024, 16 * 1024];
+
 /// What was measured in one round, within a minute.
 #[derive(Default)]
 pub struct Round {
     /// By the number of connections.
     pub service: BTreeMap<usize, Figures>,
+    /// At 256 connections.
+    pub limit: Limit,
+    /// By the bytes of a body, at 256 connections.
+    pub bodies: BTreeMap<usize, Figures>,
     /// At 64 and 256 connections; empty if the service has no `inbox.max_batch`.
     pub batches_of_one: BTreeMap<usize, Figures>,
     /// One insert a request, in axum and sqlx; at 64 and 256 connections.
@@ -52,6 +60,17 @@ fn round(bench: &Bench, pgbench: &Pgbench, number: usize) -> anyhow::Result<Roun
     eprintln!("round {number}: pgbench");
     rows(bench, pgbench, &others, &mut round.pgbench)?;
 
+    eprintln!("round {number}: the limit");
+    round.limit = limit::run(bench, 256)?;
+
+    eprintln!("round {number}: larger bodies");
+    for bytes in BODIES {
+        bench.warm_up(&subject, 256)?;
+        bench.server.empty(DATABASE)?;
+        let load = Load { body_bytes: bytes, ..Load::new(256, bench.duration) };
+        round.bodies.insert(bytes, bench.measure_on(&subject, DATABASE, load)?);
+    }
+
     eprintln!("round {number}: one insert a request");
     let mut command = Command::new(env::current_exe()?);
     command.args([single_insert::ARGUMENT, &bench.server.url(DATABASE)?]);
@@ -67,7 +86,7 @@ fn round(bench: &Bench, pgbench: &Pgbench, number: usize) -> anyhow::Result<Roun
 
     eprintln!("round {number}: one delivery again and again");
     bench.server.empty(DATABASE)?;
-    let storm = Load { connections: 256, duration: bench.duration, repeated: true };
+    let storm = Load { repeated: true, ..Load::new(256, bench.duration) };
     round.storm.insert(256, bench.measure_on(&subject, DATABASE, storm)?);
     Ok(round)
 }
@@ -77,8 +96,14 @@ pub fn service_alone(bench: &Bench) -> anyhow::Result<()> {
     let subject = bench.service(DATABASE, &[])?;
     let pgbench = pgbench(bench)?;
     for _ in 0..bench.rounds {
-        measure(bench, &subject, &[1, 64, 256], &mut BTreeMap::new())?;
-        rows(bench, &pgbench, &[1, 16], &mut BTreeMap::new())?;
+        let mut figures = BTreeMap::new();
+        measure(bench, &subject, &[1, 64, 256], &mut figures)?;
+        let mut rates = BTreeMap::new();
+        rows(bench, &pgbench, &CLIENTS, &mut rates)?;
+        let limit = limit::run(bench, 256)?;
+        let best = rates.values().copied().fold(0.0, f64::max);
+        let rate = figures[&256].rate;
+        eprintln!("  share of the limit {:.2}, against pgbench {:.2}", rate / limit.rate(), rate / best);
     }
     Ok(())
 }

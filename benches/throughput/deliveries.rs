@@ -2,9 +2,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use ticket_webhooks::providers::{PROVIDERS, Provider};
+use ticket_webhooks::providers::{PROVIDERS, Provider, Sample};
 
-use crate::requests::{Account, NUMBER, Request};
+use crate::requests::{Account, NUMBER, Request, credentials};
 
 /// The only account of each provider.
 pub const ACCOUNT: Account = Account { name: "bench", environment: "live" };
@@ -19,14 +19,14 @@ pub struct Deliveries {
 }
 
 impl Deliveries {
-    /// Samples of all providers in turn, each for a new booking.
-    pub fn new_bookings() -> Self {
-        Self { requests: PROVIDERS.iter().map(|provider| request(*provider)).collect(), is_repeated: false }
+    /// Samples of all providers in turn, each for a new booking, with bodies of so many bytes or more.
+    pub fn new_bookings(body_bytes: usize) -> Self {
+        Self { requests: PROVIDERS.iter().map(|provider| request(*provider, body_bytes)).collect(), is_repeated: false }
     }
 
     /// The same delivery every time.
     pub fn one_and_the_same() -> Self {
-        Self { requests: PROVIDERS.iter().take(1).map(|provider| request(*provider)).collect(), is_repeated: true }
+        Self { requests: PROVIDERS.iter().take(1).map(|provider| request(*provider, 0)).collect(), is_repeated: true }
     }
 
     pub fn next(&mut self) -> &[u8] {
@@ -36,6 +36,20 @@ impl Deliveries {
     }
 }
 
-fn request(provider: &dyn Provider) -> Request {
-    Request::sample(provider, ACCOUNT, &format!("BENCH-{NUMBER}"))
+fn request(provider: &dyn Provider, body_bytes: usize) -> Request {
+    let mut sample = sample(provider);
+    let missing = body_bytes.saturating_sub(sample.body.len());
+    if missing == 0 {
+        return Request::sample(provider, ACCOUNT, &format!("BENCH-{NUMBER}"));
+    }
+    // a member that no provider's document names: it is kept in the payload
+    let words = "Lorem ipsum dolor sit amet, ".repeat(missing / 28 + 1);
+    sample.body.insert_str(1, &format!(r#""Note":"{}","#, &words[..missing]));
+    Request::of_sample(provider, &sample)
+}
+
+fn sample(provider: &dyn Provider) -> Sample {
+    let credentials = credentials(provider, ACCOUNT);
+    let credentials: Vec<_> = credentials.iter().map(String::as_str).collect();
+    provider.sample(&credentials, &format!("BENCH-{NUMBER}"))
 }

@@ -24,6 +24,8 @@ pub struct Load {
     pub duration: Duration,
     /// The same delivery from all connections, or a new booking each time.
     pub repeated: bool,
+    /// Of a body, at least.
+    pub body_bytes: usize,
 }
 
 /// The result of a load.
@@ -39,7 +41,7 @@ pub struct Run {
 impl Load {
     /// New bookings from this number of connections.
     pub fn new(connections: usize, duration: Duration) -> Self {
-        Self { connections, duration, repeated: false }
+        Self { connections, duration, repeated: false, body_bytes: 0 }
     }
 
     /// Runs the load on this thread; `acknowledged` is its live counter for other threads.
@@ -55,8 +57,10 @@ impl Load {
             let start = Instant::now();
             let mut connections = JoinSet::new();
             for stream in streams {
-                let deliveries =
-                    if self.repeated { Deliveries::one_and_the_same() } else { Deliveries::new_bookings() };
+                let deliveries = match self.repeated {
+                    true => Deliveries::one_and_the_same(),
+                    false => Deliveries::new_bookings(self.body_bytes),
+                };
                 connections.spawn(deliver(stream, deliveries, start + self.duration, Arc::clone(acknowledged)));
             }
             let mut run = Run { acknowledged: 0, refused: 0, seconds: 0.0, latencies: Vec::new() };

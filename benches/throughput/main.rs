@@ -1,11 +1,14 @@
 //! `make bench`: throughput of the service beside that of Postgres alone with the same rows.
 //!
+//! In each round it also measures what this machine could do at best (`limit`).
+//!
 //! It starts a Postgres of its own with durable settings and the release binary, drives all three providers over HTTP,
 //! and ends with the table that docs/performance.md quotes. Contestants take turns within each round, every figure is the median
 //! of the rounds, and every ratio the median of the rounds' ratios. After each load, `ticket_events` must hold exactly
 //! what was acknowledged, or the whole run fails.
 //!
 //! `make bench ARGS=--quick` checks in a minute and a half that everything works; its figures are rough.
+//! `make bench ARGS="--binaries ONE,TWO"` compares binaries of the service, for example before and after a change.
 //! `make bench ARGS=--service` loads the service and pgbench for half a minute, for a profiler.
 
 /// The Postgres under it all.
@@ -21,6 +24,8 @@ mod service;
 #[path = "../support/wire.rs"]
 mod wire;
 
+/// CPU time beside that of the service.
+mod cpu;
 /// The requests of one connection.
 mod deliveries;
 /// The load generator.
@@ -30,16 +35,22 @@ mod measure;
 /// The tables under it.
 mod tables;
 
+/// Before and after a change.
+mod binaries;
 /// Disk space of a delivery.
 mod bytes;
 /// Side by side: the service, pgbench, batches of one, one insert a request.
 mod contest;
+/// What this machine could do at best.
+mod limit;
 /// A table of millions against an empty one.
 mod millions;
 /// Throughput while Postgres is away.
 mod outage;
 /// pgbench with the same rows.
 mod pgbench;
+/// Erasing by age beside deliveries.
+mod retention;
 /// The simplest server: one insert a request.
 mod single_insert;
 
@@ -59,6 +70,9 @@ fn main() -> anyhow::Result<()> {
     if env::args().any(|argument| argument == single_insert::ARGUMENT) {
         return single_insert::serve();
     }
+    if env::args().any(|argument| argument == limit::ARGUMENT) {
+        return limit::serve();
+    }
     let is_quick = env::args().any(|argument| argument == "--quick");
     let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("bench");
     fs::create_dir_all(&directory)?;
@@ -72,6 +86,10 @@ fn main() -> anyhow::Result<()> {
     bench.server.create_database(measure::DATABASE)?;
     if env::args().any(|argument| argument == "--service") {
         contest::service_alone(&bench)?;
+        return bench.server.remove();
+    }
+    if let Some(binaries) = env::args().skip_while(|argument| argument != "--binaries").nth(1) {
+        binaries::run(&bench, &binaries.split(',').map(PathBuf::from).collect::<Vec<_>>())?;
         return bench.server.remove();
     }
     let mut bench = bench;

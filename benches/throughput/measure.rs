@@ -1,6 +1,12 @@
 //! One load on one service: the figures, the check that nothing was lost, and the medians of several rounds.
 
-use std::{path::PathBuf, process::Command, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Arc,
+    thread::available_parallelism,
+    time::Duration,
+};
 
 use anyhow::{Context, ensure};
 
@@ -33,6 +39,11 @@ pub struct Figures {
     /// CPU time of the service in microseconds per event.
     pub user: f64,
     pub system: f64,
+    /// The same of Postgres, and of the load generator.
+    pub postgres: f64,
+    pub load: f64,
+    /// The share of the processors' time that was idle.
+    pub idle: f64,
     /// Peak memory of the service in megabytes.
     pub memory: f64,
 }
@@ -40,7 +51,12 @@ pub struct Figures {
 impl Bench {
     /// Starts this service over a database.
     pub fn service(&self, database: &str, variables: &[(&str, &str)]) -> anyhow::Result<Service> {
-        let command = Command::new(env!("CARGO_BIN_EXE_ticket-webhooks"));
+        self.service_of(Path::new(env!("CARGO_BIN_EXE_ticket-webhooks")), database, variables)
+    }
+
+    /// Starts another binary of this service over a database.
+    pub fn service_of(&self, binary: &Path, database: &str, variables: &[(&str, &str)]) -> anyhow::Result<Service> {
+        let command = Command::new(binary);
         let log = self.directory.join("service.log");
         Service::start(command, &[ACCOUNT], &self.server.url(database)?, &log, variables)
     }
@@ -77,9 +93,9 @@ impl Bench {
     /// Measures from the existing table on.
     pub fn measure_on(&self, service: &Service, database: &str, load: Load) -> anyhow::Result<Figures> {
         let recorded_before = self.recorded(database)?;
-        let cpu_before = service.cpu()?;
+        let (cpu_before, used_before) = (service.cpu()?, self.cpu()?);
         let run = load.run(service.address, &Arc::default())?;
-        let cpu = service.cpu()?;
+        let (cpu, used) = (service.cpu()?, self.cpu()?);
         let recorded = self.recorded(database)? - recorded_before;
         let (acknowledged, refused) = (run.acknowledged, run.refused);
         ensure!(refused == 0, "{refused} deliveries were refused, and {acknowledged} acknowledged");
@@ -91,6 +107,9 @@ impl Bench {
             p99: run.latency(0.99),
             user: of_an_event(cpu.user - cpu_before.user),
             system: of_an_event(cpu.system - cpu_before.system),
+            postgres: of_an_event(used.postgres - used_before.postgres),
+            load: of_an_event(used.load - used_before.load),
+            idle: (used.idle - used_before.idle) / run.seconds / available_parallelism()?.get() as f64,
             memory: service.peak_memory()?,
         };
         eprintln!("  {:>4} connections: {figures}", load.connections);
@@ -108,6 +127,9 @@ impl Figures {
             p99: of(|f| f.p99),
             user: of(|f| f.user),
             system: of(|f| f.system),
+            postgres: of(|f| f.postgres),
+            load: of(|f| f.load),
+            idle: of(|f| f.idle),
             memory: of(|f| f.memory),
         }
     }
@@ -115,10 +137,12 @@ impl Figures {
 
 impl std::fmt::Display for Figures {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { rate, p50, p99, user, system, memory } = self;
+        let Self { rate, p50, p99, user, system, postgres, load, idle, memory } = self;
         write!(
             f,
-            "{rate:.0} events/s, p50 {p50:.2} ms, p99 {p99:.2} ms, CPU {user:.0} + {system:.0} µs, {memory:.0} MB"
+            "{rate:.0} events/s, p50 {p50:.2} ms, p99 {p99:.2} ms, CPU {user:.0} + {system:.0} µs, of Postgres {postgres:.0} µs, \
+             of the load {load:.0} µs, {:.0} % idle, {memory:.0} MB",
+            idle * 100.0,
         )
     }
 }

@@ -1,0 +1,155 @@
+//! What this machine could do at best: a listener that does nothing but answer, and Postgres fed by a client that does nothing
+//! else.
+//!
+//! A delivery needs both, and all of it shares the processor: 1 / (1/H + 1/P) deliveries a second.
+
+use std::{
+    env,
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use axum::{Json, Router, body::Bytes, routing::post};
+use http::HeaderMap;
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use sqlx::PgPool;
+use ticket_webhooks::{
+    clock,
+    config::ServerSettings,
+    credentials::{Account, Accounts},
+    delivery::Delivery,
+    http::{Limits, Server},
+    metrics::Metrics,
+    providers::{PROVIDERS, Provider},
+    receive::{Arrival, CollectedBody, interpret},
+    redaction::Redactor,
+    store::Writer,
+    ticket_event::Environment,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    deliveries::ACCOUNT,
+    load::Load,
+    measure::{Bench, DATABASE},
+    requests::credentials,
+    service::Service,
+};
+
+/// Makes this program run as the listener that only answers.
+pub const ARGUMENT: &str = "--answering-server";
+
+/// Statements in flight, and deliveries in each: what the service has at 256 connections.
+const WRITERS: usize = 2;
+const BATCH: usize = 128;
+
+/// Deliveries a second.
+#[derive(Clone, Copy, Default)]
+pub struct Limit {
+    /// Read and answered.
+    pub answered: f64,
+    /// Written to Postgres.
+    pub written: f64,
+}
+
+impl Limit {
+    pub fn rate(self) -> f64 {
+        1.0 / (1.0 / self.answered + 1.0 / self.written)
+    }
+}
+
+pub fn run(bench: &Bench, connections: usize) -> anyhow::Result<Limit> {
+    let mut command = Command::new(env::current_exe()?);
+    command.arg(ARGUMENT);
+    let server = Service::spawn(command, &bench.directory.join("answering.log"))?;
+    bench.warm_up(&server, connections)?;
+    let answered = Load::new(connections, bench.duration).run(server.address, &Arc::default())?.rate();
+    drop(server);
+    bench.server.empty(DATABASE)?;
+    let written = bench.server.with(DATABASE, async |pool| write(&pool, bench.duration).await)?;
+    eprintln!("  answered {answered:.0}/s, written {written:.0}/s");
+    Ok(Limit { answered, written })
+}
+
+/// The listener of the service, with a route that reads the body and answers. Serves until it is killed.
+#[tokio::main]
+pub async fn serve() -> anyhow::Result<()> {
+    let [limits, _] = Limits::within(&ServerSettings::default(), None)?;
+    let connections = Metrics::default().public_connections.clone();
+    let server = Server::bind(([127, 0, 0, 1], 0).into(), limits, connections).await?;
+    let router =
+        PROVIDERS.iter().fold(Router::new(), |router, provider| router.route(&provider.default_path(), post(answer)));
+    eprintln!("{{\"public.address\":\"{}\"}}", server.address());
+    server.serve(router, CancellationToken::new()).await
+}
+
+async fn answer(body: Bytes) -> Json<Value> {
+    Json(json!({"length": body.len()}))
+}
+
+/// Deliveries a second, of those that were written.
+async fn write(pool: &PgPool, duration: Duration) -> anyhow::Result<f64> {
+    let samples: Vec<_> = PROVIDERS.iter().map(|provider| admitted(*provider)).collect::<anyhow::Result<_>>()?;
+    let (samples, written) = (Arc::new(samples), Arc::new(AtomicU64::new(0)));
+    let writer = Writer::new(pool.clone(), false, Arc::default());
+    let began = Instant::now();
+    let tasks = (0..WRITERS).map(|number| {
+        let (mut writer, samples, written) = (writer.another(), Arc::clone(&samples), Arc::clone(&written));
+        tokio::spawn(async move {
+            let mut next = 0;
+            while began.elapsed() < duration {
+                let batch: Vec<_> = (0..BATCH).map(|_| numbered(&samples, number, &mut next)).collect();
+                written.fetch_add(writer.write(&batch, false).await?.len() as u64, Relaxed);
+            }
+            anyhow::Ok(())
+        })
+    });
+    for task in tasks.collect::<Vec<_>>() {
+        task.await??;
+    }
+    Ok(written.load(Relaxed) as f64 / began.elapsed().as_secs_f64())
+}
+
+/// The next delivery of a writer, for a new booking.
+fn numbered(samples: &[Delivery], writer: usize, next: &mut usize) -> Delivery {
+    let mut delivery = samples[*next % samples.len()].clone();
+    delivery.set_id(clock::new_id());
+    if let Delivery::Event(event) = &mut delivery {
+        event.booking.booking_ref = format!("BENCH-{writer}{next:011}").into();
+    }
+    *next += 1;
+    delivery
+}
+
+/// The sample of a provider, ready to be written.
+fn admitted(provider: &dyn Provider) -> anyhow::Result<Delivery> {
+    let credentials = credentials(provider, ACCOUNT);
+    let texts: Vec<_> = credentials.iter().map(String::as_str).collect();
+    let sample = provider.sample(&texts, "BENCH-0");
+    let secrets: Vec<_> = texts.iter().map(|text| SecretString::from(*text)).collect();
+    let accounts = Accounts::new(vec![Account::new(ACCOUNT.name, Environment::Live, &secrets)]);
+    let mut headers = HeaderMap::new();
+    for (name, value) in sample.headers {
+        headers.insert(http::HeaderName::try_from(name)?, http::HeaderValue::try_from(value)?);
+    }
+    let is_in_headers = provider.authenticates_by_header();
+    let proof_in_headers = is_in_headers.then(|| accounts.verify(provider.credentials_in_header(&headers))).transpose();
+    let admitted = interpret(&Arrival {
+        provider: PROVIDERS.iter().copied().find(|other| other.name() == provider.name()).context("a provider")?,
+        accounts: &accounts,
+        proof_in_headers: proof_in_headers.ok().context("a sample has the right credentials")?,
+        body: &CollectedBody::unmetered(sample.body),
+        is_encoding_supported: true,
+        body_limit_bytes: 1 << 20,
+        received_at: clock::now(),
+        redactor: &Redactor::new(secrets),
+        dropped_members: &[],
+    });
+    Ok(admitted.ok().context("a sample is admitted")?.delivery)
+}
