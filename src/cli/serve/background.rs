@@ -94,7 +94,9 @@ impl Background<'_> {
     pub(super) fn activity(&mut self, writer: ActivityWriter) {
         let (stop, schema_ready) = (self.tasks.soft_token(Stage::Drain), Arc::clone(self.schema_ready));
         self.tasks.spawn_in_background("activity", Stage::Drain, async move {
-            if stop.run_until_cancelled(wait_for_schema(&schema_ready)).await.is_some() {
+            stop.run_until_cancelled(wait_for_schema(&schema_ready)).await;
+            // also when it was stopped between two looks: something may have come since
+            if schema_ready.load(Ordering::Acquire) {
                 writer.run(stop).await;
             }
             Ok(())

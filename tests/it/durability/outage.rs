@@ -212,7 +212,7 @@ async fn a_statement_that_was_given_up_records_nothing_after_later_ones() {
         assert_eq!(post(&service, says("Pending", booking)).await, 200);
     }
     let writers = "select pid from pg_stat_activity where application_name = 'ticket-webhooks' \
-                   and query like '%delivery%'";
+                   and query like '-- Records a batch of events%'";
     let writers: Vec<i32> = sqlx::query_scalar(writers).fetch_all(&pool).await.unwrap();
     assert_eq!(writers.len(), 2);
     let signal = |signal: &str| {
