@@ -63,14 +63,6 @@ fn round(bench: &Bench, pgbench: &Pgbench, number: usize) -> anyhow::Result<Roun
     eprintln!("round {number}: the limit");
     round.limit = limit::run(bench, 256)?;
 
-    eprintln!("round {number}: larger bodies");
-    for bytes in BODIES {
-        bench.warm_up(&subject, 256)?;
-        bench.server.empty(DATABASE)?;
-        let load = Load { body_bytes: bytes, ..Load::new(256, bench.duration) };
-        round.bodies.insert(bytes, bench.measure_on(&subject, DATABASE, load)?);
-    }
-
     eprintln!("round {number}: one insert a request");
     let mut command = Command::new(env::current_exe()?);
     command.args([single_insert::ARGUMENT, &bench.server.url(DATABASE)?]);
@@ -88,6 +80,14 @@ fn round(bench: &Bench, pgbench: &Pgbench, number: usize) -> anyhow::Result<Roun
     bench.server.empty(DATABASE)?;
     let storm = Load { repeated: true, ..Load::new(256, bench.duration) };
     round.storm.insert(256, bench.measure_on(&subject, DATABASE, storm)?);
+
+    eprintln!("round {number}: larger bodies");
+    for bytes in BODIES {
+        bench.warm_up(&subject, 256)?;
+        bench.server.empty(DATABASE)?;
+        let load = Load { body_bytes: bytes, ..Load::new(256, bench.duration) };
+        round.bodies.insert(bytes, bench.measure_on(&subject, DATABASE, load)?);
+    }
     Ok(round)
 }
 
