@@ -199,6 +199,11 @@ async fn answers_that_are_not_taken_make_room() {
         wire.send_what_is_taken(&requests);
         held.push(wire);
     }
+    // they make room once an answer is stuck, not while the service still writes
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while reqwest::get(format!("{}/livez", service.public)).await.unwrap().status() != 200 {
+        assert!(Instant::now() < deadline, "no room was made");
+    }
     for provider in &PROVIDERS {
         let body = (provider.delivery)("main", "B1").to_string();
         timed(&service.public, Some((provider, body))).await;
