@@ -2,49 +2,22 @@
 //!
 //! The steps are those of `receive.rs`, each alone and all of them together with the content hash.
 
+/// What is measured.
+#[path = "support/subject.rs"]
+mod subject;
+
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use http::{HeaderMap, HeaderValue};
-use secrecy::SecretString;
+use subject::Subject;
 use ticket_webhooks::{
-    credentials::{Account, Accounts, Verified},
+    credentials::Verified,
     json::Document,
     payload::{Payload, RedactedPayload},
-    providers::{PROVIDERS, Provider},
-    redaction::Redactor,
-    ticket_event::{Booking, Environment},
+    providers::PROVIDERS,
+    ticket_event::Booking,
 };
 use time::macros::date;
 
-/// A provider, its configuration, and one delivery.
-struct Subject {
-    provider: &'static dyn Provider,
-    accounts: Accounts,
-    redactor: Redactor,
-    headers: HeaderMap,
-    body: String,
-}
-
 impl Subject {
-    fn new(provider: &'static dyn Provider) -> Self {
-        let credentials: Vec<String> =
-            provider.credentials().iter().map(|credential| format!("bench-{}", credential.key)).collect();
-        let texts: Vec<_> = credentials.iter().map(String::as_str).collect();
-        let sample = provider.sample(&texts, "BENCH-1");
-        let secrets: Vec<SecretString> = texts.iter().map(|text| SecretString::from(*text)).collect();
-        let mut headers = HeaderMap::new();
-        for (name, value) in sample.headers {
-            let name = http::HeaderName::try_from(name).expect("a sample's header names are valid");
-            headers.insert(name, HeaderValue::try_from(value).expect("a sample's header values are valid"));
-        }
-        Self {
-            provider,
-            accounts: Accounts::new(vec![Account::new("bench", Environment::Live, &secrets)]),
-            redactor: Redactor::new(secrets),
-            headers,
-            body: sample.body,
-        }
-    }
-
     fn parse(&self) -> Document<'_> {
         Document::parse(self.body.as_str()).expect("a sample is valid JSON")
     }

@@ -73,7 +73,7 @@ fn drained(bench: &mut Bench, request: Request, prefix: &str) -> anyhow::Result<
 /// A test account at full rate.
 pub fn test_account(bench: &mut Bench) -> anyhow::Result<Vec<Row>> {
     let booking_ref = format!("TEST-{NUMBER}");
-    let requests = PROVIDERS.iter().map(|provider| Request::sample(*provider, TEST, &booking_ref)).collect();
+    let requests = PROVIDERS.iter().map(|provider| Request::sample(*provider, TEST, &booking_ref, 0)).collect();
     let subject = bench.start(&[])?;
     let (loaded, answers) =
         bench.under_load(&subject, Live::Kept, || Flood::new(subject.public, 200, requests, bench.duration).run())?;
@@ -88,7 +88,7 @@ pub fn test_account(bench: &mut Bench) -> anyhow::Result<Vec<Row>> {
 
 /// A delivery of a new booking each time.
 fn bookings(prefix: &str) -> anyhow::Result<Request> {
-    Ok(Request::sample(provider("booking_callback")?, LIVE, &format!("{prefix}-{NUMBER}")))
+    Ok(Request::sample(provider("booking_callback")?, LIVE, &format!("{prefix}-{NUMBER}"), 0))
 }
 
 /// A new revision of one booking each time.

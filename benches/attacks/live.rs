@@ -95,7 +95,7 @@ impl Live {
     async fn deliver(self, to: SocketAddr, delay: Duration, stop: Arc<AtomicBool>) -> Vec<Sent> {
         let booking_ref = format!("BENCH-{NUMBER}");
         let mut requests: Vec<_> =
-            PROVIDERS.iter().map(|provider| Request::sample(*provider, LIVE, &booking_ref)).collect();
+            PROVIDERS.iter().map(|provider| Request::sample(*provider, LIVE, &booking_ref, 0)).collect();
         let mut ticks = interval_at(tokio::time::Instant::now() + delay, PAUSE);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut sent, mut stream) = (Vec::new(), None);

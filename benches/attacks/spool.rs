@@ -100,7 +100,7 @@ fn deliver(
     at_most: u64,
     duration: Duration,
 ) -> anyhow::Result<Answers> {
-    let request = Request::sample(provider("booking_callback")?, LIVE, &format!("{prefix}-{NUMBER}"));
+    let request = Request::sample(provider("booking_callback")?, LIVE, &format!("{prefix}-{NUMBER}"), 0);
     Flood { at_most, ..Flood::new(subject.public, connections, vec![request], duration) }.run()
 }
 

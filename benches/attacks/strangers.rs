@@ -132,7 +132,7 @@ fn few_files(bench: &Bench) -> anyhow::Result<Row> {
     });
     let (mut delivered, mut ready) = (0, 0);
     for (attempt, provider) in PROVIDERS.iter().cycle().take(TRIES).enumerate() {
-        let mut request = Request::sample(*provider, LIVE, &format!("FILES-{NUMBER}"));
+        let mut request = Request::sample(*provider, LIVE, &format!("FILES-{NUMBER}"), 0);
         delivered += usize::from(wire::status(&send(subject.public, request.numbered(attempt as u64))?) == 200);
         ready += usize::from(wire::status(&ask(subject.admin, "/readyz", &[])?) == 200);
     }

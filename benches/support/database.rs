@@ -78,7 +78,7 @@ impl Server {
         Ok(home.map_or(Ok(()), fs::remove_dir_all)?)
     }
 
-    fn running(&self) -> anyhow::Result<&EmbeddedPostgres> {
+    pub fn running(&self) -> anyhow::Result<&EmbeddedPostgres> {
         self.running.as_ref().context("Postgres is away")
     }
 

@@ -22,14 +22,15 @@ pub struct Request {
 }
 
 impl Request {
-    /// The provider's sample for a booking reference.
-    pub fn sample(provider: &dyn Provider, account: Account, booking_ref: &str) -> Self {
-        let credentials = credentials(provider, account);
-        let credentials: Vec<_> = credentials.iter().map(String::as_str).collect();
-        Self::of_sample(provider, &provider.sample(&credentials, booking_ref))
-    }
-
-    pub fn of_sample(provider: &dyn Provider, sample: &Sample) -> Self {
+    /// The provider's sample for a booking reference, with a body of so many bytes or more.
+    pub fn sample(provider: &dyn Provider, account: Account, booking_ref: &str, body_bytes: usize) -> Self {
+        let mut sample = sample(provider, account, booking_ref);
+        let missing = body_bytes.saturating_sub(sample.body.len());
+        if missing > 0 {
+            // a member that no provider's document names: it is kept in the payload
+            let words = "Lorem ipsum dolor sit amet, ".repeat(missing / 28 + 1);
+            sample.body.insert_str(1, &format!(r#""Note":"{}","#, &words[..missing]));
+        }
         let headers: Vec<_> = sample.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
         Self::post(&provider.default_path(), &headers, sample.body.as_bytes())
     }
@@ -59,6 +60,13 @@ impl Request {
         }
         &self.bytes
     }
+}
+
+/// The provider's sample for a booking reference.
+pub fn sample(provider: &dyn Provider, account: Account, booking_ref: &str) -> Sample {
+    let credentials = credentials(provider, account);
+    let credentials: Vec<_> = credentials.iter().map(String::as_str).collect();
+    provider.sample(&credentials, booking_ref)
 }
 
 /// The secrets of an account, in the order of the provider's credentials.

@@ -19,8 +19,8 @@ use crate::requests::{Account, credentials};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Unit of the CPU times in `/proc/PID/stat`; 100 on every Linux.
-const TICKS_PER_SECOND: f64 = 100.0;
+/// Unit of the CPU times in `/proc`; 100 on every Linux.
+pub const TICKS_PER_SECOND: f64 = 100.0;
 
 /// A running server.
 pub struct Service {
@@ -87,13 +87,7 @@ impl Service {
 
     /// CPU time used so far.
     pub fn cpu(&self) -> anyhow::Result<Cpu> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        // the second field is the program's name in parentheses, which may contain spaces
-        let mut fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11);
-        let mut seconds = || -> anyhow::Result<f64> {
-            Ok(fields.next().context("/proc/PID/stat is shorter than expected")?.parse::<f64>()? / TICKS_PER_SECOND)
-        };
-        Ok(Cpu { user: seconds()?, system: seconds()? })
+        cpu_of(&process_stat(self.child.id())?)
     }
 
     /// Peak resident memory in megabytes.
@@ -110,6 +104,21 @@ impl Drop for Service {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The fields of `/proc/PID/stat` behind the program's name in parentheses, which may contain spaces.
+pub fn process_stat(id: u32) -> anyhow::Result<Vec<String>> {
+    let stat = fs::read_to_string(format!("/proc/{id}/stat"))?;
+    Ok(stat.rsplit(')').next().unwrap_or_default().split_whitespace().map(str::to_owned).collect())
+}
+
+/// CPU time in these fields.
+pub fn cpu_of(stat: &[String]) -> anyhow::Result<Cpu> {
+    let mut fields = stat.iter().skip(11);
+    let mut seconds = || -> anyhow::Result<f64> {
+        Ok(fields.next().context("/proc/PID/stat is shorter than expected")?.parse::<f64>()? / TICKS_PER_SECOND)
+    };
+    Ok(Cpu { user: seconds()?, system: seconds()? })
 }
 
 /// The address with this key in a log of JSON lines.

@@ -1,14 +1,13 @@
 //! Disk space of a delivery: in the table, its indexes and the write-ahead log.
 
-use anyhow::{Context, ensure};
-
-use ticket_webhooks::providers::{PROVIDERS, Provider};
+use anyhow::ensure;
+use ticket_webhooks::providers::PROVIDERS;
 
 use crate::{
     deliveries::ACCOUNT,
     load::Load,
     measure::{Bench, DATABASE},
-    requests::{NUMBER, credentials},
+    requests::{NUMBER, sample},
 };
 
 /// Enough for full batches and full pages.
@@ -33,32 +32,24 @@ pub fn run(bench: &Bench) -> anyhow::Result<Bytes> {
     let service = bench.service(DATABASE, &[])?;
     bench.warm_up(&service, CONNECTIONS)?;
     bench.server.empty(DATABASE)?;
-    let log_before = number(bench, "select pg_current_wal_insert_lsn() - '0/0'")?;
+    let log_before = bench.number(DATABASE, "select pg_current_wal_insert_lsn() - '0/0'")?;
     bench.measure_on(&service, DATABASE, Load::new(CONNECTIONS, bench.duration))?;
-    let log = number(bench, "select pg_current_wal_insert_lsn() - '0/0'")? - log_before;
-    let rows = number(bench, "select count(*) from ticket_events")?;
+    let log = bench.number(DATABASE, "select pg_current_wal_insert_lsn() - '0/0'")? - log_before;
+    let rows = bench.number(DATABASE, "select count(*) from ticket_events")?;
     ensure!(rows > 0.0, "nothing was recorded");
     Ok(Bytes {
-        table: number(bench, "select pg_table_size('ticket_events')")? / rows,
-        indexes: number(bench, "select pg_indexes_size('ticket_events')")? / rows,
+        table: bench.number(DATABASE, "select pg_table_size('ticket_events')")? / rows,
+        indexes: bench.number(DATABASE, "select pg_indexes_size('ticket_events')")? / rows,
         log: log / rows,
         body: body_bytes(),
-        payload: number(bench, "select avg(pg_column_size(payload)) from ticket_events")?,
-        passengers: number(bench, "select avg(pg_column_size(passengers)) from ticket_events")?,
+        payload: bench.number(DATABASE, "select avg(pg_column_size(payload)) from ticket_events")?,
+        passengers: bench.number(DATABASE, "select avg(pg_column_size(passengers)) from ticket_events")?,
     })
 }
 
 /// The mean length of the samples' bodies.
 fn body_bytes() -> f64 {
-    let length = |provider: &&dyn Provider| {
-        let credentials = credentials(*provider, ACCOUNT);
-        let credentials: Vec<_> = credentials.iter().map(String::as_str).collect();
-        provider.sample(&credentials, &format!("BENCH-{NUMBER}")).body.len() as f64
-    };
-    PROVIDERS.iter().map(length).sum::<f64>() / PROVIDERS.len() as f64
-}
-
-fn number(bench: &Bench, query: &str) -> anyhow::Result<f64> {
-    let query = format!("select number::text from ({query}) as q (number)");
-    Ok(bench.server.texts(DATABASE, &query)?.first().context("there is no row")?.parse()?)
+    let lengths =
+        PROVIDERS.iter().map(|provider| sample(*provider, ACCOUNT, &format!("BENCH-{NUMBER}")).body.len() as f64);
+    lengths.sum::<f64>() / PROVIDERS.len() as f64
 }

@@ -41,6 +41,17 @@ pub struct Round {
     pub pgbench_latency: f64,
 }
 
+impl Round {
+    /// Of the service at 256 connections.
+    pub fn rate(&self) -> f64 {
+        self.service[&256].rate
+    }
+
+    pub fn best_of_pgbench(&self) -> f64 {
+        self.pgbench.values().copied().fold(0.0, f64::max)
+    }
+}
+
 /// Alternates between contestants: the speed of the machine drifts over minutes.
 pub fn run(bench: &Bench) -> anyhow::Result<Vec<Round>> {
     let pgbench = pgbench(bench)?;
@@ -96,14 +107,12 @@ pub fn service_alone(bench: &Bench) -> anyhow::Result<()> {
     let subject = bench.service(DATABASE, &[])?;
     let pgbench = pgbench(bench)?;
     for _ in 0..bench.rounds {
-        let mut figures = BTreeMap::new();
-        measure(bench, &subject, &[1, 64, 256], &mut figures)?;
-        let mut rates = BTreeMap::new();
-        rows(bench, &pgbench, &CLIENTS, &mut rates)?;
-        let limit = limit::run(bench, 256)?;
-        let best = rates.values().copied().fold(0.0, f64::max);
-        let rate = figures[&256].rate;
-        eprintln!("  share of the limit {:.2}, against pgbench {:.2}", rate / limit.rate(), rate / best);
+        let mut round = Round::default();
+        measure(bench, &subject, &[1, 64, 256], &mut round.service)?;
+        rows(bench, &pgbench, &CLIENTS, &mut round.pgbench)?;
+        round.limit = limit::run(bench, 256)?;
+        let (of_limit, of_pgbench) = (round.rate() / round.limit.rate(), round.rate() / round.best_of_pgbench());
+        eprintln!("  share of the limit {of_limit:.2}, against pgbench {of_pgbench:.2}");
     }
     Ok(())
 }

@@ -2,9 +2,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use ticket_webhooks::providers::{PROVIDERS, Provider, Sample};
+use ticket_webhooks::providers::{PROVIDERS, Provider};
 
-use crate::requests::{Account, NUMBER, Request, credentials};
+use crate::requests::{Account, NUMBER, Request};
 
 /// The only account of each provider.
 pub const ACCOUNT: Account = Account { name: "bench", environment: "live" };
@@ -37,19 +37,5 @@ impl Deliveries {
 }
 
 fn request(provider: &dyn Provider, body_bytes: usize) -> Request {
-    let mut sample = sample(provider);
-    let missing = body_bytes.saturating_sub(sample.body.len());
-    if missing == 0 {
-        return Request::sample(provider, ACCOUNT, &format!("BENCH-{NUMBER}"));
-    }
-    // a member that no provider's document names: it is kept in the payload
-    let words = "Lorem ipsum dolor sit amet, ".repeat(missing / 28 + 1);
-    sample.body.insert_str(1, &format!(r#""Note":"{}","#, &words[..missing]));
-    Request::of_sample(provider, &sample)
-}
-
-fn sample(provider: &dyn Provider) -> Sample {
-    let credentials = credentials(provider, ACCOUNT);
-    let credentials: Vec<_> = credentials.iter().map(String::as_str).collect();
-    provider.sample(&credentials, &format!("BENCH-{NUMBER}"))
+    Request::sample(provider, ACCOUNT, &format!("BENCH-{NUMBER}"), body_bytes)
 }

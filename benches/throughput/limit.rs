@@ -6,40 +6,31 @@
 use std::{
     env,
     process::Command,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::Context;
 use axum::{Json, Router, body::Bytes, routing::post};
-use http::HeaderMap;
-use secrecy::SecretString;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use ticket_webhooks::{
     clock,
     config::ServerSettings,
-    credentials::{Account, Accounts},
     delivery::Delivery,
     http::{Limits, Server},
     metrics::Metrics,
     providers::{PROVIDERS, Provider},
     receive::{Arrival, CollectedBody, interpret},
-    redaction::Redactor,
     store::Writer,
-    ticket_event::Environment,
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    deliveries::ACCOUNT,
     load::Load,
     measure::{Bench, DATABASE},
-    requests::credentials,
     service::Service,
+    subject::Subject,
 };
 
 /// Makes this program run as the listener that only answers.
@@ -96,24 +87,25 @@ async fn answer(body: Bytes) -> Json<Value> {
 /// Deliveries a second, of those that were written.
 async fn write(pool: &PgPool, duration: Duration) -> anyhow::Result<f64> {
     let samples: Vec<_> = PROVIDERS.iter().map(|provider| admitted(*provider)).collect::<anyhow::Result<_>>()?;
-    let (samples, written) = (Arc::new(samples), Arc::new(AtomicU64::new(0)));
+    let samples = Arc::new(samples);
     let writer = Writer::new(pool.clone(), false, Arc::default());
     let began = Instant::now();
     let tasks = (0..WRITERS).map(|number| {
-        let (mut writer, samples, written) = (writer.another(), Arc::clone(&samples), Arc::clone(&written));
+        let (mut writer, samples) = (writer.another(), Arc::clone(&samples));
         tokio::spawn(async move {
-            let mut next = 0;
+            let (mut next, mut written) = (0, 0);
             while began.elapsed() < duration {
                 let batch: Vec<_> = (0..BATCH).map(|_| numbered(&samples, number, &mut next)).collect();
-                written.fetch_add(writer.write(&batch, false).await?.len() as u64, Relaxed);
+                written += writer.write(&batch, false).await?.len();
             }
-            anyhow::Ok(())
+            anyhow::Ok(written)
         })
     });
+    let mut written = 0;
     for task in tasks.collect::<Vec<_>>() {
-        task.await??;
+        written += task.await??;
     }
-    Ok(written.load(Relaxed) as f64 / began.elapsed().as_secs_f64())
+    Ok(written as f64 / began.elapsed().as_secs_f64())
 }
 
 /// The next delivery of a writer, for a new booking.
@@ -128,27 +120,19 @@ fn numbered(samples: &[Delivery], writer: usize, next: &mut usize) -> Delivery {
 }
 
 /// The sample of a provider, ready to be written.
-fn admitted(provider: &dyn Provider) -> anyhow::Result<Delivery> {
-    let credentials = credentials(provider, ACCOUNT);
-    let texts: Vec<_> = credentials.iter().map(String::as_str).collect();
-    let sample = provider.sample(&texts, "BENCH-0");
-    let secrets: Vec<_> = texts.iter().map(|text| SecretString::from(*text)).collect();
-    let accounts = Accounts::new(vec![Account::new(ACCOUNT.name, Environment::Live, &secrets)]);
-    let mut headers = HeaderMap::new();
-    for (name, value) in sample.headers {
-        headers.insert(http::HeaderName::try_from(name)?, http::HeaderValue::try_from(value)?);
-    }
+fn admitted(provider: &'static dyn Provider) -> anyhow::Result<Delivery> {
+    let Subject { provider, accounts, redactor, headers, body } = Subject::new(provider);
     let is_in_headers = provider.authenticates_by_header();
     let proof_in_headers = is_in_headers.then(|| accounts.verify(provider.credentials_in_header(&headers))).transpose();
     let admitted = interpret(&Arrival {
-        provider: PROVIDERS.iter().copied().find(|other| other.name() == provider.name()).context("a provider")?,
+        provider,
         accounts: &accounts,
         proof_in_headers: proof_in_headers.ok().context("a sample has the right credentials")?,
-        body: &CollectedBody::unmetered(sample.body),
+        body: &CollectedBody::unmetered(body),
         is_encoding_supported: true,
         body_limit_bytes: 1 << 20,
         received_at: clock::now(),
-        redactor: &Redactor::new(secrets),
+        redactor: &redactor,
         dropped_members: &[],
     });
     Ok(admitted.ok().context("a sample is admitted")?.delivery)

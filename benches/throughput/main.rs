@@ -9,7 +9,7 @@
 //!
 //! `make bench ARGS=--quick` checks in a minute and a half that everything works; its figures are rough.
 //! `make bench ARGS="--binaries ONE,TWO"` compares binaries of the service, for example before and after a change.
-//! `make bench ARGS=--service` loads the service and pgbench for half a minute, for a profiler.
+//! `make bench ARGS=--service` loads the service, pgbench and the two halves of the limit for two minutes, for a profiler.
 
 /// The Postgres under it all.
 #[path = "../support/database.rs"]
@@ -20,6 +20,9 @@ mod requests;
 /// The server under load.
 #[path = "../support/service.rs"]
 mod service;
+/// A provider with one delivery.
+#[path = "../support/subject.rs"]
+mod subject;
 /// HTTP over a connection.
 #[path = "../support/wire.rs"]
 mod wire;

@@ -84,10 +84,16 @@ impl Bench {
 
     /// Number of recorded deliveries of the load generator, duplicates included.
     pub fn recorded(&self, database: &str) -> anyhow::Result<u64> {
-        let query = "select coalesce(sum(delivery_count), 0)::text from ticket_events
+        let query = "select coalesce(sum(delivery_count), 0) from ticket_events
             where provider in ('ticket_status_update', 'booking_callback', 'order_ticketed')
             and environment = 'live' and booking_ref like 'BENCH-%'";
-        Ok(self.server.texts(database, query)?.first().context("there is no row")?.parse()?)
+        Ok(self.number(database, query)? as u64)
+    }
+
+    /// The number that a query gives.
+    pub fn number(&self, database: &str, query: &str) -> anyhow::Result<f64> {
+        let query = format!("select number::text from ({query}) as q (number)");
+        Ok(self.server.texts(database, &query)?.first().context("there is no row")?.parse()?)
     }
 
     /// Measures from the existing table on.

@@ -45,19 +45,17 @@ pub fn print(rounds: &[Round], bytes: &Bytes, millions: &Millions, outage: Optio
     let events = |rate: f64| format!("{rate:.0}/s");
     let milliseconds = |time: f64| format!("{time:.2} ms");
     let pairs = |pair: &dyn Fn(&Round) -> (f64, f64)| rounds.iter().map(pair).collect::<Vec<_>>();
-    let rate = |round: &Round| round.service[&256].rate;
-    let best = |round: &Round| round.pgbench.values().copied().fold(0.0, f64::max);
-    let pgbench = pairs(&|round| (rate(round), best(round)));
+    let pgbench = pairs(&|round| (round.rate(), round.best_of_pgbench()));
     at_least("events/s at 256 connections, against pgbench's best", events, &pgbench, 2.5);
-    let limit = pairs(&|round| (rate(round), round.limit.rate()));
+    let limit = pairs(&|round| (round.rate(), round.limit.rate()));
     at_least("… against the limit of this machine", events, &limit, 0.75);
     if rounds.iter().all(|round| round.batches_of_one.contains_key(&256)) {
-        let of_one = pairs(&|round| (rate(round), round.batches_of_one[&256].rate));
+        let of_one = pairs(&|round| (round.rate(), round.batches_of_one[&256].rate));
         at_least("… against batches of one", events, &of_one, 1.0);
     } else {
         println!("| … against batches of one | | not available | | |");
     }
-    let single = pairs(&|round| (rate(round), round.single_inserts[&256].rate));
+    let single = pairs(&|round| (round.rate(), round.single_inserts[&256].rate));
     at_least("… against one insert a request in axum + sqlx", events, &single, 4.0);
     let alone = pairs(&|round| (round.service[&1].p50, round.pgbench_latency));
     at_most("p50 at one connection, against pgbench's", milliseconds, &alone, 1.3);

@@ -1,7 +1,5 @@
 //! Erasing by age beside live deliveries: what it costs them, and what becomes of the space.
 
-use anyhow::Context;
-
 use crate::{
     load::Load,
     measure::{Bench, Figures},
@@ -20,43 +18,51 @@ pub struct Retention {
     pub growth: (f64, f64),
 }
 
+/// One load.
+struct Measured {
+    figures: Figures,
+    /// Bytes by which the table has grown for each delivery.
+    growth: f64,
+    /// Events that were erased meanwhile.
+    erased: f64,
+}
+
 /// On a database whose rows are all too old, in turn without and with `privacy.retention_days`.
 pub fn run(bench: &Bench, database: &str) -> anyhow::Result<Retention> {
     eprintln!("retention");
-    let load = Load::new(CONNECTIONS, bench.duration);
-    let (mut rounds, mut growth, mut erased, mut seconds) = (Vec::new(), (f64::NAN, f64::NAN), 0.0, 0.0);
-    for round in 0..bench.rounds {
-        let measured = |variables: &[(&str, &str)]| {
-            let service = bench.service(database, variables)?;
-            bench.warm_up(&service, CONNECTIONS)?;
-            bench.server.execute(database, "checkpoint")?;
-            bench.server.wait_until_quiet()?;
-            bench.measure_on(&service, database, load)
-        };
-        let (rows, bytes) = size(bench, database)?;
-        let quiet = measured(&[])?;
-        if round == 0 {
-            let (rows_after, bytes_after) = size(bench, database)?;
-            growth.0 = (bytes_after - bytes) / (rows_after - rows);
-        }
-        let erased_before = count(bench, database, ERASED)?;
-        let busy = measured(&[("TICKET_WEBHOOKS__PRIVACY__RETENTION_DAYS", "100")])?;
-        erased += count(bench, database, ERASED)? - erased_before;
-        seconds += bench.duration.as_secs_f64();
-        rounds.push((quiet, busy));
+    let (mut rounds, mut growth_before, mut erased) = (Vec::new(), None, 0.0);
+    for _ in 0..bench.rounds {
+        let quiet = measure(bench, database, &[])?;
+        growth_before.get_or_insert(quiet.growth);
+        let busy = measure(bench, database, &[("TICKET_WEBHOOKS__PRIVACY__RETENTION_DAYS", "100")])?;
+        erased += busy.erased;
+        rounds.push((quiet.figures, busy.figures));
     }
     // a day later: more was erased, and autovacuum has found it
     bench.server.execute(database, &erase(200_000))?;
     bench.server.execute(database, "vacuum ticket_events")?;
-    let (rows, bytes) = size(bench, database)?;
-    let service = bench.service(database, &[])?;
-    bench.measure_on(&service, database, load)?;
-    let (rows_after, bytes_after) = size(bench, database)?;
-    growth.1 = (bytes_after - bytes) / (rows_after - rows);
+    let seconds = bench.duration.as_secs_f64() * rounds.len() as f64;
+    let growth = (growth_before.unwrap_or(f64::NAN), measure(bench, database, &[])?.growth);
     Ok(Retention { rounds, erased_under_load: erased / seconds, growth })
 }
 
-const ERASED: &str = "select coalesce(sum(events), 0) from erasures";
+fn measure(bench: &Bench, database: &str, variables: &[(&str, &str)]) -> anyhow::Result<Measured> {
+    const QUERIES: [&str; 3] = [
+        "select count(*) from ticket_events",
+        "select pg_table_size('ticket_events')",
+        "select coalesce(sum(events), 0) from erasures",
+    ];
+    let numbers =
+        || -> anyhow::Result<Vec<f64>> { QUERIES.iter().map(|query| bench.number(database, query)).collect() };
+    let service = bench.service(database, variables)?;
+    bench.warm_up(&service, CONNECTIONS)?;
+    bench.server.execute(database, "checkpoint")?;
+    bench.server.wait_until_quiet()?;
+    let before = numbers()?;
+    let figures = bench.measure_on(&service, database, Load::new(CONNECTIONS, bench.duration))?;
+    let added: Vec<_> = numbers()?.iter().zip(before).map(|(after, before)| after - before).collect();
+    Ok(Measured { figures, growth: added[1] / added[0], erased: added[2] })
+}
 
 /// As the service erases events, without keys and notices.
 fn erase(rows: u64) -> String {
@@ -64,15 +70,4 @@ fn erase(rows: u64) -> String {
         "update ticket_events set passengers = erased_passengers(passengers, null, null), remark = null, payload = 'null', \
          erased_at = now() where id in (select id from ticket_events where erased_at is null order by id limit {rows})"
     )
-}
-
-/// Rows of the table, and its bytes without the indexes.
-fn size(bench: &Bench, database: &str) -> anyhow::Result<(f64, f64)> {
-    let rows = count(bench, database, "select count(*) from ticket_events")?;
-    Ok((rows, count(bench, database, "select pg_table_size('ticket_events')")?))
-}
-
-fn count(bench: &Bench, database: &str, query: &str) -> anyhow::Result<f64> {
-    let query = format!("select number::text from ({query}) as q (number)");
-    Ok(bench.server.texts(database, &query)?.first().context("there is no row")?.parse()?)
 }
