@@ -16,6 +16,7 @@ mod process;
 mod provider;
 mod registry;
 mod scrape;
+mod spool;
 
 use std::{sync::Arc, time::Instant};
 

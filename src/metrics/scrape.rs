@@ -1,9 +1,6 @@
 //! The page that Prometheus scrapes: the counters, and values that are read from their sources when it is made.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, time::SystemTime};
 
 use sqlx::PgPool;
 use tokio::time::timeout;
@@ -13,12 +10,12 @@ use super::{
     feed::{self, FeedValues},
     forward, process,
     registry::{FloatGauges, Labels, Registry},
+    spool::SpoolMetrics,
 };
 use crate::{
-    clock,
     readiness::{MAX_CHECK_TIME, Readiness},
     secrets::CurrentSecrets,
-    spool::{Spool, Spools},
+    spool::Spools,
     store::{Pool, WriterConnections},
     ticket_event::Environment,
 };
@@ -60,14 +57,13 @@ pub struct Scrape {
     sources: Sources,
     /// In seconds since 1970.
     started: f64,
-    /// Keeps its value while a spool cannot be read.
-    spool_oldest_age: FloatGauges,
+    spools: SpoolMetrics,
 }
 
 impl Scrape {
     pub fn new(sources: Sources) -> Self {
         let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        Self { sources, started: started.as_secs_f64(), spool_oldest_age: FloatGauges::default() }
+        Self { sources, started: started.as_secs_f64(), spools: SpoolMetrics::default() }
     }
 
     pub(crate) fn metrics(&self) -> &Arc<Metrics> {
@@ -85,7 +81,7 @@ impl Scrape {
         let database_is_up = self.add_readiness(&mut registry).await;
         self.add_queues(&mut registry);
         self.add_limits(&mut registry);
-        self.add_spools(&mut registry).await;
+        self.spools.add(&mut registry, self.sources.spools.as_ref()).await;
         self.add_last_delivery(&mut registry);
         registry.gauge(
             "ticket_webhooks_retention_seconds",
@@ -211,61 +207,6 @@ impl Scrape {
         );
     }
 
-    async fn add_spools(&self, registry: &mut Registry) {
-        let spools = self.sources.spools.as_ref();
-        registry.gauge(
-            "ticket_webhooks_spool_enabled",
-            "Whether there is a spool (spool.directory): 1 or 0.",
-            u64::from(spools.is_some()),
-        );
-        let read = |read: fn(&Spool) -> u64| {
-            ENVIRONMENTS
-                .map(|environment| (labels(environment), spools.map_or(0, |spools| read(spools.of(environment)))))
-        };
-        registry.gauges("ticket_webhooks_spool_records", "Deliveries in the spool.", read(Spool::records));
-        registry.gauges("ticket_webhooks_spool_bytes", "Bytes of deliveries in the spool.", read(Spool::bytes));
-        registry.gauges(
-            "ticket_webhooks_spool_limit_bytes",
-            "Bytes of deliveries that the spool may hold (spool.max_bytes); 0 without a spool.",
-            read(Spool::max_bytes),
-        );
-        registry.counts(
-            "ticket_webhooks_spool_files_set_aside_total",
-            "Spool files that were found damaged and set aside since the start; their undamaged records were kept.",
-            read(Spool::files_set_aside),
-        );
-        registry.gauges(
-            "ticket_webhooks_spool_files_aside",
-            "Files set aside, whenever that was, that are still in the spool's directory.",
-            read(Spool::files_aside),
-        );
-        registry.counts(
-            "ticket_webhooks_spool_files_replaced_total",
-            "How often the spool's file was deleted or replaced while the service ran; its records were kept.",
-            read(Spool::files_replaced),
-        );
-        registry.counts(
-            "ticket_webhooks_spool_records_damaged_total",
-            "Acknowledged deliveries that were damaged in the spool and are lost from it.",
-            read(Spool::records_damaged),
-        );
-        for environment in ENVIRONMENTS {
-            let age = match spools {
-                Some(spools) => oldest_age(spools.of(environment)).await,
-                None => Some(Duration::ZERO),
-            };
-            let gauge = self.spool_oldest_age.get_or_create_owned(&labels(environment));
-            if let Some(age) = age {
-                gauge.set(age.as_secs_f64());
-            }
-        }
-        registry.add(
-            "ticket_webhooks_spool_oldest_age_seconds",
-            "Time since the oldest delivery in the spool was received, in seconds; 0 when it is empty.",
-            self.spool_oldest_age.clone(),
-        );
-    }
-
     fn add_last_delivery(&self, registry: &mut Registry) {
         let (ages, routed) = (FloatGauges::default(), self.sources.secrets.load().routed());
         for (provider, metrics) in &self.sources.metrics.providers {
@@ -291,20 +232,6 @@ impl Scrape {
     }
 }
 
-const ENVIRONMENTS: [Environment; 2] = [Environment::Live, Environment::Test];
-
-fn labels(environment: Environment) -> Labels<1> {
+pub(super) fn labels(environment: Environment) -> Labels<1> {
     [("environment", environment.as_str())]
-}
-
-/// `None` when the spool cannot be read within [`MAX_CHECK_TIME`].
-async fn oldest_age(spool: &Spool) -> Option<Duration> {
-    if spool.is_empty() {
-        return Some(Duration::ZERO);
-    }
-    let received_at = timeout(MAX_CHECK_TIME, spool.oldest()).await.ok()?.ok()?;
-    Some(
-        received_at
-            .map_or(Duration::ZERO, |received_at| Duration::try_from(clock::now() - received_at).unwrap_or_default()),
-    )
 }
