@@ -1,6 +1,7 @@
-//! A server process under load: the release binary of this service, or one it is compared with.
+//! A server process under load: the release binary of this service, or one it is compared with, with the processes that it
+//! starts itself.
 //!
-//! Its standard error goes to a file. It is ready when a line there has the key `public.address`.
+//! What it prints goes to a file, which also tells when it is ready.
 
 use std::{
     fs::{self, File},
@@ -12,6 +13,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use ticket_webhooks::providers::PROVIDERS;
 
@@ -61,17 +63,22 @@ impl Service {
             }
         }
         command.envs(variables.iter().copied());
-        Self::spawn(command, log)
+        Self::spawn(command, log, public_address)
     }
 
-    /// Starts any server that logs its `public.address`.
-    pub fn spawn(mut command: Command, log: &Path) -> anyhow::Result<Self> {
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(log)?).spawn()?;
+    /// Starts any server. It is ready when `address` finds its address in the log.
+    pub fn spawn(
+        mut command: Command,
+        log: &Path,
+        address: impl Fn(&str) -> Option<SocketAddr>,
+    ) -> anyhow::Result<Self> {
+        let output = File::create(log)?;
+        let child = command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output).spawn()?;
         let mut service = Self { child, address: SocketAddr::from(([127, 0, 0, 1], 0)) };
         let deadline = Instant::now() + TIMEOUT;
         loop {
             let text = fs::read_to_string(log)?;
-            if let Some(address) = logged_address(&text, "public.address") {
+            if let Some(address) = address(&text) {
                 service.address = address;
                 return Ok(service);
             }
@@ -87,23 +94,55 @@ impl Service {
 
     /// CPU time used so far.
     pub fn cpu(&self) -> anyhow::Result<Cpu> {
-        cpu_of(&process_stat(self.child.id())?)
+        cpu_of_family(self.child.id())
     }
 
-    /// Peak resident memory in megabytes.
+    /// Peak resident memory in megabytes; of several processes the sum.
     pub fn peak_memory(&self) -> anyhow::Result<f64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line =
-            status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("/proc/PID/status has no VmHWM")?;
-        Ok(line.trim_end_matches("kB").trim().parse::<f64>()? / 1024.0)
+        family(self.child.id())?.into_iter().map(peak_memory).sum()
     }
 }
 
 impl Drop for Service {
     fn drop(&mut self) {
+        // before its end makes its children those of another process
+        let children = family(self.child.id()).unwrap_or_default().split_off(1);
         let _ = self.child.kill();
+        for child in children.into_iter().filter_map(|child| Pid::from_raw(child.try_into().ok()?)) {
+            let _ = kill_process(child, Signal::KILL);
+        }
         let _ = self.child.wait();
     }
+}
+
+/// A process and its children.
+pub fn family(id: u32) -> anyhow::Result<Vec<u32>> {
+    let mut family = vec![id];
+    for entry in fs::read_dir("/proc")? {
+        let Ok(other) = entry?.file_name().to_string_lossy().parse() else { continue };
+        // a process may have ended meanwhile
+        let Ok(stat) = process_stat(other) else { continue };
+        if stat.get(1) == Some(&id.to_string()) {
+            family.push(other);
+        }
+    }
+    Ok(family)
+}
+
+/// CPU time of a process and its children, as far as they run.
+pub fn cpu_of_family(id: u32) -> anyhow::Result<Cpu> {
+    let mut sum = Cpu { user: 0.0, system: 0.0 };
+    for stat in family(id)?.into_iter().filter_map(|id| process_stat(id).ok()) {
+        let Cpu { user, system } = cpu_of(&stat)?;
+        sum = Cpu { user: sum.user + user, system: sum.system + system };
+    }
+    Ok(sum)
+}
+
+fn peak_memory(id: u32) -> anyhow::Result<f64> {
+    let status = fs::read_to_string(format!("/proc/{id}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("/proc/PID/status has no VmHWM")?;
+    Ok(line.trim_end_matches("kB").trim().parse::<f64>()? / 1024.0)
 }
 
 /// The fields of `/proc/PID/stat` behind the program's name in parentheses, which may contain spaces.
@@ -119,6 +158,11 @@ pub fn cpu_of(stat: &[String]) -> anyhow::Result<Cpu> {
         Ok(fields.next().context("/proc/PID/stat is shorter than expected")?.parse::<f64>()? / TICKS_PER_SECOND)
     };
     Ok(Cpu { user: seconds()?, system: seconds()? })
+}
+
+/// Where a server listens that logs its `public.address`.
+pub fn public_address(log: &str) -> Option<SocketAddr> {
+    logged_address(log, "public.address")
 }
 
 /// The address with this key in a log of JSON lines.

@@ -7,7 +7,7 @@ use crate::{
     load::Load,
     measure::{Bench, DATABASE, Figures},
     pgbench::Pgbench,
-    service::Service,
+    service::{Service, public_address},
     single_insert,
 };
 
@@ -77,7 +77,7 @@ fn round(bench: &Bench, pgbench: &Pgbench, number: usize) -> anyhow::Result<Roun
     eprintln!("round {number}: one insert a request");
     let mut command = Command::new(env::current_exe()?);
     command.args([single_insert::ARGUMENT, &bench.server.url(DATABASE)?]);
-    let rival = Service::spawn(command, &bench.directory.join("single-insert.log"))?;
+    let rival = Service::spawn(command, &bench.directory.join("single-insert.log"), public_address)?;
     measure(bench, &rival, &[256, 64], &mut round.single_inserts)?;
     drop(rival);
 

@@ -6,7 +6,7 @@ use anyhow::Context;
 
 use crate::{
     measure::Bench,
-    service::{Cpu, TICKS_PER_SECOND, cpu_of, process_stat},
+    service::{Cpu, TICKS_PER_SECOND, cpu_of, cpu_of_family, process_stat},
 };
 
 /// What was used so far.
@@ -22,23 +22,14 @@ pub struct Used {
 
 impl Bench {
     pub fn cpu(&self) -> anyhow::Result<Used> {
-        let server = self.server.running()?.process_id();
-        let mut postgres = used_by(&process_stat(server)?)?;
-        for entry in fs::read_dir("/proc")? {
-            let Ok(id) = entry?.file_name().to_string_lossy().parse() else { continue };
-            // a process may have ended meanwhile
-            let Ok(stat) = process_stat(id) else { continue };
-            if stat.get(1) == Some(&server.to_string()) {
-                postgres += used_by(&stat)?;
-            }
-        }
-        Ok(Used { postgres, load: used_by(&process_stat(process::id())?)?, idle: idle()? })
+        let postgres = sum(cpu_of_family(self.server.running()?.process_id())?);
+        let load = sum(cpu_of(&process_stat(process::id())?)?);
+        Ok(Used { postgres, load, idle: idle()? })
     }
 }
 
-fn used_by(stat: &[String]) -> anyhow::Result<f64> {
-    let Cpu { user, system } = cpu_of(stat)?;
-    Ok(user + system)
+fn sum(Cpu { user, system }: Cpu) -> f64 {
+    user + system
 }
 
 fn idle() -> anyhow::Result<f64> {

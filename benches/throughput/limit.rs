@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     load::Load,
     measure::{Bench, DATABASE},
-    service::Service,
+    service::{Service, public_address},
     subject::Subject,
 };
 
@@ -58,7 +58,7 @@ impl Limit {
 pub fn run(bench: &Bench, connections: usize) -> anyhow::Result<Limit> {
     let mut command = Command::new(env::current_exe()?);
     command.arg(ARGUMENT);
-    let server = Service::spawn(command, &bench.directory.join("answering.log"))?;
+    let server = Service::spawn(command, &bench.directory.join("answering.log"), public_address)?;
     bench.warm_up(&server, connections)?;
     let answered = Load::new(connections, bench.duration).run(server.address, &Arc::default())?.rate();
     drop(server);
