@@ -2,7 +2,11 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use crate::{Bench, load::Load, readers::Readers};
+use crate::{
+    Bench,
+    load::Load,
+    readers::{Given, Readers, quantile},
+};
 
 const CONNECTIONS: usize = 256;
 const READERS: usize = 50;
@@ -37,12 +41,16 @@ pub fn run(bench: &Bench) -> anyhow::Result<()> {
 /// Deliveries a second, and the events that the readers got.
 fn rate(bench: &Bench, binary: Option<&PathBuf>, readers: usize) -> anyhow::Result<(f64, u64)> {
     let service = bench.service(binary)?;
-    let readers = (readers > 0).then(|| bench.admin().map(|admin| Readers::start(&admin, readers))).transpose()?;
+    let start = || bench.admin().map(|admin| Readers::start(&admin, readers, "from=now"));
+    let running = (readers > 0).then(start).transpose()?;
     Load::new(CONNECTIONS, Duration::from_millis(700)).run(service.address, &Arc::default())?;
     let run = Load::new(CONNECTIONS, bench.duration).run(service.address, &Arc::default())?;
     anyhow::ensure!(run.refused == 0, "{} deliveries were refused", run.refused);
+    let given = running.map(Readers::stop);
     let name = if binary.is_some() { "before" } else { "now" };
-    let readers_of = readers.as_ref().map_or(0, |_| READERS);
-    eprintln!("  {name}, {readers_of} readers: p50 {:.2} ms, p99 {:.2} ms", run.latency(0.5), run.latency(0.99));
-    Ok((run.rate(), readers.map_or(0, Readers::stop)))
+    eprintln!("  {name}, {readers} readers: p50 {:.2} ms, p99 {:.2} ms", run.latency(0.5), run.latency(0.99));
+    if let Some(Given { delays, .. }) = &given {
+        eprintln!("  to a reader: p50 {:.1} s, p99 {:.1} s", quantile(delays, 0.5), quantile(delays, 0.99));
+    }
+    Ok((run.rate(), given.map_or(0, |given| given.events)))
 }

@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use crate::{
     Bench,
     deliveries::Deliveries,
-    readers::{self, Readers},
+    readers::{self, Readers, quantile},
     wire,
 };
 
@@ -25,7 +25,7 @@ const RATE: u64 = 1000;
 pub fn run(bench: &Bench) -> anyhow::Result<()> {
     let service = bench.service(None)?;
     let admin = bench.admin()?;
-    let others = Readers::start(&admin, READERS - 1);
+    let others = Readers::start(&admin, READERS - 1, "from=now");
     let (sender, arrivals) = mpsc::channel();
     let mut stream = readers::ask(&admin, "/v1/events/stream?from=now")?;
     thread::spawn(move || {
@@ -51,9 +51,9 @@ pub fn run(bench: &Bench) -> anyhow::Result<()> {
             latencies.push(arrived.saturating_duration_since(*answered).as_secs_f64() * 1000.0);
         }
     }
-    let given = others.stop();
+    let given = others.stop().events;
     latencies.sort_by(f64::total_cmp);
-    let quantile = |share: f64| latencies[((latencies.len() - 1) as f64 * share) as usize];
+    let quantile = |share: f64| quantile(&latencies, share);
     println!(
         "from the answer to one of {READERS} readers of the stream at {RATE} events/s: p50 {:.1} ms, p99 {:.1} ms (at most 100), \
          most {:.1} ms; the others got {given} events",

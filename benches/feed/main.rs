@@ -16,6 +16,9 @@ mod deliveries;
 /// The load generator.
 #[path = "../throughput/load.rs"]
 mod load;
+/// Readers of the stream.
+#[path = "../support/readers.rs"]
+mod readers;
 /// Prepared requests.
 #[path = "../support/requests.rs"]
 mod requests;
@@ -28,19 +31,19 @@ mod wire;
 
 /// The rate of deliveries beside readers.
 mod cost;
+/// One reader of everything.
+mod full_read;
 /// From a delivery to a reader.
 mod latency;
-/// Readers of pages and streams.
-mod readers;
 
 use std::{env, fs, path::PathBuf, process::Command, time::Duration};
 
 use anyhow::Context;
 use database::Server;
 use deliveries::ACCOUNT;
-use service::Service;
+use readers::TOKEN;
+use service::{Service, logged_address};
 
-pub const TOKEN: &str = "bench-admin-token";
 const DATABASE: &str = "feed_bench";
 
 /// State shared by all measurements.
@@ -67,7 +70,7 @@ fn main() -> anyhow::Result<()> {
         before: before.map(PathBuf::from),
     };
     latency::run(&bench)?;
-    readers::full_read(&bench, if is_quick { 100_000 } else { 1_000_000 })?;
+    full_read::run(&bench, if is_quick { 100_000 } else { 1_000_000 })?;
     cost::run(&bench)?;
     bench.server.remove()
 }
@@ -89,8 +92,6 @@ impl Bench {
     /// The admin listener of the service that was started last.
     pub fn admin(&self) -> anyhow::Result<String> {
         let log = fs::read_to_string(self.directory.join("service.log"))?;
-        let line = log.lines().find(|line| line.contains("\"serving\"")).context("it serves")?;
-        let line: serde_json::Value = serde_json::from_str(line)?;
-        Ok(line["admin.address"].as_str().context("it has an admin listener")?.to_owned())
+        Ok(logged_address(&log, "admin.address").context("it has an admin listener")?.to_string())
     }
 }
