@@ -29,8 +29,14 @@ pub struct Server {
 impl Server {
     /// Starts it in a directory that [`Self::remove`] removes.
     pub fn start(directory: PathBuf) -> anyhow::Result<Self> {
+        Self::start_with(directory, &[])
+    }
+
+    /// The same with further settings, which count more than the usual ones.
+    pub fn start_with(directory: PathBuf, settings: &[(&str, &str)]) -> anyhow::Result<Self> {
         let mut options = Options::new(directory);
-        options.settings = SETTINGS.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let settings = [SETTINGS, settings].concat();
+        options.settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let mut server = Self { options, running: None, runtime };
         server.come_back()?;
@@ -73,9 +79,14 @@ impl Server {
 
     /// Stops it and removes its files.
     pub fn remove(mut self) -> anyhow::Result<()> {
-        let home = self.running()?.log().parent().map(PathBuf::from);
+        let home = self.home()?;
         self.go_away()?;
-        Ok(home.map_or(Ok(()), fs::remove_dir_all)?)
+        Ok(fs::remove_dir_all(home)?)
+    }
+
+    /// The directory with its files: another than it was started in if its user may not enter that one.
+    pub fn home(&self) -> anyhow::Result<PathBuf> {
+        Ok(self.running()?.log().parent().context("a log is in a directory")?.to_path_buf())
     }
 
     pub fn running(&self) -> anyhow::Result<&EmbeddedPostgres> {

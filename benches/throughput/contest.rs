@@ -1,14 +1,17 @@
-//! The contestants of each round: the service, `pgbench`, the service with batches of one, one insert a request.
+//! The contestants of each round: the service, `pgbench`, the service with batches of one, one insert a request, and others'
+//! servers as far as there are any.
 
 use std::{collections::BTreeMap, env, process::Command};
 
 use crate::{
+    fastapi::FastApi,
     limit::{self, Limit},
     load::Load,
     measure::{Bench, DATABASE, Figures},
     pgbench::Pgbench,
     service::{Service, public_address},
     single_insert,
+    svix::Svix,
 };
 
 /// Connections to the service.
@@ -33,6 +36,9 @@ pub struct Round {
     pub batches_of_one: BTreeMap<usize, Figures>,
     /// One insert a request, in axum and sqlx; at 64 and 256 connections.
     pub single_inserts: BTreeMap<usize, Figures>,
+    /// At 64 and 256 connections; empty if they are left out.
+    pub fastapi: BTreeMap<usize, Figures>,
+    pub svix: BTreeMap<usize, Figures>,
     /// The same delivery from 256 connections.
     pub storm: BTreeMap<usize, Figures>,
     /// Rows a second, by the number of clients.
@@ -52,13 +58,30 @@ impl Round {
     }
 }
 
-/// Alternates between contestants: the speed of the machine drifts over minutes.
-pub fn run(bench: &Bench) -> anyhow::Result<Vec<Round>> {
-    let pgbench = pgbench(bench)?;
-    (1..=bench.rounds).map(|number| round(bench, &pgbench, number)).collect()
+/// The servers of others; an error says why one is left out.
+pub struct Peers {
+    pub fastapi: anyhow::Result<FastApi>,
+    pub svix: anyhow::Result<Svix>,
 }
 
-fn round(bench: &Bench, pgbench: &Pgbench, number: usize) -> anyhow::Result<Round> {
+impl Peers {
+    pub fn find(bench: &Bench) -> Self {
+        let peers = Self { fastapi: FastApi::install(&bench.directory), svix: Svix::given() };
+        let why = [("FastAPI", peers.fastapi.as_ref().err()), ("svix-server", peers.svix.as_ref().err())];
+        for (name, why) in why.into_iter().filter_map(|(name, why)| Some((name, why?))) {
+            eprintln!("{name} is left out: {why:#}");
+        }
+        peers
+    }
+}
+
+/// Alternates between contestants: the speed of the machine drifts over minutes.
+pub fn run(bench: &Bench, peers: &Peers) -> anyhow::Result<Vec<Round>> {
+    let pgbench = pgbench(bench)?;
+    (1..=bench.rounds).map(|number| round(bench, &pgbench, peers, number)).collect()
+}
+
+fn round(bench: &Bench, pgbench: &Pgbench, peers: &Peers, number: usize) -> anyhow::Result<Round> {
     let mut round = Round::default();
     let [alone, others @ ..] = CLIENTS;
     eprintln!("round {number}: the service");
@@ -80,6 +103,18 @@ fn round(bench: &Bench, pgbench: &Pgbench, number: usize) -> anyhow::Result<Roun
     let rival = Service::spawn(command, &bench.directory.join("single-insert.log"), public_address)?;
     measure(bench, &rival, &[256, 64], &mut round.single_inserts)?;
     drop(rival);
+
+    if let Ok(fastapi) = &peers.fastapi {
+        eprintln!("round {number}: FastAPI and asyncpg");
+        measure(bench, &fastapi.start(bench)?, &[256, 64], &mut round.fastapi)?;
+    }
+    if let Ok(svix) = &peers.svix {
+        eprintln!("round {number}: svix-server");
+        let running = svix.start(bench)?;
+        for connections in [256, 64] {
+            round.svix.insert(connections, running.measure(bench, connections)?);
+        }
+    }
 
     eprintln!("round {number}: batches of one");
     match bench.service(DATABASE, &[("TICKET_WEBHOOKS__INBOX__MAX_BATCH", "1")]) {

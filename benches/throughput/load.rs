@@ -24,6 +24,8 @@ pub struct Load {
     pub duration: Duration,
     /// The same delivery from all connections, or a new booking each time.
     pub repeated: bool,
+    /// New bookings with references that do not ascend.
+    pub scattered: bool,
     /// Of a body, at least.
     pub body_bytes: usize,
 }
@@ -31,7 +33,7 @@ pub struct Load {
 /// The result of a load.
 pub struct Run {
     pub acknowledged: u64,
-    /// Answered with another status than 200.
+    /// Answered with an error.
     pub refused: u64,
     pub seconds: f64,
     /// Of each acknowledged delivery, in microseconds, sorted.
@@ -41,11 +43,29 @@ pub struct Run {
 impl Load {
     /// New bookings from this number of connections.
     pub fn new(connections: usize, duration: Duration) -> Self {
-        Self { connections, duration, repeated: false, body_bytes: 0 }
+        Self { connections, duration, repeated: false, scattered: false, body_bytes: 0 }
     }
 
     /// Runs the load on this thread; `acknowledged` is its live counter for other threads.
     pub fn run(self, address: SocketAddr, acknowledged: &Arc<AtomicU64>) -> anyhow::Result<Run> {
+        self.run_with(|| self.deliveries(), address, acknowledged)
+    }
+
+    fn deliveries(self) -> Deliveries {
+        match (self.repeated, self.scattered) {
+            (true, _) => Deliveries::one_and_the_same(),
+            (false, true) => Deliveries::scattered_bookings(),
+            (false, false) => Deliveries::new_bookings(self.body_bytes),
+        }
+    }
+
+    /// Runs the load with other deliveries, made for each connection.
+    pub fn run_with(
+        self,
+        deliveries: impl Fn() -> Deliveries,
+        address: SocketAddr,
+        acknowledged: &Arc<AtomicU64>,
+    ) -> anyhow::Result<Run> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
             let mut streams = Vec::new();
@@ -57,11 +77,7 @@ impl Load {
             let start = Instant::now();
             let mut connections = JoinSet::new();
             for stream in streams {
-                let deliveries = match self.repeated {
-                    true => Deliveries::one_and_the_same(),
-                    false => Deliveries::new_bookings(self.body_bytes),
-                };
-                connections.spawn(deliver(stream, deliveries, start + self.duration, Arc::clone(acknowledged)));
+                connections.spawn(deliver(stream, deliveries(), start + self.duration, Arc::clone(acknowledged)));
             }
             let mut run = Run { acknowledged: 0, refused: 0, seconds: 0.0, latencies: Vec::new() };
             while let Some(connection) = connections.join_next().await {
@@ -104,7 +120,7 @@ async fn deliver(
     while sent < until {
         let status = wire::status(wire::exchange(&stream, deliveries.next(), &mut answer).await?);
         let now = Instant::now();
-        if status == 200 {
+        if (200..300).contains(&status) {
             latencies.push(u32::try_from((now - sent).as_micros())?);
             acknowledged.fetch_add(1, Relaxed);
         } else {

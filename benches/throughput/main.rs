@@ -7,13 +7,17 @@
 //! of the rounds, and every ratio the median of the rounds' ratios. After each load, `ticket_events` must hold exactly
 //! what was acknowledged, or the whole run fails.
 //!
-//! `make bench ARGS=--quick` checks in a minute and a half that everything works; its figures are rough.
+//! `make bench ARGS=--quick` checks in a few minutes that everything works; its figures are rough.
+//! `make bench ARGS="--svix /path/to/svix-server"` measures that server as well.
 //! `make bench ARGS="--binaries ONE,TWO"` compares binaries of the service, for example before and after a change.
 //! `make bench ARGS=--service` loads the service, pgbench and the two halves of the limit for two minutes, for a profiler.
 
 /// The Postgres under it all.
 #[path = "../support/database.rs"]
 mod database;
+/// Readers of the feed.
+#[path = "../support/readers.rs"]
+mod readers;
 /// Prepared requests.
 #[path = "../support/requests.rs"]
 mod requests;
@@ -35,6 +39,8 @@ mod deliveries;
 mod load;
 /// One load on one service: the figures, their check and their medians.
 mod measure;
+/// Distance between a standby and Postgres.
+mod proxy;
 /// The tables under it.
 mod tables;
 
@@ -44,6 +50,10 @@ mod binaries;
 mod bytes;
 /// Side by side: the service, pgbench, batches of one, one insert a request.
 mod contest;
+/// A peer: FastAPI and asyncpg.
+mod fastapi;
+/// Deliveries beside readers of the feed.
+mod feed_readers;
 /// What this machine could do at best.
 mod limit;
 /// A table of millions against an empty one.
@@ -56,14 +66,20 @@ mod pgbench;
 mod retention;
 /// The simplest server: one insert a request.
 mod single_insert;
+/// Every commit on a second Postgres.
+mod standby;
+/// A peer: svix-server.
+mod svix;
 
 /// The final tables.
 mod report;
 
 use std::{env, fs, path::PathBuf, time::Duration};
 
+use contest::Peers;
 use database::Server;
 use measure::Bench;
+use report::Results;
 
 /// Files of the write-ahead log, 16 MB each, made in advance: a server that has run for a while recycles them, a new one
 /// would create them during the measurements.
@@ -85,7 +101,8 @@ fn main() -> anyhow::Result<()> {
         rounds: if is_quick { 1 } else { 3 },
         duration: Duration::from_secs(if is_quick { 1 } else { 4 }),
     };
-    fill_log(&bench.server)?;
+    standby::forget(&bench.server)?;
+    fill_log(&bench.server, LOG_FILES)?;
     bench.server.create_database(measure::DATABASE)?;
     if env::args().any(|argument| argument == "--service") {
         contest::service_alone(&bench)?;
@@ -96,18 +113,24 @@ fn main() -> anyhow::Result<()> {
         return bench.server.remove();
     }
     let mut bench = bench;
-    let rounds = contest::run(&bench)?;
-    let bytes = bytes::run(&bench)?;
-    let millions = millions::run(&bench, if is_quick { 300_000 } else { 5_000_000 })?;
-    let outage = outage::run(&mut bench)?;
+    let peers = Peers::find(&bench);
+    let results = Results {
+        rounds: contest::run(&bench, &peers)?,
+        peers,
+        bytes: bytes::run(&bench)?,
+        standby: standby::run(&bench)?,
+        readers: feed_readers::run(&bench)?,
+        millions: millions::run(&bench, if is_quick { 300_000 } else { 5_000_000 })?,
+        outage: outage::run(&mut bench)?,
+    };
     bench.server.remove()?;
-    report::print(&rounds, &bytes, &millions, outage.as_ref());
+    results.print();
     Ok(())
 }
 
-fn fill_log(server: &Server) -> anyhow::Result<()> {
+fn fill_log(server: &Server, files: usize) -> anyhow::Result<()> {
     let next_file = "perform pg_logical_emit_message(false, '', ''), pg_switch_wal()";
-    let fill = format!("do $do$ begin for file in 1..{LOG_FILES} loop {next_file}; end loop; end $do$");
+    let fill = format!("do $do$ begin for file in 1..{files} loop {next_file}; end loop; end $do$");
     server.execute("postgres", &fill)?;
     server.execute("postgres", "checkpoint")
 }

@@ -4,15 +4,36 @@ use std::collections::BTreeMap;
 
 use crate::{
     bytes::Bytes,
-    contest::Round,
+    contest::{Peers, Round},
+    feed_readers::{self, READERS},
     measure::{Figures, median},
     millions::Millions,
     outage::Outage,
     retention::Retention,
+    standby::{self, ROUND_TRIPS},
 };
 
-/// Prints both tables.
-pub fn print(rounds: &[Round], bytes: &Bytes, millions: &Millions, outage: Option<&Outage>) {
+/// All that was measured.
+pub struct Results {
+    pub peers: Peers,
+    pub rounds: Vec<Round>,
+    pub bytes: Bytes,
+    pub standby: Vec<standby::Round>,
+    pub readers: Vec<feed_readers::Round>,
+    pub millions: Millions,
+    /// `None`: the service has no spool.
+    pub outage: Option<Outage>,
+}
+
+impl Results {
+    pub fn print(&self) {
+        print_loads(self);
+        print_bytes(&self.bytes);
+        print_ratios(self);
+    }
+}
+
+fn print_loads(Results { rounds, standby, readers, .. }: &Results) {
     println!(
         "\n| | connections | events/s | p50 ms | p99 ms | user µs | system µs | Postgres µs | load µs | idle % | memory MB |"
     );
@@ -20,6 +41,8 @@ pub fn print(rounds: &[Round], bytes: &Bytes, millions: &Millions, outage: Optio
     print_figures("the service", rounds, |round| &round.service);
     print_figures("batches of one", rounds, |round| &round.batches_of_one);
     print_figures("one insert a request (axum + sqlx)", rounds, |round| &round.single_inserts);
+    print_figures("FastAPI + asyncpg", rounds, |round| &round.fastapi);
+    print_figures("svix-server", rounds, |round| &round.svix);
     print_figures("one delivery again and again", rounds, |round| &round.storm);
     for bytes in rounds.iter().take(1).flat_map(|round| round.bodies.keys()) {
         let figures: Vec<_> = rounds.iter().map(|round| round.bodies[bytes]).collect();
@@ -35,11 +58,26 @@ pub fn print(rounds: &[Round], bytes: &Bytes, millions: &Millions, outage: Optio
     println!("| only answered | 256 | {answered:.0} | | | | | | | | |");
     println!("| only written to Postgres | | {written:.0} | | | | | | | | |");
 
-    let Bytes { table, indexes, log, body, payload, passengers } = bytes;
+    let rows: Vec<_> = standby.iter().map(|round| round.without).collect();
+    print_median("without a standby", 256, &rows);
+    for distance in ROUND_TRIPS {
+        let rows: Vec<_> = standby.iter().map(|round| round.with[&distance]).collect();
+        print_median(&format!("a synchronous standby at {distance} ms"), 256, &rows);
+    }
+    let rows: Vec<_> = readers.iter().map(|round| round.without).collect();
+    print_median("without a reader of the feed", 256, &rows);
+    let rows: Vec<_> = readers.iter().map(|round| round.with).collect();
+    print_median(&format!("{READERS} readers of the feed"), 256, &rows);
+}
+
+fn print_bytes(Bytes { table, indexes, log, body, payload, passengers }: &Bytes) {
     println!("\n| bytes a delivery | body | table | of it payload | of it passengers | indexes | write-ahead log |");
     println!("|---|---|---|---|---|---|---|");
     println!("| | {body:.0} | {table:.0} | {payload:.0} | {passengers:.0} | {indexes:.0} | {log:.0} |");
+}
 
+fn print_ratios(Results { peers, rounds, bytes, standby, readers, millions, outage }: &Results) {
+    let of = |figure: &dyn Fn(&Round) -> f64| median(rounds.iter().map(figure));
     println!("\n| | measured | against | ratio | target |");
     println!("|---|---|---|---|---|");
     let events = |rate: f64| format!("{rate:.0}/s");
@@ -57,6 +95,16 @@ pub fn print(rounds: &[Round], bytes: &Bytes, millions: &Millions, outage: Optio
     }
     let single = pairs(&|round| (round.rate(), round.single_inserts[&256].rate));
     at_least("… against one insert a request in axum + sqlx", events, &single, 4.0);
+    for (name, left_out, figures, target) in [
+        ("FastAPI + asyncpg", peers.fastapi.as_ref().err(), (|round| &round.fastapi) as OfPeer, 11.0),
+        ("svix-server", peers.svix.as_ref().err(), |round| &round.svix, 13.0),
+    ] {
+        let name = format!("… against {name}");
+        match left_out {
+            Some(why) => println!("| {name} | | left out: {why:#} | | ≥ {target} |"),
+            None => at_least(&name, events, &pairs(&|round| (round.rate(), figures(round)[&256].rate)), target),
+        }
+    }
     let alone = pairs(&|round| (round.service[&1].p50, round.pgbench_latency));
     at_most("p50 at one connection, against pgbench's", milliseconds, &alone, 1.3);
     let tail = pairs(&|round| (round.service[&64].p99, round.service[&64].p50));
@@ -78,8 +126,29 @@ pub fn print(rounds: &[Round], bytes: &Bytes, millions: &Millions, outage: Optio
     at_most(
         "bytes of the write-ahead log a delivery, against the body's",
         |bytes| format!("{bytes:.0}"),
-        &[(*log, *body)],
+        &[(bytes.log, bytes.body)],
         3.0,
+    );
+    let [near @ .., far] = ROUND_TRIPS;
+    let of_standby = |distance| {
+        let name = format!("events/s with a synchronous standby at {distance} ms, against without");
+        let rates = standby.iter().map(|round| (round.with[&distance].rate, round.without.rate));
+        (name, rates.collect::<Vec<_>>())
+    };
+    for (name, rates) in near.map(of_standby) {
+        compare(&name, events, &rates);
+    }
+    let (name, rates) = of_standby(far);
+    at_least(&name, events, &rates, 0.8);
+    let rates: Vec<_> = readers.iter().map(|round| (round.with.rate, round.without.rate)).collect();
+    at_least(&format!("events/s with {READERS} readers of the feed, against without"), events, &rates, 0.9);
+    let latencies: Vec<_> = readers.iter().map(|round| (round.with.p99, round.without.p99)).collect();
+    compare("p99 meanwhile, against without", milliseconds, &latencies);
+    let of_readers = |figure: &dyn Fn(&feed_readers::Round) -> f64| median(readers.iter().map(figure));
+    println!(
+        "| p99 from recording to a reader meanwhile; all had everything | {:.1} s; {:.1} s after the load | | | |",
+        of_readers(&|round| round.delay_p99),
+        of_readers(&|round| round.behind)
     );
     absolute("memory at 256 connections", of(&|round| round.service[&256].memory), "MB", 48.0);
     match outage {
@@ -92,6 +161,9 @@ pub fn print(rounds: &[Round], bytes: &Bytes, millions: &Millions, outage: Optio
     let user = of(&|round| round.service[&256].user);
     absolute("user CPU of the service an event at 256 connections", user, "µs", 30.0);
 }
+
+/// The figures of a peer in a round.
+type OfPeer = fn(&Round) -> &BTreeMap<usize, Figures>;
 
 /// Prints the medians of the rounds.
 fn print_figures(name: &str, rounds: &[Round], of: impl Fn(&Round) -> &BTreeMap<usize, Figures>) {
@@ -126,6 +198,12 @@ fn at_most(name: &str, unit: impl Fn(f64) -> String, pairs: &[(f64, f64)], targe
     let (measured, against, ratio) = medians(pairs);
     let (measured, against, verdict) = (unit(measured), unit(against), verdict(ratio <= target));
     println!("| {name} | {measured} | {against} | {ratio:.2} | ≤ {target} {verdict} |");
+}
+
+/// Without a target.
+fn compare(name: &str, unit: impl Fn(f64) -> String, pairs: &[(f64, f64)]) {
+    let (measured, against, ratio) = medians(pairs);
+    println!("| {name} | {} | {} | {ratio:.2} | |", unit(measured), unit(against));
 }
 
 fn absolute(name: &str, measured: f64, unit: &str, target: f64) {
