@@ -39,6 +39,8 @@ mod deliveries;
 mod load;
 /// One load on one service: the figures, their check and their medians.
 mod measure;
+/// Little memory for Postgres and its files.
+mod memory_limit;
 /// Distance between a standby and Postgres.
 mod proxy;
 /// The tables under it.
@@ -54,6 +56,8 @@ mod contest;
 mod fastapi;
 /// Deliveries beside readers of the feed.
 mod feed_readers;
+/// Indexes that do not fit into memory.
+mod large_indexes;
 /// What this machine could do at best.
 mod limit;
 /// A table of millions against an empty one.
@@ -121,6 +125,7 @@ fn main() -> anyhow::Result<()> {
         standby: standby::run(&bench)?,
         readers: feed_readers::run(&bench)?,
         millions: millions::run(&bench, if is_quick { 300_000 } else { 5_000_000 })?,
+        indexes: large_indexes::run(&bench, if is_quick { 1 } else { 10 })?,
         outage: outage::run(&mut bench)?,
     };
     bench.server.remove()?;

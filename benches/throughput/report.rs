@@ -6,6 +6,7 @@ use crate::{
     bytes::Bytes,
     contest::{Peers, Round},
     feed_readers::{self, READERS},
+    large_indexes::LargeIndexes,
     measure::{Figures, median},
     millions::Millions,
     outage::Outage,
@@ -21,6 +22,8 @@ pub struct Results {
     pub standby: Vec<standby::Round>,
     pub readers: Vec<feed_readers::Round>,
     pub millions: Millions,
+    /// An error says why it is left out.
+    pub indexes: anyhow::Result<LargeIndexes>,
     /// `None`: the service has no spool.
     pub outage: Option<Outage>,
 }
@@ -76,7 +79,7 @@ fn print_bytes(Bytes { table, indexes, log, body, payload, passengers }: &Bytes)
     println!("| | {body:.0} | {table:.0} | {payload:.0} | {passengers:.0} | {indexes:.0} | {log:.0} |");
 }
 
-fn print_ratios(Results { peers, rounds, bytes, standby, readers, millions, outage }: &Results) {
+fn print_ratios(Results { peers, rounds, bytes, standby, readers, millions, indexes, outage }: &Results) {
     let of = |figure: &dyn Fn(&Round) -> f64| median(rounds.iter().map(figure));
     println!("\n| | measured | against | ratio | target |");
     println!("|---|---|---|---|---|");
@@ -123,6 +126,15 @@ fn print_ratios(Results { peers, rounds, bytes, standby, readers, millions, outa
         "| growth of the table a delivery, after erasing against before | {after:.0} B | {before:.0} B | {:.2} | |",
         after / before
     );
+    match indexes {
+        Ok(LargeIndexes { rows, times, rounds }) => {
+            let name =
+                format!("events/s at indexes of {times:.1} times the memory ({rows:.0} rows), against an empty table");
+            let rates: Vec<_> = rounds.iter().map(|(empty, large)| (*large, *empty)).collect();
+            at_least(&name, events, &rates, 0.5);
+        }
+        Err(why) => println!("| events/s at indexes of ten times the memory | | left out: {why:#} | | ≥ 0.5 |"),
+    }
     at_most(
         "bytes of the write-ahead log a delivery, against the body's",
         |bytes| format!("{bytes:.0}"),
