@@ -60,9 +60,8 @@ pub fn run(bench: &Bench, times: u64) -> anyhow::Result<anyhow::Result<LargeInde
         }
     };
     let start = Instant::now();
-    let directory = bench.directory.join("large-indexes");
     let bench = Bench {
-        server: Server::start_with(directory.clone(), SETTINGS_TO_FILL)?,
+        server: Server::start_with(bench.directory.join("large-indexes"), SETTINGS_TO_FILL)?,
         directory: bench.directory.clone(),
         ..*bench
     };
