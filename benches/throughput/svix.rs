@@ -50,7 +50,7 @@ impl Svix {
             ("SVIX_JWT_SECRET", JWT_SECRET.to_owned()),
             ("SVIX_LISTEN_ADDRESS", address.to_string()),
         ];
-        let fixed = [("SVIX_QUEUE_TYPE", "memory"), ("SVIX_CACHE_TYPE", "memory"), ("SVIX_LOG_LEVEL", "error")];
+        let fixed = [("SVIX_QUEUE_TYPE", "memory"), ("SVIX_CACHE_TYPE", "memory")];
         variables.extend(fixed.map(|(name, value)| (name, value.to_owned())));
         let command = || {
             let mut command = Command::new(&self.binary);
@@ -58,6 +58,7 @@ impl Svix {
             command
         };
         let output = command().args(["jwt", "generate"]).output().context("svix-server cannot be run")?;
+        ensure!(output.status.success(), "svix-server: {}", String::from_utf8_lossy(&output.stderr));
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let token =
             text.trim().rsplit(' ').next().filter(|token| token.contains('.')).context("svix-server gives no token")?;
