@@ -8,7 +8,7 @@
 //! Invariant: the position is taken before the ids are read. What is recorded behind it is looked at by the next sweep, what
 //! is before it is seen by this one.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::sleep;
 
@@ -16,7 +16,10 @@ use super::{
     EraseError, How, Report, Subject,
     run::{Bodies, Run},
 };
-use crate::store::{Person, Pool, RequestedBy, Source};
+use crate::{
+    commits::Commits,
+    store::{Person, Pool, RequestedBy, Source},
+};
 
 /// Between two sweeps; the first begins with the service.
 const INTERVAL: Duration = Duration::from_secs(3600);
@@ -25,9 +28,9 @@ const INTERVAL: Duration = Duration::from_secs(3600);
 const RETRY: Duration = Duration::from_secs(30);
 
 /// Runs until it is dropped. All replicas may run it.
-pub async fn keep_to_retention(pool: Pool, days: u32) {
+pub async fn keep_to_retention(pool: Pool, commits: Arc<Commits>, days: u32) {
     loop {
-        let pause = match sweep(&pool, days).await {
+        let pause = match sweep(&pool, &commits, days).await {
             Ok(report) => {
                 if report.events + report.unprocessed_deliveries > 0 {
                     let Report { events, unprocessed_deliveries, .. } = report;
@@ -44,9 +47,9 @@ pub async fn keep_to_retention(pool: Pool, days: u32) {
     }
 }
 
-async fn sweep(pool: &Pool, days: u32) -> Result<Report, EraseError> {
+async fn sweep(pool: &Pool, commits: &Commits, days: u32) -> Result<Report, EraseError> {
     let how = How { requested_by: RequestedBy::Retention, is_dry_run: false, deadline: None };
-    let mut run = Run::new(pool, Subject::OlderThan(days).erasure(RequestedBy::Retention), how);
+    let mut run = Run::new(pool, Subject::OlderThan(days).erasure(RequestedBy::Retention), how).beside(commits);
     let before = run.received_before();
     let (looked_at, newest, from) = pool.retention_progress().await?;
     let everybody = Person::default();

@@ -8,8 +8,9 @@ use uuid::Uuid;
 use super::{EraseError, How, Report, bodies};
 use crate::{
     clock,
+    commits::Commits,
     receive::text_of_body,
-    store::{EraseTarget, Erasure, Person, Pool, RequestedBy, Source, is_serialization_failure},
+    store::{EraseTarget, Erasure, Person, Pool, Source, is_serialization_failure},
 };
 
 /// Events that are looked at in one query.
@@ -25,8 +26,8 @@ const STEP: usize = 50;
 const MAX_ATTEMPTS: usize = 100;
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 
-/// Retention pauses this many times as long as a step took, so that deliveries do not feel it.
-const PAUSE_FACTOR: u32 = 4;
+/// Between two steps beside deliveries, in times that the step took; under load it is longer.
+const PAUSE: u32 = 4;
 
 /// Which unprocessed deliveries.
 #[derive(Clone, Copy, Debug)]
@@ -47,13 +48,20 @@ pub(super) struct Run<'a> {
     erasure: Erasure,
     how: How,
     report: Report,
+    /// Set if deliveries are not to feel it.
+    beside: Option<&'a Commits>,
     /// Another replica's retention works.
     is_busy: bool,
 }
 
 impl<'a> Run<'a> {
     pub(super) fn new(pool: &'a Pool, erasure: Erasure, how: How) -> Self {
-        Self { pool, erasure, how, report: Report::default(), is_busy: false }
+        Self { pool, erasure, how, report: Report::default(), beside: None, is_busy: false }
+    }
+
+    /// Pauses between its steps, as long as the commits of deliveries demand.
+    pub(super) fn beside(self, commits: &'a Commits) -> Self {
+        Self { beside: Some(commits), ..self }
     }
 
     pub(super) fn erasure(&self) -> &Erasure {
@@ -161,8 +169,8 @@ impl<'a> Run<'a> {
                 Err(error) if is_serialization_failure(&error) => {}
                 Err(error) => return Err(error.into()),
             }
-            if self.how.requested_by == RequestedBy::Retention {
-                sleep(start.elapsed() * PAUSE_FACTOR).await;
+            if let Some(commits) = self.beside {
+                sleep(commits.pause_after(start.elapsed(), PAUSE)).await;
             }
             if ids.is_empty() {
                 return Ok(count);

@@ -75,7 +75,7 @@ impl Background<'_> {
             async move { reprocessor.count_waiting().await.map(|()| false) }
         });
         if let Some(days) = privacy.retention_days {
-            self.spawn("retention", keep_to_retention(pool.clone(), days));
+            self.spawn("retention", keep_to_retention(pool.clone(), Arc::clone(self.commits), days));
         }
     }
 
