@@ -12,6 +12,7 @@
 //!   the first write of its transaction: then the revisions of a booking are in their order.
 //! - Only one replica stores a given revision of a booking (unique key). A chain that loses the race is decided again as
 //!   a whole, so that its order holds.
+//! - What was found stored counts as stored only once a write after it is committed (`Session::confirm_what_it_sees`).
 
 use std::{collections::HashMap, sync::LazyLock};
 
@@ -40,6 +41,8 @@ pub(super) struct Decision {
     /// Set when an earlier attempt stored the group: `delivery_count` has the members that were received up to this
     /// time; later ones have joined since and are decided in another round.
     counted_until: Option<OffsetDateTime>,
+    /// Whether it was found stored, and nothing was written for it.
+    is_only_seen: bool,
 }
 
 /// `decision` in a row of `record.sql`.
@@ -68,6 +71,7 @@ pub(super) async fn record(
 ) -> Result<Vec<Outcome>, StoreError> {
     let mut outcomes: Vec<Option<Outcome>> = vec![None; events.len()];
     let mut undecided: Vec<usize> = (0..events.len()).collect();
+    let mut is_any_only_seen = false;
     while !undecided.is_empty() {
         let groups = EqualDeliveries::group(events, &undecided);
         let decisions = match record_round(session, &groups, from_spool, providers_rejecting_unknown).await {
@@ -77,7 +81,8 @@ pub(super) async fn record(
         undecided.clear();
         for mut group in groups {
             match decisions.get(&group.event.id) {
-                Some(Decision { outcome, counted_until }) => {
+                Some(Decision { outcome, counted_until, is_only_seen }) => {
+                    is_any_only_seen |= is_only_seen;
                     let uncounted = counted_until.map(|until| group.split_off_after(events, until));
                     undecided.extend(uncounted.unwrap_or_default());
                     group.assign(outcome, &mut outcomes);
@@ -87,6 +92,9 @@ pub(super) async fn record(
         }
         // back into the order of the batch
         undecided.sort_unstable();
+    }
+    if is_any_only_seen {
+        session.confirm_what_it_sees().await?;
     }
     Ok(outcomes.into_iter().map(|outcome| outcome.expect("every round decides or carries over")).collect())
 }
@@ -103,7 +111,7 @@ async fn record_round(
     if providers_rejecting_unknown.is_empty() {
         for id in insert_first_revisions(session, groups).await? {
             let outcome = Outcome::Recorded { revision: 1, changes_final_status: false };
-            decisions.insert(id, Decision { outcome, counted_until: None });
+            decisions.insert(id, Decision { outcome, counted_until: None, is_only_seen: false });
         }
     }
     let rest: Vec<_> = groups.iter().filter(|group| !decisions.contains_key(&group.event.id)).collect();
@@ -144,7 +152,9 @@ async fn insert_first_revisions(
 
 /// `None`: it goes into the next round.
 pub(super) fn decision(row: &PgRow) -> sqlx::Result<Option<Decision>> {
-    let outcome = match RowDecision::parse(row.try_get("decision")?)? {
+    let decision = RowDecision::parse(row.try_get("decision")?)?;
+    let is_only_seen = matches!(decision, RowDecision::AlreadyRecorded | RowDecision::AlreadyCounted);
+    let outcome = match decision {
         RowDecision::NewRevision | RowDecision::AlreadyRecorded => Outcome::Recorded {
             revision: row.try_get("revision")?,
             changes_final_status: row.try_get("changes_final_status")?,
@@ -155,7 +165,7 @@ pub(super) fn decision(row: &PgRow) -> sqlx::Result<Option<Decision>> {
         RowDecision::UnknownBooking => Outcome::UnknownBooking { is_kept: false },
         RowDecision::NextRound | RowDecision::LostRace => return Ok(None),
     };
-    Ok(Some(Decision { outcome, counted_until: row.try_get("counted_until")? }))
+    Ok(Some(Decision { outcome, counted_until: row.try_get("counted_until")?, is_only_seen }))
 }
 
 impl RowDecision {

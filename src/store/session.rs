@@ -76,6 +76,16 @@ impl Session {
         self.end(result).await
     }
 
+    /// Waits until all that this connection sees is as durable as a commit of its own.
+    ///
+    /// A commit that waits for a synchronous standby becomes visible, unconfirmed, when its backend is ended. The standby
+    /// may lack it for good and become the primary, and a statement that only reads does not wait for it.
+    pub(super) async fn confirm_what_it_sees(&mut self) -> sqlx::Result<()> {
+        // transactional: with a transaction id and something in the log, so that its commit waits, and for all before it
+        let write = "select pg_logical_emit_message(true, 'ticket_webhooks', '')::text";
+        self.fetch_all(sqlx::query(write)).await.map(drop)
+    }
+
     async fn end<T>(&mut self, result: sqlx::Result<T>) -> sqlx::Result<T> {
         match result {
             Ok(rows) => self.connection.execute("commit").await.map(|_| rows),

@@ -50,6 +50,10 @@ pub(super) async fn store_unprocessed(
         .bind(column!(row => row.first.received_at))
         .bind(column!(row => row.last_received_at))
         .bind(column!(row => row.count));
-    session.fetch_all(query).await?;
+    let written = session.fetch_all(query).await?;
+    // the rest was found stored
+    if written.len() < rows.len() {
+        session.confirm_what_it_sees().await?;
+    }
     Ok(())
 }

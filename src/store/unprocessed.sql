@@ -1,4 +1,4 @@
--- Stores unprocessed deliveries, one for each body. Ids that are stored already are skipped.
+-- Stores unprocessed deliveries, one for each body, and returns a row for each. Ids that are stored already are skipped.
 insert into unprocessed_deliveries (
     id, provider, account, environment, reason, detail, booking_ref, body, body_hash, received_at, last_received_at,
     delivery_count
@@ -12,3 +12,4 @@ where not exists (select from unprocessed_deliveries as stored where stored.id =
 on conflict (provider, environment, account, reason, body_hash) where reprocessed_at is null do update
 set delivery_count = unprocessed_deliveries.delivery_count + excluded.delivery_count,
     last_received_at = greatest(unprocessed_deliveries.last_received_at, excluded.last_received_at)
+returning 1

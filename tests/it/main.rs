@@ -54,6 +54,8 @@ mod durability {
     mod outage;
     /// The spool: order, limits, damage, and its commands.
     mod spool;
+    /// Commits that wait for a synchronous standby.
+    mod synchronous;
     /// Random faults under load, and a ledger of what was acknowledged.
     mod torture;
 }

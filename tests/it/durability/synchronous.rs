@@ -1,0 +1,87 @@
+//! A primary whose synchronous standby is gone: it has each commit, but does not confirm it, and may be replaced.
+
+use sqlx::{Executor, PgPool};
+use tempfile::TempDir;
+use tokio::task::spawn_blocking;
+
+use crate::support::{Command, Server, Service, provider, settings};
+
+const SETTINGS: [(&str, &str); 1] = [("TICKET_WEBHOOKS__DATABASE__WRITE_TIMEOUT_MS", "300")];
+
+async fn start(server: &Server, spool: &TempDir) -> Service {
+    let mut settings = settings(server.url());
+    settings.push(("TICKET_WEBHOOKS__SPOOL__DIRECTORY".to_owned(), spool.path().display().to_string()));
+    settings.extend(SETTINGS.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    spawn_blocking(move || Service::over(Command::new(&["serve", "--no-migrate"]).envs(&settings).start()))
+        .await
+        .unwrap()
+}
+
+async fn post(service: &Service, booking: &str) -> u16 {
+    let body = (provider("booking_callback").delivery)("main", booking).to_string();
+    service.post(provider("booking_callback"), body).await.status
+}
+
+async fn set_standby(pool: &PgPool, statement: &'static str) {
+    // one connection: a setting cannot be changed in a transaction
+    let mut connection = pool.acquire().await.unwrap();
+    connection.execute(statement).await.unwrap();
+    connection.execute("select pg_reload_conf()").await.unwrap();
+}
+
+async fn count(pool: &PgPool, table: &str) -> i64 {
+    let query = sqlx::AssertSqlSafe(format!("select count(*) from {table}"));
+    sqlx::query_scalar(query).fetch_one(pool).await.unwrap()
+}
+
+/// The drainer's second look at what it could not write: either it is fooled, or it goes on waiting.
+async fn probed(service: Service) -> (Service, String) {
+    spawn_blocking(move || {
+        let texts = ["the spool cannot be drained yet", "the spool is empty again"];
+        let line = service.process.printed().line_with_any(&texts);
+        (service, line)
+    })
+    .await
+    .unwrap()
+}
+
+#[tokio::test]
+async fn an_event_that_only_the_primary_has_stays_in_the_spool() {
+    stays_in_the_spool("ticket_events", async |service| {
+        assert_eq!(post(service, "B2").await, 200);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_unprocessed_delivery_that_only_the_primary_has_stays_in_the_spool() {
+    stays_in_the_spool("unprocessed_deliveries", async |service| {
+        let mut delivery = (provider("booking_callback").delivery)("main", "B2");
+        delivery.as_object_mut().unwrap().remove("Status");
+        assert_eq!(service.post(provider("booking_callback"), delivery.to_string()).await.status, 422);
+    })
+    .await;
+}
+
+/// A commit that was given up while it waited for the standby is visible on the primary, and nowhere else.
+async fn stays_in_the_spool(table: &'static str, deliver: impl AsyncFn(&Service)) {
+    let server = Server::start(true).await;
+    let (spool, pool) = (TempDir::new().unwrap(), server.pool());
+    let service = start(&server, &spool).await;
+    assert_eq!(post(&service, "B1").await, 200);
+    let before = count(&pool, table).await;
+    set_standby(&pool, "alter system set synchronous_standby_names = 'gone'").await;
+    deliver(&service).await;
+    let (service, line) = probed(service).await;
+    assert_eq!(count(&pool, table).await, before + 1, "its backend was ended, so it is visible");
+    assert!(line.contains("cannot be drained"), "the standby lacks it: {line}");
+    set_standby(&pool, "alter system reset synchronous_standby_names").await;
+    let service = spawn_blocking(move || {
+        service.process.line("the spool is empty again");
+        service
+    })
+    .await
+    .unwrap();
+    assert_eq!(count(&pool, table).await, before + 1);
+    service.stop().await;
+}
