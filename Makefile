@@ -2,7 +2,7 @@
 # missing. They neither start nor use a Postgres of the system.
 
 .DEFAULT_GOAL := help
-.PHONY: help dev test search-test cost-test torture fuzz lint deny bench bench-pure feed-bench forward-bench attacks image up container-test alerts-test \
+.PHONY: help dev test search-test cost-test torture fuzz lint deny bench bench-pure feed-bench forward-bench attacks image up cluster-images container-test alerts-test \
         server-programs clock-library browser
 
 help: ## list the targets
@@ -64,17 +64,23 @@ image: ## build the container image (IMAGE=ticket-webhooks)
 	build="$(DOCKER_BUILD) --build-arg TICKET_WEBHOOKS_COMMIT=$$(git rev-parse HEAD 2>/dev/null) -t $(IMAGE) ."; \
 	$$build || $$build || $$build
 
+cluster-images: ## build the images of ops/patroni/compose.yaml: etcd, and Postgres with Patroni
+	for target in etcd patroni; do \
+	  build="$(DOCKER_BUILD) --target $$target -t ticket-webhooks-$$target ops/patroni"; $$build || $$build || $$build || exit 1; \
+	done
+
 COMPOSE = $$(docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
 
 up: image ## start Postgres, two replicas and HAProxy (compose.yaml)
 	$(COMPOSE) up
 
 # tests/it/operation/containers.rs
-container-test: ## test rolling restarts, crashes and failover in containers; skipped without a Docker engine
+container-test: ## test rolling restarts, crashes and failovers in containers; skipped without a Docker engine
 	@if ! docker info >/dev/null 2>&1; then \
 	  echo "SKIPPED: no Docker engine answers here, so nothing was tested in containers"; exit 0; fi; \
 	set -e; $(MAKE) image DOCKER_BUILD="$(DOCKER_BUILD) --quiet"; \
 	pooler="$(DOCKER_BUILD) --quiet -t ticket-webhooks-test-pgbouncer tests/it/operation/containers/pgbouncer"; $$pooler || $$pooler; \
+	$(MAKE) cluster-images DOCKER_BUILD="$(DOCKER_BUILD) --quiet"; \
 	cargo test --locked --all-features --test it containers:: -- --ignored --nocapture
 
 # promtool on the rules, then a real Prometheus beside the service: tests/it/operation/alerts.rs
