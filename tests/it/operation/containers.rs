@@ -1,25 +1,37 @@
-//! The proof in containers: compose.yaml as it stands, with a steady load from many connections through HAProxy, while
-//! what happens in operation happens. `make container-test` runs it; it needs a Docker engine.
+//! The proof in containers: compose.yaml and ops/patroni/compose.yaml as they stand, with a steady load from many
+//! connections through HAProxy, while what happens in operation happens. `make container-test` runs it; it needs a Docker
+//! engine.
 //!
 //! After each scenario every delivery that was acknowledged must be in `ticket_events` exactly once, and nothing else may
 //! be there. Whatever is made for it carries the label of its own project, and is removed at the end.
 
+mod cluster;
+mod high_availability;
 mod ledger;
 mod load;
+mod probe;
 mod scenarios;
 mod stack;
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use self::{
+    cluster::Cluster,
+    high_availability::Measures,
     ledger::{Findings, compare},
-    load::Load,
+    load::{CLIENTS, Load},
     scenarios::{SCENARIOS, Scenario},
     stack::{Stack, engine_answers},
 };
 
 /// Deliveries that are acknowledged before and after what happens, so that there is a load on both sides of it.
 const BEFORE_AND_AFTER: u64 = 1000;
+
+/// Each proof wants the machine for itself.
+static MACHINE: Mutex<()> = Mutex::new(());
 
 #[test]
 #[ignore = "it needs a Docker engine and the image: make container-test"]
@@ -28,7 +40,8 @@ fn nothing_acknowledged_is_lost_behind_a_load_balancer_whatever_happens() {
         println!("SKIPPED: no Docker engine answers here, so the proof in containers was not given");
         return;
     }
-    let mut stack = Stack::up();
+    let _machine = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut stack = Stack::up("compose.yaml");
     println!("image: {}", stack.image_size());
     let mut table = Vec::new();
     for (number, scenario) in (1..).zip(SCENARIOS) {
@@ -45,12 +58,34 @@ fn nothing_acknowledged_is_lost_behind_a_load_balancer_whatever_happens() {
     assert_eq!(stack.query("select count(*) from unprocessed_deliveries"), ["0"], "every delivery was a proper one");
 }
 
+#[test]
+#[ignore = "it needs a Docker engine and the images: make container-test"]
+fn nothing_acknowledged_is_lost_with_the_primary_of_three_postgres() {
+    if !engine_answers() {
+        println!("SKIPPED: no Docker engine answers here, so the proof of high availability was not given");
+        return;
+    }
+    let _machine = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut cluster = Cluster::up();
+    let mut table = Vec::new();
+    for (number, scenario) in (1..).zip(high_availability::SCENARIOS) {
+        let began = Instant::now();
+        let measures = high_availability::play(&mut cluster, number, scenario);
+        println!("{:33} {measures}  {:4.0} s", scenario.name, began.elapsed().as_secs_f32());
+        table.push((scenario.name, measures));
+    }
+    println!("\n{:33} {}", "", Measures::HEAD);
+    for (name, measures) in &table {
+        println!("{name:33} {measures}");
+    }
+}
+
 /// One scenario under load: what came of it, and how long it took.
 fn play(stack: &mut Stack, number: u32, scenario: &Scenario) -> (Findings, Duration) {
     (scenario.prepare)(stack);
     stack.wait_until_drained();
     let began = Instant::now();
-    let load = Load::start(number, stack.address());
+    let load = Load::start(number, stack.address(), CLIENTS);
     load.acknowledges(BEFORE_AND_AFTER);
     (scenario.happen)(stack, &load);
     load.acknowledges(BEFORE_AND_AFTER);

@@ -1,6 +1,6 @@
 //! What the clients know of their deliveries, compared with what is recorded.
 
-use std::{collections::HashMap, fmt};
+use std::{collections::HashMap, fmt, time::Duration};
 
 /// Findings that are shown; the rest is counted.
 const SHOWN: usize = 10;
@@ -21,6 +21,7 @@ pub struct Sent {
     pub booking: String,
     pub says: u32,
     pub outcome: Outcome,
+    pub took: Duration,
 }
 
 /// A row of `ticket_events`.
@@ -35,15 +36,15 @@ pub struct Row {
 #[derive(Debug, Default)]
 pub struct Findings {
     sent: u64,
-    acknowledged: u64,
+    pub acknowledged: u64,
     refused: u64,
     broken: u64,
     /// Acknowledged and not there.
-    lost: u64,
+    pub lost: u64,
     /// There more than once, or counted more than once.
-    doubled: u64,
+    pub doubled: u64,
     /// There and never sent.
-    strange: u64,
+    pub strange: u64,
     /// Recorded although it was not acknowledged, which is no fault.
     unacknowledged: u64,
     /// Overtaken by others while it was in a spool, which is no fault either.

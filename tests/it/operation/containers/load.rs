@@ -20,7 +20,8 @@ use tokio::{runtime::Runtime, task::JoinSet, time::sleep};
 use super::ledger::{Outcome, Sent};
 use crate::support::{Chance, connection::Connection, provider};
 
-const CLIENTS: u32 = 96;
+/// As many as a load balancer has of busy providers.
+pub const CLIENTS: u32 = 96;
 
 /// A provider thinks for less than this before its next delivery, in microseconds.
 const THOUGHT: u64 = 400_000;
@@ -45,10 +46,10 @@ pub struct Load {
 
 impl Load {
     /// Starts the clients of a scenario.
-    pub fn start(scenario: u32, address: SocketAddr) -> Self {
+    pub fn start(scenario: u32, address: SocketAddr, count: u32) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let (shared, mut clients) = (Arc::<Shared>::default(), JoinSet::new());
-        for number in 0..CLIENTS {
+        for number in 0..count {
             let client = Client {
                 name: format!("{scenario}-{number}"),
                 keeps_connection: !number.is_multiple_of(3),
@@ -101,6 +102,7 @@ impl Client {
                 let names = ["ticket_status_update", "booking_callback", "order_ticketed"];
                 (self.chance.one_of(&names), format!("{}-{}", self.name, sent.len()), 0)
             };
+            let began = Instant::now();
             let outcome = match self.deliver(&request(name, &booking, says)).await {
                 Ok(200) => Outcome::Acknowledged,
                 Ok(status) => Outcome::Refused(status),
@@ -109,7 +111,7 @@ impl Client {
             if outcome == Outcome::Acknowledged {
                 self.shared.acknowledged.fetch_add(1, Ordering::Relaxed);
             }
-            sent.push(Sent { booking, says, outcome });
+            sent.push(Sent { booking, says, outcome, took: began.elapsed() });
         }
         sent
     }

@@ -1,6 +1,7 @@
-//! compose.yaml, up under a project name of its own, and what can be done to its containers.
+//! A compose file, up under a project name of its own, and what can be done to its containers.
 
 use std::{
+    fs,
     net::SocketAddr,
     path::PathBuf,
     process::{Command, Output, Stdio},
@@ -25,7 +26,8 @@ const NOTICED: Duration = Duration::from_secs(2);
 
 pub struct Stack {
     project: String,
-    /// Laid over compose.yaml.
+    file: &'static str,
+    /// Laid over it.
     overlay: Option<&'static str>,
     /// The container with the database that is written to.
     database: String,
@@ -65,17 +67,17 @@ pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 impl Stack {
-    /// Everything of compose.yaml, ready.
-    pub fn up() -> Self {
+    /// Everything of a compose file, ready.
+    pub fn up(file: &'static str) -> Self {
         let project = format!("ticket-webhooks-test-{}", std::process::id());
-        let mut stack = Self { project, overlay: None, database: String::new(), standby: None };
+        let mut stack = Self { project, file, overlay: None, database: String::new(), standby: None };
         stack.compose(&["up", "-d", "--no-build"]);
-        stack.database = stack.id("postgres");
+        stack.set_database("postgres");
         stack.wait_until_ready();
         stack
     }
 
-    /// Lays another file over compose.yaml, or none, and makes anew what it changes.
+    /// Lays another file over it, or none, and makes anew what it changes.
     pub fn lay_over(&mut self, overlay: Option<&'static str>) {
         self.overlay = overlay;
         self.compose(&["up", "-d", "--no-build"]);
@@ -99,7 +101,7 @@ impl Stack {
         command.current_dir(env!("CARGO_MANIFEST_DIR")).env("TICKET_WEBHOOKS_PORT", "0");
         // not a line for each delivery
         command.env("RUST_LOG", "info,ticket_webhooks::receive=off");
-        command.args(["-p", &self.project, "-f", "compose.yaml"]);
+        command.args(["-p", &self.project, "-f", self.file]);
         command.args(self.overlay.iter().flat_map(|overlay| ["-f", overlay]));
         run(command.args(arguments))
     }
@@ -154,7 +156,14 @@ impl Stack {
         log[start..].to_owned()
     }
 
-    /// Waits until every spool is empty. Nobody delivers any more.
+    /// How many deliveries a replica has recorded from its spool since its last start.
+    pub fn drained(&self, replica: &str) -> u64 {
+        let log = self.log_since_start(replica);
+        let counts = log.split("\"spool.drained\":").skip(1);
+        counts.map(|rest| rest.split([',', '}']).next().unwrap().parse::<u64>().unwrap()).sum()
+    }
+
+    /// Waits until every spool is empty. Nobody delivers any more, or Postgres keeps up.
     pub fn wait_until_drained(&self) {
         for replica in REPLICAS {
             wait_until("the spool is empty", || {
@@ -180,6 +189,25 @@ impl Stack {
         let sizes = self.docker(&["image", "inspect", "-f", "{{.Size}}", image.trim()]);
         let bytes: f64 = sizes.trim().parse().unwrap();
         format!("{:.1} MB", bytes / 1e6)
+    }
+
+    /// From now on this service has the database.
+    pub fn set_database(&mut self, service: &str) {
+        self.database = self.id(service);
+    }
+
+    /// Where a service is reached on the replicas' way to the database, from here. Empty while it is down.
+    pub fn address_of(&self, service: &str) -> String {
+        let network = self.network("back");
+        let address = format!("{{{{(index .NetworkSettings.Networks \"{network}\").IPAddress}}}}");
+        self.docker(&["inspect", "-f", &address, &self.id(service)]).trim().to_owned()
+    }
+
+    /// The replicas' URL of the database. `service`: what the name in it leads to.
+    pub fn database_url(&self, service: &str) -> String {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/ops/demo-secrets/database-url");
+        let url = fs::read_to_string(path).unwrap();
+        url.trim().replace("@postgres:", &format!("@{}:", self.address_of(service)))
     }
 
     /// From now on this container follows the database.
