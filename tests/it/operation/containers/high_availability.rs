@@ -17,7 +17,7 @@ const FEW_CLIENTS: u32 = 8;
 const BEFORE_AND_AFTER: u64 = 10;
 
 /// Deliveries that are acknowledged in more time than Patroni waits for etcd before it stops the primary.
-const MEANWHILE: u64 = 5000;
+const MEANWHILE: u64 = 4000;
 
 pub struct Scenario {
     pub name: &'static str,
