@@ -28,7 +28,7 @@ impl Scrape {
 
     /// Scrapes until the condition holds.
     pub async fn until(service: &Service, condition: impl Fn(&Self) -> bool) -> Self {
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
         loop {
             let scrape = Self::of(service).await;
             if condition(&scrape) {
