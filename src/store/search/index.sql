@@ -15,15 +15,22 @@ newest as materialized (
 ),
 -- sorted, so that the transaction gets its id, and holds the feed back, only once all keys are known
 keys as materialized (
-    select found.kind, found.key, event.generation, event.recorded_xid, event.sequence, event.received_at
+    select found.kind, found.key, (listed.event).generation, (listed.event).recorded_xid, (listed.event).sequence,
+        (listed.event).received_at
     from consumer
     cross join newest
-    join ticket_events as event
-        on (event.generation, event.recorded_xid, event.sequence)
+    -- there are no more events than items: in order and with a limit, the planner reads just these, by the index
+    cross join lateral (
+        select event
+        from ticket_events as event
+        where (event.generation, event.recorded_xid, event.sequence)
             > (consumer.generation, consumer.recorded_xid, consumer.sequence)
         and (event.generation, event.recorded_xid, event.sequence)
             <= (newest.generation, newest.recorded_xid, newest.sequence)
-    cross join ticket_event_keys(event) as found
+        order by event.generation, event.recorded_xid, event.sequence
+        limit $1
+    ) as listed
+    cross join ticket_event_keys(listed.event) as found
     order by found.kind, found.key
 ),
 inserted as (
