@@ -46,12 +46,9 @@ impl Probe {
 async fn longest_gap(url: &str, stop: &AtomicBool) -> Duration {
     let (mut connection, mut last, mut longest) = (None, Instant::now(), Duration::ZERO);
     while !stop.load(Ordering::Relaxed) {
-        match timeout(TIMEOUT, commit(url, connection.take())).await {
-            Ok(Ok(open)) => {
-                longest = longest.max(last.elapsed());
-                (connection, last) = (Some(open), Instant::now());
-            }
-            Ok(Err(_)) | Err(_) => {}
+        if let Ok(Ok(open)) = timeout(TIMEOUT, commit(url, connection.take())).await {
+            longest = longest.max(last.elapsed());
+            (connection, last) = (Some(open), Instant::now());
         }
         sleep(INTERVAL).await;
     }
