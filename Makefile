@@ -22,9 +22,9 @@ search-test: server-programs ## ask every question, and for every page, over 5 m
 	cargo test --locked --all-features --test it search::plans:: -- --include-ignored --nocapture
 	cargo test --locked --all-features --test it console::speed:: -- --include-ignored --nocapture
 
-# optimized: CPU time without optimization says nothing
+# in the release profile: CPU time without optimization says nothing
 cost-test: ## measure the CPU time of hostile bodies; prints the worst of each family
-	cargo test --locked --profile optimized --test cost -- --nocapture --test-threads=1
+	cargo test --locked --release --test cost -- --nocapture --test-threads=1
 
 torture: export TORTURE_ROUNDS ?= 100
 torture: server-programs clock-library ## inject one fault after the other under load (TORTURE_ROUNDS=100)

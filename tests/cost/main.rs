@@ -1,4 +1,4 @@
-//! What a body costs in CPU time in an optimized build (`make cost-test`): a search over families of hostile bodies
+//! What a body costs in CPU time, against the release profile (`make cost-test`): a search over families of hostile bodies
 //! for the worst of each.
 //!
 //! Invariants:
