@@ -14,7 +14,7 @@ mod scenarios;
 mod stack;
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -30,17 +30,20 @@ use self::{
 /// Deliveries that are acknowledged before and after what happens, so that there is a load on both sides of it.
 const BEFORE_AND_AFTER: u64 = 1000;
 
-/// Each proof wants the machine for itself.
-static MACHINE: Mutex<()> = Mutex::new(());
+/// Each proof wants the machine for itself. `None`, and a line that says so, without a Docker engine.
+fn machine() -> Option<MutexGuard<'static, ()>> {
+    static MACHINE: Mutex<()> = Mutex::new(());
+    if !engine_answers() {
+        println!("SKIPPED: no Docker engine answers here, so the proof in containers was not given");
+        return None;
+    }
+    Some(MACHINE.lock().unwrap_or_else(PoisonError::into_inner))
+}
 
 #[test]
 #[ignore = "it needs a Docker engine and the image: make container-test"]
 fn nothing_acknowledged_is_lost_behind_a_load_balancer_whatever_happens() {
-    if !engine_answers() {
-        println!("SKIPPED: no Docker engine answers here, so the proof in containers was not given");
-        return;
-    }
-    let _machine = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(_machine) = machine() else { return };
     let mut stack = Stack::up("compose.yaml");
     println!("image: {}", stack.image_size());
     let mut table = Vec::new();
@@ -61,11 +64,7 @@ fn nothing_acknowledged_is_lost_behind_a_load_balancer_whatever_happens() {
 #[test]
 #[ignore = "it needs a Docker engine and the images: make container-test"]
 fn nothing_acknowledged_is_lost_with_the_primary_of_three_postgres() {
-    if !engine_answers() {
-        println!("SKIPPED: no Docker engine answers here, so the proof of high availability was not given");
-        return;
-    }
-    let _machine = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(_machine) = machine() else { return };
     let mut cluster = Cluster::up();
     let mut table = Vec::new();
     for (number, scenario) in (1..).zip(high_availability::SCENARIOS) {

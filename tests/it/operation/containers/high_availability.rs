@@ -33,18 +33,16 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "the primary killed",
         clients: CLIENTS,
         happen: |cluster, primary, _| {
-            let container = cluster.stack.id(primary);
-            cluster.stack.docker(&["kill", "-s", "KILL", &container]);
+            cluster.stack.kill(primary);
             cluster.wait_for_other_primary(primary);
         },
-        heal: |cluster, former| drop(cluster.stack.docker(&["start", &cluster.stack.id(former)])),
+        heal: |cluster, former| cluster.stack.start(former),
     },
     Scenario {
         name: "the primary frozen",
         clients: CLIENTS,
         happen: |cluster, primary, _| {
-            let container = cluster.stack.id(primary);
-            cluster.stack.docker(&["pause", &container]);
+            cluster.stack.docker(&["pause", &cluster.stack.id(primary)]);
             cluster.wait_for_other_primary(primary);
         },
         // it still takes itself for the primary
@@ -65,11 +63,11 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "the leader of etcd killed",
         clients: CLIENTS,
         happen: |cluster, primary, _| {
-            let container = cluster.stack.id(cluster.leader_of_etcd().expect("etcd has a leader"));
-            cluster.stack.docker(&["kill", "-s", "KILL", &container]);
+            let leader = cluster.leader_of_etcd().expect("etcd has a leader");
+            cluster.stack.kill(leader);
             wait_until("etcd has another leader", || cluster.leader_of_etcd().is_some());
             assert_eq!(cluster.query(primary, "select pg_is_in_recovery()"), ["f"], "the primary stays");
-            cluster.stack.docker(&["start", &container]);
+            cluster.stack.start(leader);
         },
         heal: |_, _| {},
     },
@@ -77,15 +75,15 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "all of etcd killed",
         clients: CLIENTS,
         happen: |cluster, primary, load| {
-            for container in ETCD.map(|name| cluster.stack.id(name)) {
-                cluster.stack.docker(&["kill", "-s", "KILL", &container]);
+            for name in ETCD {
+                cluster.stack.kill(name);
             }
             load.acknowledges(MEANWHILE);
             assert_eq!(cluster.query(primary, "select pg_is_in_recovery()"), ["f"], "the primary reaches all others");
         },
         heal: |cluster, _| {
-            for container in ETCD.map(|name| cluster.stack.id(name)) {
-                cluster.stack.docker(&["start", &container]);
+            for name in ETCD {
+                cluster.stack.start(name);
             }
         },
     },

@@ -34,10 +34,9 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "a replica killed",
         prepare: |_| {},
         happen: |stack, load| {
-            let replica = stack.id("replica-1");
-            stack.docker(&["kill", "-s", "KILL", &replica]);
+            stack.kill("replica-1");
             load.acknowledges(MEANWHILE);
-            stack.docker(&["start", &replica]);
+            stack.start("replica-1");
             stack.wait_until_ready();
         },
         // what it had taken in and not answered

@@ -125,6 +125,16 @@ impl Stack {
         self.docker(&["ps", "-aq", "--filter", &project, "--filter", &service]).trim().to_owned()
     }
 
+    /// Kills a service's container, as a crash does.
+    pub fn kill(&self, service: &str) {
+        self.docker(&["kill", "-s", "KILL", &self.id(service)]);
+    }
+
+    /// Starts the container of a service that was killed.
+    pub fn start(&self, service: &str) {
+        self.docker(&["start", &self.id(service)]);
+    }
+
     pub fn network(&self, name: &str) -> String {
         format!("{}_{name}", self.project)
     }
