@@ -12,6 +12,7 @@ mod limits;
 mod metrics;
 mod panics;
 mod public;
+mod refusal;
 mod reply;
 mod server;
 mod service;

@@ -8,7 +8,8 @@
 //!   refused.
 //! - Idle connections of a trusted proxy are not evicted, and it has no limit per address. What it owes counts like
 //!   anybody's: a proxy that does not buffer bodies passes its clients' slowness on.
-//! - A connection that is answered and whose body is only discarded holds no permit; their number has a limit of its own.
+//! - A connection whose body is only discarded, because it is answered or refused, holds no permit for requests; their
+//!   number has a limit of its own.
 
 use std::{
     collections::HashMap,
@@ -100,6 +101,19 @@ impl ConnectionLimiter {
             .await;
         }
         permit.map_err(|refusal| self.refuse(peer, &refusal))
+    }
+
+    /// The permit of a connection that is refused, to stay until its client has sent the request. `None` where half of the
+    /// connections without a permit are such already: the others have an answer worth waiting for.
+    pub(super) fn try_linger(self: &Arc<Self>) -> Option<ConnectionPermit> {
+        let mut open = self.open();
+        if open.discarding.len() >= self.limits.max_discarding() / 2 {
+            return None;
+        }
+        open.last_number += 1;
+        let number = open.last_number;
+        open.discarding.insert(number, None);
+        Some(ConnectionPermit { limiter: Arc::clone(self), number, state: Arc::new(ConnectionState::new()) })
     }
 
     /// For when open files run short in spite of the limit.

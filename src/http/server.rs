@@ -20,7 +20,6 @@ use std::{
 use axum::{body::Body, extract::ConnectInfo, http::Request};
 use hyper::{body::Incoming, server::conn::http1};
 use hyper_util::{rt::TokioIo, server::graceful::GracefulShutdown, service::TowerToHyperService};
-use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceBuilder;
@@ -29,10 +28,11 @@ use super::{
     connection_limiter::{ConnectionLimiter, ConnectionPermit},
     header_timer::IdleThenHeadTimer,
     limits::Limits,
+    refusal::refuse,
     service::HttpService,
     stream::TimeoutStream,
 };
-use crate::{clock, metrics::ConnectionMetrics, request_id::RequestId, telemetry::RateLimitedWarning};
+use crate::{clock, metrics::ConnectionMetrics, telemetry::RateLimitedWarning};
 
 /// Of a request's head, with at most 100 headers, hyper's limit.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
@@ -85,10 +85,12 @@ impl Server {
         let limiter = self.limiter;
         while let Some(accepted) = stop.run_until_cancelled(self.listener.accept()).await {
             match accepted {
-                Ok((stream, _)) if !clock::is_usable() => refuse(&stream, "the clock of this machine is wrong"),
+                Ok((stream, _)) if !clock::is_usable() => {
+                    refuse(stream, "the clock of this machine is wrong", limiter.try_linger());
+                }
                 Ok((stream, peer)) => match limiter.acquire(peer.ip()).await {
                     Ok(permit) => serve_connection(stream, peer, permit, service.clone(), &graceful),
-                    Err(reason) => refuse(&stream, reason),
+                    Err(reason) => refuse(stream, reason, limiter.try_linger()),
                 },
                 Err(error) => {
                     if accept_failed.due().is_some() {
@@ -104,20 +106,6 @@ impl Server {
         graceful.shutdown().await;
         Ok(())
     }
-}
-
-/// Answers 503 before any request; dropping the stream closes it.
-fn refuse(stream: &TcpStream, reason: &str) {
-    let id = RequestId::generate();
-    let id = id.as_str();
-    let body = json!({"error": {"code": "overloaded", "message": reason, "request_id": id}}).to_string();
-    let answer = format!(
-        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\nx-request-id: {id}\r\n\
-         content-length: {}\r\nconnection: close\r\n\r\n{body}",
-        body.len()
-    );
-    // the send buffer of a new connection is empty; if this fails, closing is answer enough
-    let _ = stream.try_write(answer.as_bytes());
 }
 
 fn serve_connection(

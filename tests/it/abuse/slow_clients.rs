@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use serde_json::json;
 use sqlx::{Connection, Executor, PgConnection};
 use tokio::task::JoinSet;
 
-use crate::support::{Command, Database, PROVIDERS, Service, Wire, settings};
+use crate::support::{Answer, Command, Database, PROVIDERS, Service, Wire, settings};
 
 const HEAD: (&str, &str) = ("TICKET_WEBHOOKS__SERVER__HEADER_READ_TIMEOUT_MS", "500");
 const PATIENT: (&str, &str) = ("TICKET_WEBHOOKS__SERVER__HEADER_READ_TIMEOUT_MS", "600000");
@@ -200,6 +201,29 @@ async fn what_is_being_made_durable_makes_room_for_nobody() {
     lock.execute("rollback").await.unwrap();
     for wire in &mut busy {
         assert!(wire.answer().0.starts_with("http/1.1 200 "));
+    }
+}
+
+#[tokio::test]
+async fn a_refused_connection_takes_its_request_before_it_is_answered_and_closed() {
+    let database = Database::new().await;
+    let service = Service::start(&database, &[("TICKET_WEBHOOKS__SERVER__MAX_CONNECTIONS_PER_ADDRESS", "1")]).await;
+    let _held = Wire::from([127, 0, 0, 1], &service).await;
+    // more than the service reads of a refused one at once, so that the rest comes after the answer
+    let body = "x".repeat(50_000);
+    for _ in 0..300 {
+        let client = reqwest::Client::new();
+        let answer = Answer::of(client.post(format!("{}/anything", service.public)).body(body.clone())).await;
+        assert_eq!((answer.status, &answer.body["error"]["code"]), (503, &json!("overloaded")));
+        assert_eq!(answer.headers["retry-after"], "1");
+    }
+    // one without a request is answered all the same, and one without end is given up
+    let mut wire = Wire::from([127, 0, 0, 1], &service).await;
+    let (answer, took) = wire.rest();
+    assert!(answer.starts_with("HTTP/1.1 503 ") && took < Duration::from_secs(10), "{took:?} {answer}");
+    let since = Instant::now();
+    while wire.try_send(ALIVE) {
+        assert!(since.elapsed() < Duration::from_secs(10), "a request without end is taken");
     }
 }
 
