@@ -15,6 +15,7 @@
 //! - Each environment has its own queue, committers and spool, so that no live delivery queues behind one of a test account.
 //! - Nothing is written to Postgres before the schema is ready.
 
+mod batch_limit;
 mod batches;
 mod committer;
 mod context;
@@ -22,12 +23,14 @@ mod drainer;
 mod queue;
 
 use std::{
+    ops::RangeInclusive,
     sync::{Arc, atomic::AtomicBool},
     time::{Duration, Instant},
 };
 
 pub use self::queue::QueueDepth;
 use self::{
+    batch_limit::BatchLimit,
     batches::Batches,
     committer::Committer,
     context::{Context, FairSpool},
@@ -45,26 +48,28 @@ use crate::{
     ticket_event::Environment,
 };
 
-/// Full batches that may wait for each committer. Keeps the wait well below a second.
+/// Full batches that may wait for each of the few that are in flight. Keeps the wait well below a second.
 const QUEUED_BATCHES: usize = 4;
 
 /// A queue has room for batches of this size also where `inbox.max_batch` is smaller.
 const MIN_QUEUED_BATCH: usize = 32;
 
 struct EnvironmentLimits {
-    /// Batches in flight.
-    committers: usize,
+    /// As a rule, and while Postgres is slow.
+    batches_in_flight: RangeInclusive<usize>,
     /// A batch has at most `inbox.max_batch` divided by this many deliveries.
     batch_divisor: usize,
     /// Memory of deliveries that wait or are being written.
     queue_bytes: usize,
 }
 
-/// Two batches in flight: one is prepared while the other commits.
-const LIVE: EnvironmentLimits = EnvironmentLimits { committers: 2, batch_divisor: 1, queue_bytes: 32 * 1024 * 1024 };
+/// Two batches in flight as a rule: one is prepared while the other commits.
+const LIVE: EnvironmentLimits =
+    EnvironmentLimits { batches_in_flight: 2..=4, batch_divisor: 1, queue_bytes: 32 * 1024 * 1024 };
 
 /// Small batches, one at a time: they keep Postgres busy only briefly when a live batch comes.
-const TEST: EnvironmentLimits = EnvironmentLimits { committers: 1, batch_divisor: 4, queue_bytes: 8 * 1024 * 1024 };
+const TEST: EnvironmentLimits =
+    EnvironmentLimits { batches_in_flight: 1..=1, batch_divisor: 4, queue_bytes: 8 * 1024 * 1024 };
 
 #[derive(Clone, Copy)]
 pub struct Settings {
@@ -111,15 +116,21 @@ impl Inbox {
 
         let mut start = |limits: &EnvironmentLimits, spool: Option<Arc<FairSpool>>| {
             let max_batch = (max_batch / limits.batch_divisor).max(1);
-            let max_queued = max_batch.max(MIN_QUEUED_BATCH) * QUEUED_BATCHES * limits.committers;
+            let (few, many) = (*limits.batches_in_flight.start(), *limits.batches_in_flight.end());
+            let max_queued = max_batch.max(MIN_QUEUED_BATCH) * QUEUED_BATCHES * few;
             let depth = QueueDepth::new(max_queued, limits.queue_bytes);
             let (queue, incoming) = Queue::new(depth.clone(), Arc::clone(&clock));
-            let batches = Arc::new(Batches::new(incoming, depth, max_batch));
-            for _ in 0..limits.committers {
+            let limit = BatchLimit::new(few, many);
+            let batches = Arc::new(Batches::new(incoming, depth, max_batch, limit));
+            for number in 0..many {
                 let (batches, context) = (Arc::clone(&batches), Arc::clone(&context));
                 let committer = Committer::new(batches, spool.clone(), writer.another(), context);
                 tasks.spawn("committer", Stage::Commit, async move {
-                    committer.run().await;
+                    if number < few {
+                        committer.run().await;
+                    } else {
+                        committer.run_when_raised().await;
+                    }
                     Ok(())
                 });
             }

@@ -32,7 +32,7 @@ impl Default for DatabaseSettings {
         Self {
             url: None,
             password: None,
-            max_connections: 12,
+            max_connections: 14,
             write_timeout: Duration::from_secs(2),
             transaction_pooler: false,
         }

@@ -7,18 +7,27 @@
 //!   deferred to a later batch.
 //! - Behind a deferred delivery, all of its booking are deferred: the order within a booking holds.
 //! - Deferred deliveries come before later ones, and hold up no other booking.
+//!
+//! How many are in flight is decided in `batch_limit`.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
-    sync::{Mutex, PoisonError},
+    mem,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use tokio::{
     select,
-    sync::{Mutex as AsyncMutex, Notify, mpsc},
+    sync::{Mutex as AsyncMutex, Notify, mpsc, watch},
+    time::{Instant, sleep_until},
 };
+use tokio_util::sync::CancellationToken;
 
-use super::queue::{QueueDepth, QueuedDelivery};
+use super::{
+    batch_limit::BatchLimit,
+    queue::{QueueDepth, QueuedDelivery},
+};
 use crate::delivery::Delivery;
 
 /// A batch is full at this size: writing it takes several times its memory.
@@ -30,9 +39,12 @@ const MAX_CHANGES_PER_BOOKING: usize = 32;
 /// The receiving half of a queue, shared by its committers.
 pub(super) struct Batches {
     pending: AsyncMutex<Pending>,
-    /// Bookings of the batches that are being written.
-    bookings_in_flight: Mutex<HashSet<u64>>,
+    in_flight: Mutex<InFlight>,
     batch_finished: Notify,
+    /// Whether more batches than a few may be in flight.
+    is_raised: watch::Sender<bool>,
+    /// Cancelled once the queue is closed and empty.
+    ended: CancellationToken,
     depth: QueueDepth,
     max_batch: usize,
 }
@@ -40,6 +52,12 @@ pub(super) struct Batches {
 struct Pending {
     incoming: mpsc::UnboundedReceiver<QueuedDelivery>,
     deferred: VecDeque<QueuedDelivery>,
+}
+
+/// The batches that are being written.
+struct InFlight {
+    limit: BatchLimit,
+    bookings: HashSet<u64>,
 }
 
 pub(super) struct Batch {
@@ -59,17 +77,46 @@ struct BookingInBatch {
 }
 
 impl Batches {
-    pub(super) fn new(incoming: mpsc::UnboundedReceiver<QueuedDelivery>, depth: QueueDepth, max_batch: usize) -> Self {
-        let pending = AsyncMutex::new(Pending { incoming, deferred: VecDeque::new() });
-        Self { pending, bookings_in_flight: Mutex::default(), batch_finished: Notify::new(), depth, max_batch }
+    pub(super) fn new(
+        incoming: mpsc::UnboundedReceiver<QueuedDelivery>,
+        depth: QueueDepth,
+        max_batch: usize,
+        limit: BatchLimit,
+    ) -> Self {
+        Self {
+            pending: AsyncMutex::new(Pending { incoming, deferred: VecDeque::new() }),
+            in_flight: Mutex::new(InFlight { limit, bookings: HashSet::new() }),
+            batch_finished: Notify::new(),
+            is_raised: watch::Sender::new(false),
+            ended: CancellationToken::new(),
+            depth,
+            max_batch,
+        }
     }
 
     /// Waits for deliveries that can be written now. Their bookings are in flight until [`Self::release`]. `None`: the
     /// queue is closed and empty.
     pub(super) async fn next(&self) -> Option<Batch> {
+        let batch = self.wait_for_next().await;
+        if batch.is_none() {
+            self.ended.cancel();
+        }
+        batch
+    }
+
+    /// As [`Self::next`], once more batches than a few may be in flight. The committers beyond these few stay away until then:
+    /// if all took turns, each would find its connection gone from the caches of the processor.
+    pub(super) async fn next_when_raised(&self) -> Option<Batch> {
+        let mut is_raised = self.is_raised.subscribe();
+        self.ended.run_until_cancelled(is_raised.wait_for(|is_raised| *is_raised)).await;
+        self.next().await
+    }
+
+    async fn wait_for_next(&self) -> Option<Batch> {
         // held while waiting: `release` does not need it
         let mut pending = self.pending.lock().await;
         loop {
+            self.wait_for_limit().await;
             let batch = self.take(&mut pending);
             if !batch.deliveries.is_empty() {
                 self.depth.subtract(batch.deliveries.len());
@@ -87,14 +134,29 @@ impl Batches {
         }
     }
 
+    async fn wait_for_limit(&self) {
+        loop {
+            let now = Instant::now();
+            let next = self.in_flight().limit.next(now);
+            match next {
+                Some(next) if next <= now => return,
+                Some(next) => select! {
+                    () = sleep_until(next) => {}
+                    () = self.batch_finished.notified() => {}
+                },
+                None => self.batch_finished.notified().await,
+            }
+        }
+    }
+
     fn take(&self, pending: &mut Pending) -> Batch {
-        let mut in_flight = self.bookings_in_flight.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut in_flight = self.in_flight();
         let bookings = BatchBookings(HashMap::with_capacity(self.depth.deliveries().0.min(self.max_batch)));
         let mut batch = Batch { deliveries: Vec::new(), bookings, bytes: 0 };
-        let mut deferred = std::mem::take(&mut pending.deferred).into_iter();
+        let mut deferred = mem::take(&mut pending.deferred).into_iter();
         while !batch.is_full(self.max_batch) {
             let Some(next) = deferred.next().or_else(|| pending.incoming.try_recv().ok()) else { break };
-            if batch.accepts(&next, &in_flight) {
+            if batch.accepts(&next, &in_flight.bookings) {
                 batch.bytes += next.memory_bytes();
                 batch.deliveries.push(next);
             } else {
@@ -102,18 +164,28 @@ impl Batches {
             }
         }
         pending.deferred.extend(deferred);
-        in_flight.extend(batch.bookings.0.keys());
+        if !batch.deliveries.is_empty() {
+            in_flight.bookings.extend(batch.bookings.0.keys());
+            in_flight.limit.begin(Instant::now());
+        }
         batch
     }
 
     /// Ends the flight of a batch with these bookings, whether it is durable or failed.
-    pub(super) fn release(&self, bookings: &BatchBookings) {
-        let mut in_flight = self.bookings_in_flight.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(super) fn release(&self, bookings: &BatchBookings, took: Duration) {
+        let mut in_flight = self.in_flight();
         for booking in bookings.0.keys() {
-            in_flight.remove(booking);
+            in_flight.bookings.remove(booking);
         }
+        in_flight.limit.end(took, Instant::now());
+        let is_raised = in_flight.limit.is_raised();
         drop(in_flight);
+        self.is_raised.send_if_modified(|was_raised| mem::replace(was_raised, is_raised) != is_raised);
         self.batch_finished.notify_one();
+    }
+
+    fn in_flight(&self) -> MutexGuard<'_, InFlight> {
+        self.in_flight.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

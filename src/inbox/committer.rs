@@ -36,6 +36,13 @@ impl Committer {
         }
     }
 
+    /// As [`Self::run`], with batches only while more than a few may be in flight.
+    pub(super) async fn run_when_raised(mut self) {
+        while let Some(batch) = self.batches.next_when_raised().await {
+            self.commit(batch).await;
+        }
+    }
+
     async fn commit(&mut self, Batch { deliveries, bookings, .. }: Batch) {
         let metrics = Arc::clone(&self.context.metrics);
         let began = Instant::now();
@@ -55,8 +62,9 @@ impl Committer {
                 vec![Outcome::NotDurable; callers.len()]
             }
         };
-        self.batches.release(&bookings);
-        metrics.phases.write.observe(began.elapsed().as_secs_f64());
+        let took = began.elapsed();
+        self.batches.release(&bookings, took);
+        metrics.phases.write.observe(took.as_secs_f64());
         for ((caller, _), outcome) in callers.into_iter().zip(outcomes) {
             // the caller may be gone
             let _ = caller.send(outcome);

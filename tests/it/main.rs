@@ -44,6 +44,8 @@ mod inputs {
 
 /// What is acknowledged is recorded, once and in order, whatever fails.
 mod durability {
+    /// How many batches are in flight.
+    mod batches;
     /// A machine whose clock is wrong.
     mod clock;
     /// Start, drain and stop.
