@@ -28,7 +28,7 @@ const BODIES: [usize; 2] = [2 * 1024, 16 * 1024];
 pub struct Round {
     /// By the number of connections.
     pub service: BTreeMap<usize, Figures>,
-    /// At 256 connections.
+    /// Its rates are those at 256 connections.
     pub limit: Limit,
     /// By the bytes of a body, at 256 connections.
     pub bodies: BTreeMap<usize, Figures>,

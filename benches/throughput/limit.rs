@@ -1,7 +1,8 @@
 //! What this machine could do at best: a listener that does nothing but answer, and Postgres fed by a client that does nothing
 //! else.
 //!
-//! A delivery needs both, and all of it shares the processor: 1 / (1/H + 1/P) deliveries a second.
+//! A delivery needs both, and all of it shares the processor: 1 / (1/H + 1/P) deliveries a second. A lone one takes at least
+//! as long as both one after the other.
 
 use std::{
     env,
@@ -40,16 +41,18 @@ pub const ARGUMENT: &str = "--answering-server";
 const WRITERS: usize = 2;
 const BATCH: usize = 128;
 
-/// Deliveries a second.
 #[derive(Clone, Copy, Default)]
 pub struct Limit {
-    /// Read and answered.
+    /// Read and answered; deliveries a second.
     pub answered: f64,
-    /// Written to Postgres.
+    /// Written to Postgres; deliveries a second.
     pub written: f64,
+    /// Of reading and answering at one connection, the median in milliseconds.
+    pub latency: f64,
 }
 
 impl Limit {
+    /// Deliveries a second.
     pub fn rate(self) -> f64 {
         1.0 / (1.0 / self.answered + 1.0 / self.written)
     }
@@ -61,11 +64,12 @@ pub fn run(bench: &Bench, connections: usize) -> anyhow::Result<Limit> {
     let server = Service::spawn(command, &bench.directory.join("answering.log"), public_address)?;
     bench.warm_up(&server, connections)?;
     let answered = Load::new(connections, bench.duration).run(server.address, &Arc::default())?.rate();
+    let latency = Load::new(1, bench.duration).run(server.address, &Arc::default())?.latency(0.5);
     drop(server);
     bench.server.empty(DATABASE)?;
     let written = bench.server.with(DATABASE, async |pool| write(&pool, bench.duration).await)?;
-    eprintln!("  answered {answered:.0}/s, written {written:.0}/s");
-    Ok(Limit { answered, written })
+    eprintln!("  answered {answered:.0}/s, p50 of one {latency:.2} ms, written {written:.0}/s");
+    Ok(Limit { answered, written, latency })
 }
 
 /// The listener of the service, with a route that reads the body and answers. Serves until it is killed.

@@ -58,6 +58,8 @@ fn print_loads(Results { rounds, standby, readers, .. }: &Results) {
         println!("| pgbench | {clients} | {rate:.0} | {latency} | | | | | | | |");
     }
     let (answered, written) = (of(&|round| round.limit.answered), of(&|round| round.limit.written));
+    let latency = of(&|round| round.limit.latency);
+    println!("| only answered | 1 | | {latency:.2} | | | | | | | |");
     println!("| only answered | 256 | {answered:.0} | | | | | | | | |");
     println!("| only written to Postgres | | {written:.0} | | | | | | | | |");
 
@@ -110,6 +112,8 @@ fn print_ratios(Results { peers, rounds, bytes, standby, readers, millions, inde
     }
     let alone = pairs(&|round| (round.service[&1].p50, round.pgbench_latency));
     at_most("p50 at one connection, against pgbench's", milliseconds, &alone, 1.3);
+    let floor = pairs(&|round| (round.service[&1].p50, round.pgbench_latency + round.limit.latency));
+    compare("… against pgbench's and that of only answering", milliseconds, &floor);
     let tail = pairs(&|round| (round.service[&64].p99, round.service[&64].p50));
     at_most("p99 at 64 connections, against p50", milliseconds, &tail, 2.5);
     let name = format!("events/s at {} rows, against an empty table", millions.rows);

@@ -225,7 +225,7 @@ fn values_that_cannot_be_right_are_refused() {
         refused("", &[("DATABASE_URL", url)], &["DATABASE_URL", "postgres://"]);
     }
     let most = "TICKET_WEBHOOKS__DATABASE__MAX_CONNECTIONS";
-    refused(&with(""), &[(most, "4294967295")], &[most, "database.max_connections", "from 8 to 10000"]);
+    refused(&with(""), &[(most, "4294967295")], &[most, "database.max_connections", "from 10 to 10000"]);
     refused("", &[], &["database.url", "missing", "DATABASE_URL", "TICKET_WEBHOOKS__DATABASE__URL"]);
     refused("[database]\nurl_file = '/nowhere/hunter'", &[], &["service.toml", "database.url_file", "/nowhere/hunter"]);
 }

@@ -107,7 +107,7 @@ async fn every_metric_exists_from_the_start_and_is_explained_in_the_scrape_and_i
     for (name, value) in [
         ("ready", 1.0),
         ("database_up", 1.0),
-        ("database_connections_limit", 12.0),
+        ("database_connections_limit", 14.0),
         ("connections_limit", 2048.0),
         ("body_memory_limit_bytes", 67_108_864.0),
         ("queue_capacity", 2048.0 + 256.0),

@@ -178,7 +178,7 @@ async fn what_needs_a_restart_waits_for_it_and_is_named() {
     configured.write(&["main"], "");
     let service = configured.start(&database).await;
     let other = "[server]\nbody_limit_bytes = 10\n[spool]\ndirectory = '/tmp/elsewhere'\n\
-                 [providers.order_ticketed]\nunknown_booking = 'reject'\n[database]\nmax_connections = 9";
+                 [providers.order_ticketed]\nunknown_booking = 'reject'\n[database]\nmax_connections = 11";
     configured.write(&["main", "other"], other);
     let line = configured::reload(&service, "waiting for a restart").await;
     for key in ["server.body_limit_bytes", "spool.directory", "providers.order_ticketed.unknown_booking"] {
