@@ -31,9 +31,9 @@ const DISCARD_BYTES: usize = 64 * 1024;
 
 /// For discarding the rest without a permit (lingering close): closing a connection while the client still sends resets it,
 /// and the client loses the reply.
-const LINGER_TIME: Duration = Duration::from_secs(2);
+pub(super) const LINGER_TIME: Duration = Duration::from_secs(2);
 
-const LINGER_BYTES: usize = 16 * 1024 * 1024;
+pub(super) const LINGER_BYTES: usize = 16 * 1024 * 1024;
 
 /// Receives bodies.
 #[derive(Clone)]

@@ -8,8 +8,8 @@
 //!   refused.
 //! - Idle connections of a trusted proxy are not evicted, and it has no limit per address. What it owes counts like
 //!   anybody's: a proxy that does not buffer bodies passes its clients' slowness on.
-//! - A connection whose body is only discarded, because it is answered or refused, holds no permit for requests; their
-//!   number has a limit of its own.
+//! - A connection that is answered or refused, and whose body is only discarded, holds no connection permit; their number
+//!   has a limit of its own.
 
 use std::{
     collections::HashMap,
@@ -44,7 +44,7 @@ pub struct ConnectionLimiter {
 struct Open {
     /// With a permit, by number. An exempt proxy has no prefix.
     connections: HashMap<u64, (Option<ClientPrefix>, Arc<ConnectionState>)>,
-    /// Without a permit: see [`ConnectionPermit::release_early`].
+    /// Without a connection permit: see [`ConnectionPermit::release_early`]. A refused one has no prefix.
     discarding: HashMap<u64, Option<ClientPrefix>>,
     /// Connections by address, /64 and /48; with and without a permit.
     per_prefix: HashMap<ClientPrefix, usize>,
@@ -56,6 +56,12 @@ pub(super) struct ConnectionPermit {
     limiter: Arc<ConnectionLimiter>,
     number: u64,
     state: Arc<ConnectionState>,
+}
+
+/// Lets a refused connection stay for a moment; freed on drop.
+pub(super) struct LingerPermit {
+    limiter: Arc<ConnectionLimiter>,
+    number: u64,
 }
 
 /// Why there is no permit.
@@ -103,9 +109,9 @@ impl ConnectionLimiter {
         permit.map_err(|refusal| self.refuse(peer, &refusal))
     }
 
-    /// The permit of a connection that is refused, to stay until its client has sent the request. `None` where half of the
-    /// connections without a permit are such already: the others have an answer worth waiting for.
-    pub(super) fn try_linger(self: &Arc<Self>) -> Option<ConnectionPermit> {
+    /// For a connection that is refused. `None` once half of the connections that may discard a body do so: the answers of the
+    /// others are worth more.
+    pub(super) fn try_linger(self: &Arc<Self>) -> Option<LingerPermit> {
         let mut open = self.open();
         if open.discarding.len() >= self.limits.max_discarding() / 2 {
             return None;
@@ -113,7 +119,7 @@ impl ConnectionLimiter {
         open.last_number += 1;
         let number = open.last_number;
         open.discarding.insert(number, None);
-        Some(ConnectionPermit { limiter: Arc::clone(self), number, state: Arc::new(ConnectionState::new()) })
+        Some(LingerPermit { limiter: Arc::clone(self), number })
     }
 
     /// For when open files run short in spite of the limit.
@@ -234,5 +240,11 @@ impl Drop for ConnectionPermit {
         if was_short {
             self.limiter.permit_freed.notify_one();
         }
+    }
+}
+
+impl Drop for LingerPermit {
+    fn drop(&mut self) {
+        self.limiter.open().discarding.remove(&self.number);
     }
 }

@@ -102,7 +102,7 @@ impl Limits {
         eviction_overshoot(self.max_connections)
     }
 
-    /// Connections without a permit whose bodies are being discarded.
+    /// Answered and refused connections whose bodies are being discarded.
     pub(super) fn max_discarding(&self) -> usize {
         max_discarding(self.max_connections)
     }

@@ -1,9 +1,9 @@
 //! What a client is told whose connection gets no permit: 503, whatever its request is.
 //!
 //! Many clients report an error of the connection, not the answer, when the answer comes before they have sent their
-//! request, or when the connection is closed while they send. So a refusal waits for the request and discards the rest of
-//! it. That takes a while, and an open file: as many connections as the limits allow are refused in this way, all others
-//! at once.
+//! request, or when the connection is closed while they send. So the answer waits for the request, and the rest of it is
+//! discarded (lingering close). That takes a while, and an open file: a limited number of connections is refused in this
+//! way, all others at once.
 
 use std::{io::Write, time::Duration};
 
@@ -14,22 +14,19 @@ use tokio::{
     time::timeout,
 };
 
-use super::connection_limiter::ConnectionPermit;
+use super::{
+    body::{LINGER_BYTES, LINGER_TIME},
+    connection_limiter::LingerPermit,
+};
 use crate::request_id::RequestId;
 
 /// How long the answer waits for the first byte of a request.
 const REQUEST_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// How long the answer is written and the rest of a request discarded.
-const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// The most bytes of a request that are discarded.
-const MAX_DISCARDED_BYTES: u64 = 256 * 1024;
-
-/// Answers, and closes the connection: at once if there is no permit for the wait.
-pub(super) fn refuse(stream: TcpStream, reason: &str, permit: Option<ConnectionPermit>) {
+/// Answers, and closes the connection: at once if it may not linger.
+pub(super) fn refuse(stream: TcpStream, reason: &str, linger: Option<LingerPermit>) {
     let answer = answer(reason);
-    match permit {
+    match linger {
         Some(permit) => {
             tokio::spawn(async move {
                 answer_request(stream, &answer).await;
@@ -44,11 +41,11 @@ pub(super) fn refuse(stream: TcpStream, reason: &str, permit: Option<ConnectionP
 
 async fn answer_request(mut stream: TcpStream, answer: &str) {
     let _ = timeout(REQUEST_TIMEOUT, stream.peek(&mut [0])).await;
-    let _ = timeout(DISCARD_TIMEOUT, async {
+    let _ = timeout(LINGER_TIME, async {
         stream.write_all(answer.as_bytes()).await?;
         // for a client that reads until the end
         stream.shutdown().await?;
-        copy(&mut stream.take(MAX_DISCARDED_BYTES), &mut sink()).await
+        copy(&mut stream.take(LINGER_BYTES as u64), &mut sink()).await
     })
     .await;
 }

@@ -57,9 +57,11 @@ impl BatchLimit {
         self.last_began = now;
     }
 
-    /// A batch ends that was in flight for some time.
-    pub(super) fn end(&mut self, took: Duration, now: Instant) {
+    /// A batch ends. `written_in`: the time it was in flight, if it is in Postgres.
+    pub(super) fn end(&mut self, written_in: Option<Duration>, now: Instant) {
         self.in_flight -= 1;
+        // the spool gets no emptier with more batches: they count as fast
+        let took = written_in.unwrap_or_default();
         let fastest = self.fastest.map_or(took, |fastest| fastest.min(took));
         self.fastest = Some(fastest);
         if now - self.window_began >= WINDOW {
@@ -78,7 +80,7 @@ mod tests {
         for took in took.iter().cycle() {
             limit.begin(*now);
             *now += *took;
-            limit.end(*took, *now);
+            limit.end(Some(*took), *now);
             if *now - began >= WINDOW {
                 break;
             }
@@ -96,12 +98,12 @@ mod tests {
         assert_eq!(limit.next(now), Some(now));
         limit.begin(now);
         assert_eq!(limit.next(now), None);
-        limit.end(fast, now);
-        limit.end(fast, now);
+        limit.end(Some(fast), now);
+        limit.end(Some(fast), now);
 
         now += WINDOW;
         limit.begin(now);
-        limit.end(slow, now);
+        limit.end(Some(slow), now);
         fill_window(&mut limit, &[slow], &mut now);
         assert!(limit.is_raised());
         for _ in 0..2 {
@@ -115,12 +117,22 @@ mod tests {
             limit.begin(now);
         }
         assert_eq!(limit.next(now + WINDOW), None);
-        limit.end(slow, now);
+        limit.end(Some(slow), now);
         assert!(limit.next(now).is_some());
 
         fill_window(&mut limit, &[fast], &mut now);
         assert!(!limit.is_raised());
         assert_eq!(limit.next(now), None);
+    }
+
+    #[test]
+    fn what_is_not_in_postgres_raises_nothing() {
+        let mut limit = BatchLimit::new(2, 4);
+        let mut now = Instant::now();
+        limit.begin(now);
+        limit.end(None, now);
+        fill_window(&mut limit, &[SLOW * 2], &mut now);
+        assert!(!limit.is_raised());
     }
 
     #[test]

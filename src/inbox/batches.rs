@@ -171,13 +171,13 @@ impl Batches {
         batch
     }
 
-    /// Ends the flight of a batch with these bookings, whether it is durable or failed.
-    pub(super) fn release(&self, bookings: &BatchBookings, took: Duration) {
+    /// Ends the flight of a batch with these bookings, whether it is durable or failed. `written_in`: if it is in Postgres.
+    pub(super) fn release(&self, bookings: &BatchBookings, written_in: Option<Duration>) {
         let mut in_flight = self.in_flight();
         for booking in bookings.0.keys() {
             in_flight.bookings.remove(booking);
         }
-        in_flight.limit.end(took, Instant::now());
+        in_flight.limit.end(written_in, Instant::now());
         let is_raised = in_flight.limit.is_raised();
         drop(in_flight);
         self.is_raised.send_if_modified(|was_raised| mem::replace(was_raised, is_raised) != is_raised);

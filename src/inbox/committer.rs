@@ -36,7 +36,7 @@ impl Committer {
         }
     }
 
-    /// As [`Self::run`], with batches only while more than a few may be in flight.
+    /// As [`Self::run`], for a committer that waits until more than a few batches may be in flight.
     pub(super) async fn run_when_raised(mut self) {
         while let Some(batch) = self.batches.next_when_raised().await {
             self.commit(batch).await;
@@ -63,7 +63,8 @@ impl Committer {
             }
         };
         let took = began.elapsed();
-        self.batches.release(&bookings, took);
+        let is_in_postgres = !outcomes.iter().any(|outcome| matches!(outcome, Outcome::Spooled | Outcome::NotDurable));
+        self.batches.release(&bookings, is_in_postgres.then_some(took));
         metrics.phases.write.observe(took.as_secs_f64());
         for ((caller, _), outcome) in callers.into_iter().zip(outcomes) {
             // the caller may be gone
