@@ -18,6 +18,9 @@ RUN mkdir -p src benches/attacks benches/feed benches/forward benches/throughput
 # Stage 2: the binary. The dependencies are built first, without the source, so that a change of the source does not
 # rebuild them.
 FROM rust:1.95.0-slim-bookworm AS build
+# as Cargo.toml says, if they are not given: `make container-test` builds in less time
+ARG CARGO_PROFILE_RELEASE_LTO
+ARG CARGO_PROFILE_RELEASE_CODEGEN_UNITS
 WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
 RUN mkdir -p src benches/attacks benches/feed benches/forward benches/throughput tests/it && touch src/lib.rs \

@@ -86,28 +86,30 @@ event_columns!(group {
 /// What the parameters of the columns hold.
 #[derive(Clone, Copy)]
 pub(super) enum Parameters {
-    /// Values. A lone delivery is spared the arrays, half of what Postgres has to do for it.
+    /// Values of one event.
     Values,
     /// Arrays of one length.
     Arrays,
 }
 
-/// The text of a statement whose own parameters are `$1` to `own`: its placeholders `{delivery}`, `{columns}` and
-/// `{values}` stand for the parameters as a row source, the columns' names and what is inserted into them.
+/// The text of a statement whose own parameters are `$1` to `own`. Its placeholder `{columns}` stands for the names of the
+/// columns, and `{values}` for what is inserted into them: of single values, made of the parameters; of arrays, made of the
+/// columns of `delivery`, a row source whose columns are the placeholder `{delivery}`.
 pub(super) fn statement(template: &str, own: usize, parameters: Parameters) -> String {
-    let source = |(index, column): (usize, &Column)| {
-        let Column { name, parameter_type, .. } = column;
-        let number = own + index + 1;
-        match parameters {
-            Parameters::Values => format!("${number}::{parameter_type} as {name}"),
-            // side by side arrays are opened row by row; in `from`, Postgres would first write out each of them
-            Parameters::Arrays => format!("unnest(${number}::{parameter_type}[]) as {name}"),
-        }
+    let parameter =
+        |index: usize, array: &str| format!("${}::{}{array}", own + index + 1, COLUMNS[index].parameter_type);
+    // side by side arrays are opened row by row; in `from`, Postgres would first write out each of them
+    let source = |(index, column): (usize, &Column)| format!("unnest({}) as {}", parameter(index, "[]"), column.name);
+    let value = |(index, column): (usize, &Column)| {
+        let value = match parameters {
+            Parameters::Values => parameter(index, ""),
+            Parameters::Arrays => format!("delivery.{}", column.name),
+        };
+        column.inserted.replace("{}", &value)
     };
-    let value = |column: &Column| column.inserted.replace("{}", &format!("delivery.{}", column.name));
     let list = |items: &mut dyn Iterator<Item = String>| items.collect::<Vec<_>>().join(",\n        ");
     template
         .replace("{delivery}", &list(&mut COLUMNS.iter().enumerate().map(source)))
         .replace("{columns}", &list(&mut COLUMNS.iter().map(|column| column.name.to_owned())))
-        .replace("{values}", &list(&mut COLUMNS.iter().map(value)))
+        .replace("{values}", &list(&mut COLUMNS.iter().enumerate().map(value)))
 }

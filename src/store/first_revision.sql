@@ -1,19 +1,12 @@
--- Inserts the first revisions of new bookings and returns their ids in one row. Bookings that have a revision are
--- skipped; this also skips events that an earlier attempt stored, so ids are not looked up, which would slow every row.
-with delivery as (
-    select
-        {delivery}
-),
-inserted as (
-    insert into ticket_events (
-        revision,
-        {columns}
-    )
-    select
-        1,
-        {values}
-    from delivery
-    on conflict (provider, environment, booking_ref, revision) do nothing
-    returning id
+-- Inserts the first revision of one new booking and returns its id, as `first_revisions.sql` does for many. A lone delivery
+-- is spared what Postgres does for arrays and for a statement of several parts.
+insert into ticket_events (
+    revision,
+    {columns}
 )
-select array_agg(id) from inserted
+values (
+    1,
+    {values}
+)
+on conflict (provider, environment, booking_ref, revision) do nothing
+returning id

@@ -1,7 +1,7 @@
 //! Records a batch of events: decides what is a duplicate and what the next revision, and inserts the revisions.
 //!
-//! `first_revision.sql` tries the frequent case, the first revision of a booking, and inserts nothing for other
-//! bookings. `record.sql` numbers whole chains (see [`equal_deliveries`](super::equal_deliveries)); only the first group
+//! `first_revisions.sql` tries the frequent case, the first revision of a booking, and inserts nothing for other bookings;
+//! `first_revision.sql` is the same for one. `record.sql` numbers whole chains (see [`equal_deliveries`](super::equal_deliveries)); only the first group
 //! of a chain is compared with the booking's stored state, as each differs from the one before it.
 //!
 //! Invariants:
@@ -31,7 +31,7 @@ use crate::{delivery::Outcome, ticket_event::TicketEvent};
 static FIRST_REVISION: LazyLock<String> =
     LazyLock::new(|| statement(include_str!("first_revision.sql"), 0, Parameters::Values));
 static FIRST_REVISIONS: LazyLock<String> =
-    LazyLock::new(|| statement(include_str!("first_revision.sql"), 0, Parameters::Arrays));
+    LazyLock::new(|| statement(include_str!("first_revisions.sql"), 0, Parameters::Arrays));
 pub(super) static RECORD: LazyLock<String> =
     LazyLock::new(|| statement(include_str!("record.sql"), 4, Parameters::Arrays));
 
@@ -146,8 +146,12 @@ async fn insert_first_revisions(
         Err(error) if error.is_serialization_failure() || matches!(error, StoreError::Refused(_)) => Vec::new(),
         Err(error) => return Err(error),
     };
-    let ids = rows.iter().map(|row| row.try_get::<Option<Vec<Uuid>>, _>(0)).collect::<Result<Vec<_>, _>>()?;
-    Ok(ids.into_iter().flatten().flatten().collect())
+    // the ids of many come in one row
+    let ids = rows.iter().map(|row| match firsts.len() {
+        1 => row.try_get(0).map(|id| vec![id]),
+        _ => row.try_get::<Option<Vec<Uuid>>, _>(0).map(Option::unwrap_or_default),
+    });
+    Ok(ids.collect::<Result<Vec<_>, _>>()?.concat())
 }
 
 /// `None`: it goes into the next round.
