@@ -23,7 +23,7 @@ use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use crate::redaction::is_redactable;
+use crate::{inbox, redaction::is_redactable};
 
 pub use self::{
     database::DatabaseSettings,
@@ -38,9 +38,9 @@ pub use self::{
 /// sqlx allocates for each, and Postgres accepts fewer.
 const MAX_CONNECTIONS: u32 = 10_000;
 
-/// Four committers for live deliveries, one for those of test accounts, the drainer, one for readiness and the schema, one that
-/// listens for commits of other replicas, and two for the admin API and the tasks in the background.
-const MIN_CONNECTIONS: u32 = 10;
+/// Those of the inbox, one for readiness and the schema, one that listens for commits of other replicas, and two for the
+/// admin API and the tasks in the background.
+const MIN_CONNECTIONS: u32 = inbox::CONNECTIONS + 4;
 
 /// The largest private networks: 10.0.0.0/8 and fc00::/7.
 const MIN_PROXY_PREFIX_V4: u8 = 8;

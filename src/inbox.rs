@@ -71,6 +71,9 @@ const LIVE: EnvironmentLimits =
 const TEST: EnvironmentLimits =
     EnvironmentLimits { batches_in_flight: 1..=1, batch_divisor: 4, queue_bytes: 8 * 1024 * 1024 };
 
+/// Connections to Postgres at most: of the committers, and of the drainer.
+pub const CONNECTIONS: u32 = (*LIVE.batches_in_flight.end() + *TEST.batches_in_flight.end() + 1) as u32;
+
 #[derive(Clone, Copy)]
 pub struct Settings {
     /// The most deliveries in a live batch.

@@ -1,4 +1,4 @@
--- Inserts the first revision of one new booking and returns its id, as `first_revisions.sql` does for many. A lone delivery
+-- Inserts the first revision of one new booking, and returns what `first_revisions.sql` returns for many. A lone delivery
 -- is spared what Postgres does for arrays and for a statement of several parts.
 insert into ticket_events (
     revision,
@@ -9,4 +9,4 @@ values (
     {values}
 )
 on conflict (provider, environment, booking_ref, revision) do nothing
-returning id
+returning array[id]

@@ -1,8 +1,9 @@
 //! Records a batch of events: decides what is a duplicate and what the next revision, and inserts the revisions.
 //!
 //! `first_revisions.sql` tries the frequent case, the first revision of a booking, and inserts nothing for other bookings;
-//! `first_revision.sql` is the same for one. `record.sql` numbers whole chains (see [`equal_deliveries`](super::equal_deliveries)); only the first group
-//! of a chain is compared with the booking's stored state, as each differs from the one before it.
+//! `first_revision.sql` is the same for one. `record.sql` numbers whole chains (see
+//! [`equal_deliveries`](super::equal_deliveries)); only the first group of a chain is compared with the booking's stored
+//! state, as each differs from the one before it.
 //!
 //! Invariants:
 //!
@@ -146,12 +147,8 @@ async fn insert_first_revisions(
         Err(error) if error.is_serialization_failure() || matches!(error, StoreError::Refused(_)) => Vec::new(),
         Err(error) => return Err(error),
     };
-    // the ids of many come in one row
-    let ids = rows.iter().map(|row| match firsts.len() {
-        1 => row.try_get(0).map(|id| vec![id]),
-        _ => row.try_get::<Option<Vec<Uuid>>, _>(0).map(Option::unwrap_or_default),
-    });
-    Ok(ids.collect::<Result<Vec<_>, _>>()?.concat())
+    let ids = rows.iter().map(|row| row.try_get::<Option<Vec<Uuid>>, _>(0)).collect::<Result<Vec<_>, _>>()?;
+    Ok(ids.into_iter().flatten().flatten().collect())
 }
 
 /// `None`: it goes into the next round.

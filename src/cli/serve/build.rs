@@ -45,7 +45,7 @@ use crate::{
 const OTHER_FILES: u64 = 24;
 
 /// Connections of the writers, and the one for readiness and the schema.
-const WRITERS_AND_CHECKS: u32 = 7;
+const WRITERS_AND_CHECKS: u32 = inbox::CONNECTIONS + 1;
 
 /// Where deliveries are recorded.
 struct Database {
