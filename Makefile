@@ -58,15 +58,15 @@ bench-pure: ## measure authenticating, parsing and normalizing alone
 IMAGE ?= ticket-webhooks
 # host: on some engines a build has no network of its own
 DOCKER_BUILD = docker build --network=host
-
 # tried three times: some engines lose a layer that they have just made; the others are cached
+build_image = build="$(DOCKER_BUILD) $(1)"; $$build || $$build || $$build
+
 image: ## build the container image (IMAGE=ticket-webhooks)
-	build="$(DOCKER_BUILD) --build-arg TICKET_WEBHOOKS_COMMIT=$$(git rev-parse HEAD 2>/dev/null) -t $(IMAGE) ."; \
-	$$build || $$build || $$build
+	$(call build_image,--build-arg TICKET_WEBHOOKS_COMMIT=$$(git rev-parse HEAD 2>/dev/null) -t $(IMAGE) .)
 
 cluster-images: ## build the images of ops/patroni/compose.yaml: etcd, and Postgres with Patroni
-	for target in etcd patroni; do \
-	  build="$(DOCKER_BUILD) --target $$target -t ticket-webhooks-$$target ops/patroni"; $$build || $$build || $$build || exit 1; \
+	set -e; for target in etcd patroni; do \
+	  $(call build_image,--target $$target -t ticket-webhooks-$$target ops/patroni); \
 	done
 
 COMPOSE = $$(docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
@@ -81,7 +81,7 @@ container-test: ## test rolling restarts, crashes and failovers in containers; s
 	@if ! docker info >/dev/null 2>&1; then \
 	  echo "SKIPPED: no Docker engine answers here, so nothing was tested in containers"; exit 0; fi; \
 	set -e; $(MAKE) image DOCKER_BUILD="$(DOCKER_BUILD) $(TEST_IMAGE_OPTIONS)"; \
-	pooler="$(DOCKER_BUILD) --quiet -t ticket-webhooks-test-pgbouncer tests/it/operation/containers/pgbouncer"; $$pooler || $$pooler; \
+	$(call build_image,--quiet -t ticket-webhooks-test-pgbouncer tests/it/operation/containers/pgbouncer); \
 	$(MAKE) cluster-images DOCKER_BUILD="$(DOCKER_BUILD) --quiet"; \
 	cargo test --locked --all-features --test it containers:: -- --ignored --nocapture
 
