@@ -14,6 +14,7 @@ mod panics;
 mod public;
 mod refusal;
 mod reply;
+mod self_wakes;
 mod server;
 mod service;
 mod stream;

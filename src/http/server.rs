@@ -29,6 +29,7 @@ use super::{
     header_timer::IdleThenHeadTimer,
     limits::Limits,
     refusal::refuse,
+    self_wakes::absorb_self_wakes,
     service::HttpService,
     stream::TimeoutStream,
 };
@@ -146,7 +147,7 @@ fn serve_connection(
         }
     });
     tokio::spawn(async move {
-        if let Err(error) = connection.await {
+        if let Err(error) = absorb_self_wakes(connection).await {
             tracing::debug!(%error, client.address = %peer.ip(), "connection ended");
         }
     });
