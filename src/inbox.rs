@@ -16,11 +16,13 @@
 //! - Nothing is written to Postgres before the schema is ready.
 
 mod batch_limit;
-mod batches;
+mod batcher;
 mod committer;
 mod context;
 mod drainer;
+mod in_flight;
 mod queue;
+mod write_timer;
 
 use std::{
     ops::RangeInclusive,
@@ -31,10 +33,11 @@ use std::{
 pub use self::queue::QueueDepth;
 use self::{
     batch_limit::BatchLimit,
-    batches::Batches,
+    batcher::Batcher,
     committer::Committer,
     context::{Context, FairSpool},
     drainer::Drainer,
+    in_flight::InFlight,
     queue::Queue,
 };
 use crate::{
@@ -106,7 +109,7 @@ pub struct Inbox {
 }
 
 impl Inbox {
-    /// Spawns the committers, which end when their queue is closed and empty, and the drainer, which ends when its stage
+    /// Spawns the batchers, which end when their queue is closed and empty, the committers, which end after them, and the drainer, which ends when its stage
     /// is stopped.
     pub fn start(settings: Settings, parts: Parts, tasks: &mut Tasks) -> Self {
         let Settings { max_batch, write_timeout } = settings;
@@ -123,20 +126,20 @@ impl Inbox {
             let max_queued = max_batch.max(MIN_QUEUED_BATCH) * QUEUED_BATCHES * few;
             let depth = QueueDepth::new(max_queued, limits.queue_bytes);
             let (queue, incoming) = Queue::new(depth.clone(), Arc::clone(&clock));
-            let limit = BatchLimit::new(few, many);
-            let batches = Arc::new(Batches::new(incoming, depth, max_batch, limit));
-            for number in 0..many {
-                let (batches, context) = (Arc::clone(&batches), Arc::clone(&context));
-                let committer = Committer::new(batches, spool.clone(), writer.another(), context);
+            let in_flight = Arc::new(InFlight::new(BatchLimit::new(few, many)));
+            for _ in 0..many {
+                let (in_flight, context) = (Arc::clone(&in_flight), Arc::clone(&context));
+                let committer = Committer::new(in_flight, spool.clone(), writer.another(), context);
                 tasks.spawn("committer", Stage::Commit, async move {
-                    if number < few {
-                        committer.run().await;
-                    } else {
-                        committer.run_when_raised().await;
-                    }
+                    committer.run().await;
                     Ok(())
                 });
             }
+            let batcher = Batcher::new(incoming, in_flight, depth, max_batch);
+            tasks.spawn("batcher", Stage::Commit, async move {
+                batcher.run().await;
+                Ok(())
+            });
             queue
         };
         let inbox = Self { live: start(&LIVE, live_spool), test: start(&TEST, test_spool) };

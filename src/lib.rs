@@ -10,7 +10,7 @@
 //!                    receive          authenticate → parse → normalize      (providers: pure, no I/O)
 //!                      │ Delivery
 //!                      ▼
-//!                    inbox            queue → batch → committer (group commit)
+//!                    inbox            queue → batcher → committer (group commit)
 //!                      ├── Postgres up ────▶ store: few statements for a batch
 //!                      └── Postgres down ──▶ spool: one fsync ── drainer, later, in order ──▶ store
 //!                      │ Outcome

@@ -20,6 +20,7 @@ const SLOW: Duration = Duration::from_millis(4);
 /// Between the beginnings of batches when there are more than a few.
 const INTERVAL: Duration = Duration::from_millis(2);
 
+#[derive(Clone)]
 pub(super) struct BatchLimit {
     few: usize,
     many: usize,
@@ -36,11 +37,6 @@ impl BatchLimit {
     pub(super) fn new(few: usize, many: usize) -> Self {
         let now = Instant::now();
         Self { few, many, in_flight: 0, last_began: now, window_began: now, fastest: None, is_slow: false }
-    }
-
-    /// Whether more than a few may be in flight.
-    pub(super) fn is_raised(&self) -> bool {
-        self.is_slow && self.few < self.many
     }
 
     /// When the next batch may begin. `None`: once another has ended.
@@ -87,25 +83,29 @@ mod tests {
         }
     }
 
+    /// How many can be in flight at once.
+    fn most_in_flight(limit: &BatchLimit, mut now: Instant) -> usize {
+        let mut limit = limit.clone();
+        while let Some(next) = limit.next(now) {
+            now = next;
+            limit.begin(now);
+        }
+        limit.in_flight
+    }
+
     #[test]
     fn more_batches_begin_at_intervals_while_even_the_fastest_is_slow() {
         let mut limit = BatchLimit::new(2, 4);
         let mut now = Instant::now();
         let (fast, slow) = (SLOW / 2, SLOW * 2);
         fill_window(&mut limit, &[slow, fast, slow], &mut now);
-        assert!(!limit.is_raised());
-        limit.begin(now);
-        assert_eq!(limit.next(now), Some(now));
-        limit.begin(now);
-        assert_eq!(limit.next(now), None);
-        limit.end(Some(fast), now);
-        limit.end(Some(fast), now);
+        assert_eq!(most_in_flight(&limit, now), 2);
 
         now += WINDOW;
         limit.begin(now);
         limit.end(Some(slow), now);
         fill_window(&mut limit, &[slow], &mut now);
-        assert!(limit.is_raised());
+        assert_eq!(most_in_flight(&limit, now), 4);
         for _ in 0..2 {
             assert_eq!(limit.next(now), Some(now));
             limit.begin(now);
@@ -121,7 +121,6 @@ mod tests {
         assert!(limit.next(now).is_some());
 
         fill_window(&mut limit, &[fast], &mut now);
-        assert!(!limit.is_raised());
         assert_eq!(limit.next(now), None);
     }
 
@@ -132,7 +131,7 @@ mod tests {
         limit.begin(now);
         limit.end(None, now);
         fill_window(&mut limit, &[SLOW * 2], &mut now);
-        assert!(!limit.is_raised());
+        assert_eq!(most_in_flight(&limit, now), 2);
     }
 
     #[test]
@@ -140,8 +139,6 @@ mod tests {
         let mut limit = BatchLimit::new(1, 1);
         let mut now = Instant::now();
         fill_window(&mut limit, &[SLOW * 2], &mut now);
-        assert!(!limit.is_raised());
-        limit.begin(now);
-        assert_eq!(limit.next(now), None);
+        assert_eq!(most_in_flight(&limit, now), 1);
     }
 }

@@ -1,11 +1,15 @@
-//! Takes batches from a queue and makes them durable.
+//! Makes batches durable.
 
 use std::{sync::Arc, time::Instant};
 
+use tokio::sync::oneshot;
+
 use super::{
-    batches::{Batch, Batches},
+    batcher::Batch,
     context::{CommitError, Context, FairSpool, WriteError},
+    in_flight::InFlight,
     queue::QueuedDelivery,
+    write_timer::WriteTimer,
 };
 use crate::{
     delivery::{Delivery, Outcome},
@@ -13,32 +17,29 @@ use crate::{
 };
 
 pub(super) struct Committer {
-    batches: Arc<Batches>,
+    in_flight: Arc<InFlight>,
+    next: oneshot::Receiver<Batch>,
     spool: Option<Arc<FairSpool>>,
     writer: Writer,
+    timer: WriteTimer,
     context: Arc<Context>,
 }
 
 impl Committer {
+    /// It waits for its first batch from now on.
     pub(super) fn new(
-        batches: Arc<Batches>,
+        in_flight: Arc<InFlight>,
         spool: Option<Arc<FairSpool>>,
         writer: Writer,
         context: Arc<Context>,
     ) -> Self {
-        Self { batches, spool, writer, context }
+        let next = in_flight.wait_for_batch();
+        Self { in_flight, next, spool, writer, timer: WriteTimer::new(), context }
     }
 
-    /// Runs until the queue is closed and empty.
+    /// Runs until there are no more batches.
     pub(super) async fn run(mut self) {
-        while let Some(batch) = self.batches.next().await {
-            self.commit(batch).await;
-        }
-    }
-
-    /// As [`Self::run`], for a committer that waits until more than a few batches may be in flight.
-    pub(super) async fn run_when_raised(mut self) {
-        while let Some(batch) = self.batches.next_when_raised().await {
+        while let Ok(batch) = (&mut self.next).await {
             self.commit(batch).await;
         }
     }
@@ -64,12 +65,13 @@ impl Committer {
         };
         let took = began.elapsed();
         let is_in_postgres = !outcomes.iter().any(|outcome| matches!(outcome, Outcome::Spooled | Outcome::NotDurable));
-        self.batches.release(&bookings, is_in_postgres.then_some(took));
         metrics.phases.write.observe(took.as_secs_f64());
         for ((caller, _), outcome) in callers.into_iter().zip(outcomes) {
             // the caller may be gone
             let _ = caller.send(outcome);
         }
+        // afterwards, so that what these callers deliver next is in the next batch
+        self.next = self.in_flight.end(&bookings, is_in_postgres.then_some(took));
     }
 
     async fn make_durable(&mut self, deliveries: Vec<Delivery>) -> Result<Vec<Outcome>, CommitError> {
@@ -88,7 +90,7 @@ impl Committer {
 
     async fn write(&mut self, deliveries: &[Delivery]) -> Result<Vec<Outcome>, WriteError> {
         let limit = self.context.write_timeout;
-        self.context.write(&mut self.writer, deliveries, false, limit).await
+        self.context.write(&mut self.writer, &mut self.timer, deliveries, false, limit).await
     }
 
     async fn append(&self, fair_spool: &FairSpool, deliveries: Vec<Delivery>) -> Result<Vec<Outcome>, CommitError> {

@@ -8,8 +8,9 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::Mutex, time::timeout};
+use tokio::sync::Mutex;
 
+use super::write_timer::WriteTimer;
 use crate::{
     commits::Commits,
     delivery::{Delivery, Outcome},
@@ -66,14 +67,15 @@ impl Context {
     pub(super) async fn write(
         &self,
         writer: &mut Writer,
+        timer: &mut WriteTimer,
         deliveries: &[Delivery],
         from_spool: bool,
         limit: Duration,
     ) -> Result<Vec<Outcome>, WriteError> {
         self.check_schema()?;
-        let written = timeout(limit, writer.write(deliveries, from_spool)).await;
-        self.writes_fail.store(!matches!(written, Ok(Ok(_))), Ordering::Relaxed);
-        let outcomes = written.map_err(|_| WriteError::TimedOut)??;
+        let written = timer.limit(limit, writer.write(deliveries, from_spool)).await;
+        self.writes_fail.store(!matches!(written, Some(Ok(_))), Ordering::Relaxed);
+        let outcomes = written.ok_or(WriteError::TimedOut)??;
         self.commits.count(deliveries.len());
         self.metrics.count_stored(deliveries, &outcomes);
         Ok(outcomes)

@@ -13,8 +13,9 @@ use std::{sync::Arc, time::Duration};
 use tokio::{select, time::sleep};
 
 use super::{
-    batches::MAX_BATCH_BYTES,
+    batcher::MAX_BATCH_BYTES,
     context::{CommitError, Context, FairSpool},
+    write_timer::WriteTimer,
 };
 use crate::{spool::Spool, store::Writer};
 
@@ -31,12 +32,13 @@ pub(super) struct Drainer {
     /// Live, then test.
     spools: [Arc<FairSpool>; 2],
     writer: Writer,
+    timer: WriteTimer,
     context: Arc<Context>,
 }
 
 impl Drainer {
     pub(super) fn new(spools: [Arc<FairSpool>; 2], writer: Writer, context: Arc<Context>) -> Self {
-        Self { spools, writer, context }
+        Self { spools, writer, timer: WriteTimer::new(), context }
     }
 
     /// Runs until it is dropped.
@@ -94,7 +96,7 @@ impl Drainer {
             return Ok(0);
         };
         let write_timeout = self.context.write_timeout * timeout_factor;
-        self.context.write(&mut self.writer, &batch.deliveries, true, write_timeout).await?;
+        self.context.write(&mut self.writer, &mut self.timer, &batch.deliveries, true, write_timeout).await?;
         let moved = batch.deliveries.len();
         spool.remove(batch).await?;
         self.context.metrics.drained.inc_by(moved as u64);

@@ -5,7 +5,7 @@
 //! - A delivery gets its time of receipt and its position under one lock, so that the queue is in the order of these times.
 //! - A delivery counts in the memory until it is durable, not only while it waits.
 //!
-//! What goes into which batch is decided in `batches`.
+//! What goes into which batch is decided in `batcher`.
 
 use std::{
     hash::{BuildHasher, RandomState},

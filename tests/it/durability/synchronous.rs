@@ -1,5 +1,7 @@
 //! A primary whose synchronous standby is gone: it has each commit, but does not confirm it, and may be replaced.
 
+use std::time::{Duration, Instant};
+
 use sqlx::{Executor, PgPool};
 use tempfile::TempDir;
 use tokio::task::spawn_blocking;
@@ -27,6 +29,22 @@ async fn set_standby(pool: &PgPool, statement: &'static str) {
     let mut connection = pool.acquire().await.unwrap();
     connection.execute(statement).await.unwrap();
     connection.execute("select pg_reload_conf()").await.unwrap();
+}
+
+/// Commits on a connection of its own, until a commit waits for the standby.
+async fn until_commits_wait(pool: &PgPool) {
+    let mut connection = pool.acquire().await.unwrap().detach();
+    let backend: i32 = sqlx::query_scalar("select pg_backend_pid()").fetch_one(&mut connection).await.unwrap();
+    let commits = tokio::spawn(async move {
+        while connection.execute("select pg_logical_emit_message(true, 'test', '')").await.is_ok() {}
+    });
+    let waits = "select exists (select from pg_stat_activity where pid = $1 and wait_event = 'SyncRep')";
+    let since = Instant::now();
+    while !sqlx::query_scalar::<_, bool>(waits).bind(backend).fetch_one(pool).await.unwrap() {
+        assert!(since.elapsed() < Duration::from_secs(20), "no commit waits for the standby");
+    }
+    sqlx::query("select pg_terminate_backend($1)").bind(backend).execute(pool).await.unwrap();
+    commits.await.unwrap();
 }
 
 async fn count(pool: &PgPool, table: &str) -> i64 {
@@ -71,6 +89,7 @@ async fn stays_in_the_spool(table: &'static str, deliver: impl AsyncFn(&Service)
     assert_eq!(post(&service, "B1").await, 200);
     let before = count(&pool, table).await;
     set_standby(&pool, "alter system set synchronous_standby_names = 'gone'").await;
+    until_commits_wait(&pool).await;
     deliver(&service).await;
     let (service, line) = probed(service).await;
     assert_eq!(count(&pool, table).await, before + 1, "its backend was ended, so it is visible");
