@@ -109,8 +109,8 @@ pub struct Inbox {
 }
 
 impl Inbox {
-    /// Spawns the batchers, which end when their queue is closed and empty, the committers, which end after them, and the drainer, which ends when its stage
-    /// is stopped.
+    /// Spawns the batchers, which end when their queue is closed and empty, the committers, which end after them, and the
+    /// drainer, which ends when its stage is stopped.
     pub fn start(settings: Settings, parts: Parts, tasks: &mut Tasks) -> Self {
         let Settings { max_batch, write_timeout } = settings;
         let Parts { clock, writer, spools, metrics, schema_ready, writes_fail, commits } = parts;

@@ -1,6 +1,6 @@
 //! Polls a connection once more when it has woken itself.
 //!
-//! hyper wakes the task of a connection, which is running, whenever a handler begins to read a body. The scheduler would put
+//! hyper wakes the task of a connection, which is running, whenever a handler takes a part of a body. The scheduler would put
 //! the task behind the others, and wake another thread to look for work.
 
 use std::{
@@ -26,8 +26,9 @@ impl Wake for PollingWaker {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        // the poll resets and reads them in the reverse order: one of both sees the other
-        self.is_woken.store(true, SeqCst);
+        // The poll resets and reads them in the reverse order: one of both sees the other. Both swap, so that a poll that resets
+        // this also sees what the one that wakes has done before.
+        self.is_woken.swap(true, SeqCst);
         if !self.is_polling.load(SeqCst) {
             self.task.wake_by_ref();
         }
@@ -37,7 +38,7 @@ impl Wake for PollingWaker {
 impl PollingWaker {
     /// Also returns whether it was woken meanwhile.
     fn while_polling<T>(&self, poll: impl FnOnce() -> Poll<T>) -> (Poll<T>, bool) {
-        self.is_woken.store(false, SeqCst);
+        self.is_woken.swap(false, SeqCst);
         self.is_polling.store(true, SeqCst);
         let polled = poll();
         self.is_polling.store(false, SeqCst);
@@ -55,7 +56,7 @@ pub(super) async fn absorb_self_wakes<T>(future: impl Future<Output = T>) -> T {
             let state = Arc::new(PollingWaker { task: context.waker().clone(), is_polling, is_woken });
             (Arc::clone(&state), Waker::from(state))
         });
-        // not more often: tokio wakes a task that is to let others run
+        // not more often: others are to run, too
         for _ in 0..2 {
             let poll = || future.as_mut().poll(&mut Context::from_waker(waker));
             match state.while_polling(poll) {

@@ -20,7 +20,7 @@ const SLOW: Duration = Duration::from_millis(4);
 /// Between the beginnings of batches when there are more than a few.
 const INTERVAL: Duration = Duration::from_millis(2);
 
-#[derive(Clone)]
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct BatchLimit {
     few: usize,
     many: usize,
@@ -53,7 +53,7 @@ impl BatchLimit {
         self.last_began = now;
     }
 
-    /// A batch ends. `written_in`: the time it was in flight, if it is in Postgres.
+    /// A batch ends. `written_in`: how long the write took, if it is in Postgres.
     pub(super) fn end(&mut self, written_in: Option<Duration>, now: Instant) {
         self.in_flight -= 1;
         // the spool gets no emptier with more batches: they count as fast

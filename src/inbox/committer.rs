@@ -33,7 +33,7 @@ impl Committer {
         writer: Writer,
         context: Arc<Context>,
     ) -> Self {
-        let next = in_flight.wait_for_batch();
+        let next = in_flight.add_idle();
         Self { in_flight, next, spool, writer, timer: WriteTimer::new(), context }
     }
 
@@ -70,7 +70,7 @@ impl Committer {
             // the caller may be gone
             let _ = caller.send(outcome);
         }
-        // afterwards, so that what these callers deliver next is in the next batch
+        // afterwards, so that what these callers deliver next may be in the next batch
         self.next = self.in_flight.end(&bookings, is_in_postgres.then_some(took));
     }
 

@@ -40,8 +40,8 @@ impl InFlight {
         }
     }
 
-    /// Where an idle committer gets its next batch; closed when there are no more.
-    pub(super) fn wait_for_batch(&self) -> oneshot::Receiver<Batch> {
+    /// Adds an idle committer, which gets its next batch there; closed when there are no more.
+    pub(super) fn add_idle(&self) -> oneshot::Receiver<Batch> {
         let (sender, receiver) = oneshot::channel();
         if let Some(idle) = lock(&self.idle).as_mut() {
             idle.push(sender);
@@ -69,7 +69,7 @@ impl InFlight {
         }
     }
 
-    /// A batch with these bookings is durable, or has failed. `written_in`: the time it was in flight, if it is in Postgres.
+    /// A batch with these bookings is durable, or has failed. `written_in`: how long the write took, if it is in Postgres.
     /// Its committer gets its next batch there.
     pub(super) fn end(&self, bookings: &BatchBookings, written_in: Option<Duration>) -> oneshot::Receiver<Batch> {
         {
@@ -78,7 +78,7 @@ impl InFlight {
                 in_flight.remove(&booking);
             }
         }
-        let next = self.wait_for_batch();
+        let next = self.add_idle();
         lock(&self.limit).end(written_in, Instant::now());
         self.batch_ended.notify_one();
         next

@@ -7,6 +7,7 @@ use std::{pin::Pin, time::Duration};
 
 use tokio::{
     pin, select,
+    task::coop::unconstrained,
     time::{Instant, Sleep, sleep_until},
 };
 
@@ -30,7 +31,8 @@ impl WriteTimer {
             select! {
                 biased;
                 written = &mut write => return Some(written),
-                () = &mut self.sleep => {}
+                // also when the write has used up the budget of the task
+                () = unconstrained(&mut self.sleep) => {}
             }
             // it is due for an earlier write
             if Instant::now() >= deadline {
@@ -67,7 +69,9 @@ mod tests {
         for limit in [SHORT, LONG] {
             assert_eq!(timer.limit(limit, ready(1)).await, Some(1));
             assert_eq!(timer.limit(LONG, sleep(SHORT * 2)).await, Some(()));
+            let began = Instant::now();
             assert_eq!(timer.limit(SHORT, pending::<()>()).await, None);
+            assert!(began.elapsed() < LONG);
         }
     }
 }

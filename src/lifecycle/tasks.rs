@@ -25,7 +25,7 @@ use super::background::BackgroundRuntime;
 pub enum Stage {
     /// What brings work in: the listeners, and everything beside them that nothing below needs.
     Intake,
-    /// The committers, which finish what is queued.
+    /// The batchers and committers, which finish what is queued.
     Commit,
     /// The drainer of the spool, and the last write of what was received.
     Drain,

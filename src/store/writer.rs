@@ -8,10 +8,13 @@
 //! - Nothing is written while a backend of a closed connection may still run: its statement, done after later ones, would
 //!   record a repetition as news.
 //! - A row that the database refuses fails alone, and is stored unprocessed.
+//! - A connection that was idle for the idle timeout of the pool is opened anew: a router in between may have forgotten it
+//!   without a word, and a write to it would time out.
 
 use std::{
     io,
     sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use sqlx::PgPool;
@@ -34,8 +37,14 @@ pub struct Writer {
     providers_rejecting_unknown: Arc<[&'static str]>,
     quota: Arc<UnprocessedQuota>,
     connections: WriterConnections,
-    session: Option<(Session, ConnectionGuard)>,
+    session: Option<OpenSession>,
     abandoned: Arc<Mutex<Vec<Backend>>>,
+}
+
+struct OpenSession {
+    session: Session,
+    last_used: Instant,
+    _counted: ConnectionGuard,
 }
 
 /// Notes the backend of a session as abandoned unless its write completes.
@@ -53,7 +62,7 @@ impl Drop for AbandonGuard {
 }
 
 impl Writer {
-    /// Connects at the first write, with the options that the pool has then. `transaction_pooler`: through a pooler in
+    /// Connects at the first write, with the options and the idle timeout of the pool, which it does not use otherwise. `transaction_pooler`: through a pooler in
     /// transaction mode; `providers_rejecting_unknown`: those with `unknown_booking = "reject"`.
     pub fn new(pool: PgPool, transaction_pooler: bool, providers_rejecting_unknown: Arc<[&'static str]>) -> Self {
         let (quota, connections) = (Arc::default(), WriterConnections::default());
@@ -108,23 +117,28 @@ impl Writer {
 
     async fn try_write(&mut self, deliveries: &[Delivery], from_spool: bool) -> Result<Vec<Outcome>, StoreError> {
         let _used = self.connections.count_used();
-        let (mut session, counted) = match self.session.take() {
-            Some(session) => session,
-            None => {
-                let session = Session::open(&self.pool.connect_options(), self.transaction_pooler).await?;
-                (session, self.connections.count_open())
-            }
+        let idle_timeout = self.pool.options().get_idle_timeout().unwrap_or(Duration::MAX);
+        let mut open = match self.session.take().filter(|open| open.last_used.elapsed() < idle_timeout) {
+            Some(open) => open,
+            None => self.open().await?,
         };
-        self.end_abandoned(&mut session).await?;
+        let session = &mut open.session;
+        self.end_abandoned(session).await?;
         let (backend, abandoned) = (session.backend().cloned(), Arc::clone(&self.abandoned));
         let mut guard = AbandonGuard { backend, abandoned };
-        let outcomes = match self.write_batch(&mut session, deliveries, from_spool).await {
-            Err(StoreError::Refused(_)) => self.write_one_by_one(&mut session, deliveries, from_spool).await,
+        let outcomes = match self.write_batch(session, deliveries, from_spool).await {
+            Err(StoreError::Refused(_)) => self.write_one_by_one(session, deliveries, from_spool).await,
             result => result,
         }?;
         guard.backend = None;
-        self.session = Some((session, counted));
+        open.last_used = Instant::now();
+        self.session = Some(open);
         Ok(outcomes)
+    }
+
+    async fn open(&self) -> Result<OpenSession, StoreError> {
+        let session = Session::open(&self.pool.connect_options(), self.transaction_pooler).await?;
+        Ok(OpenSession { session, last_used: Instant::now(), _counted: self.connections.count_open() })
     }
 
     /// Ends what may still run of connections that were closed during a write.

@@ -48,6 +48,8 @@ mod durability {
     mod batches;
     /// A machine whose clock is wrong.
     mod clock;
+    /// The connections over which deliveries are written.
+    mod connections;
     /// Start, drain and stop.
     mod lifecycle;
     /// A reference of inbox, store and spool beside the real ones.

@@ -1,6 +1,9 @@
 //! The wiring plan: the only place where the parts of the service are made and connected.
 
-use std::sync::{Arc, atomic::AtomicBool};
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use anyhow::{Context, bail};
 use sqlx::{PgPool, postgres::PgPoolOptions};
@@ -40,6 +43,9 @@ use crate::{
     telemetry::Traces,
     ticket_event::Environment,
 };
+
+/// Of a connection to Postgres. Below that of most firewalls and load balancers, which is four minutes or more.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// Open files beside connections: standard streams, the runtime's own, the spool, `/proc`, name look-ups.
 const OTHER_FILES: u64 = 24;
@@ -224,6 +230,7 @@ fn database(settings: &DatabaseSettings, migrate: bool, tasks: &mut Tasks) -> an
         // for readiness and the schema; the writers have connections of their own
         .max_connections(1)
         .acquire_timeout(settings.write_timeout)
+        .idle_timeout(IDLE_TIMEOUT)
         .connect_lazy_with(options.clone());
     let shared_pool = Pool::new(options, settings.max_connections - WRITERS_AND_CHECKS, settings.transaction_pooler);
     let schema_ready = Arc::new(AtomicBool::new(false));
