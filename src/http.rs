@@ -14,7 +14,6 @@ mod panics;
 mod public;
 mod refusal;
 mod reply;
-mod self_wakes;
 mod server;
 mod service;
 mod stream;

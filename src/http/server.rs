@@ -29,7 +29,6 @@ use super::{
     header_timer::IdleThenHeadTimer,
     limits::Limits,
     refusal::refuse,
-    self_wakes::absorb_self_wakes,
     service::HttpService,
     stream::TimeoutStream,
 };
@@ -147,7 +146,7 @@ fn serve_connection(
         }
     });
     tokio::spawn(async move {
-        if let Err(error) = absorb_self_wakes(connection).await {
+        if let Err(error) = connection.await {
             tracing::debug!(%error, client.address = %peer.ip(), "connection ended");
         }
     });
