@@ -1,7 +1,7 @@
 //! The timeout of one write after another.
 //!
-//! `tokio::time::timeout` registers a timer for each write. As that is due before all others, it wakes the thread that waits for
-//! I/O, every time. This one stays registered, and moves on when it is due: every few seconds.
+//! `tokio::time::timeout` registers a timer for each write. As that is due before all others, it wakes the thread that waits
+//! for I/O, every time. This one stays registered, and moves on when it is due: every few seconds.
 
 use std::{pin::Pin, time::Duration};
 

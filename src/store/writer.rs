@@ -62,8 +62,9 @@ impl Drop for AbandonGuard {
 }
 
 impl Writer {
-    /// Connects at the first write, with the options and the idle timeout of the pool, which it does not use otherwise. `transaction_pooler`: through a pooler in
-    /// transaction mode; `providers_rejecting_unknown`: those with `unknown_booking = "reject"`.
+    /// Connects at the first write, with the options that the pool has then, and keeps to its idle timeout; it does not use
+    /// the pool otherwise. `transaction_pooler`: through a pooler in transaction mode; `providers_rejecting_unknown`: those
+    /// with `unknown_booking = "reject"`.
     pub fn new(pool: PgPool, transaction_pooler: bool, providers_rejecting_unknown: Arc<[&'static str]>) -> Self {
         let (quota, connections) = (Arc::default(), WriterConnections::default());
         Self {

@@ -209,7 +209,7 @@ async fn a_statement_that_was_given_up_records_nothing_after_later_ones() {
     let service = start(&server, spool.path(), &[reject]).await;
     assert_eq!(post(&service, says("Pending", "B1")).await, 200);
     let writer = "select pid from pg_stat_activity where application_name = 'ticket-webhooks' \
-                   and query like '-- Records a batch of events%'";
+                  and query like '-- Records a batch of events%'";
     let writer: i32 = sqlx::query_scalar(writer).fetch_one(&pool).await.unwrap();
     let signal = |signal: &str| {
         assert!(std::process::Command::new("kill").args([signal, &writer.to_string()]).status().unwrap().success());
