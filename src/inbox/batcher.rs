@@ -116,10 +116,10 @@ impl Batcher {
         let bookings = BatchBookings(HashMap::with_capacity(self.depth.deliveries().0.min(self.max_batch)));
         let mut batch = Batch { deliveries: Vec::new(), bookings, bytes: 0 };
         let mut deferred = mem::take(&mut self.deferred).into_iter();
-        let in_flight = self.in_flight.bookings();
+        let in_flight = self.in_flight.state();
         while !batch.is_full(self.max_batch) {
             let Some(next) = deferred.next().or_else(|| self.incoming.try_recv().ok()) else { break };
-            if batch.accepts(&next, &in_flight) {
+            if batch.accepts(&next, &in_flight.bookings) {
                 batch.bytes += next.memory_bytes();
                 batch.deliveries.push(next);
             } else {

@@ -23,47 +23,40 @@ use super::{
 };
 
 pub(super) struct InFlight {
-    limit: Mutex<BatchLimit>,
-    bookings: Mutex<HashSet<u64>>,
-    /// Where the idle committers wait; the last one gets the next batch. `None`: there are no more batches.
-    idle: Mutex<Option<Vec<oneshot::Sender<Batch>>>>,
+    state: Mutex<State>,
     batch_ended: Notify,
+}
+
+pub(super) struct State {
+    limit: BatchLimit,
+    /// Of all batches.
+    pub(super) bookings: HashSet<u64>,
+    /// Where the idle committers wait; the last one gets the next batch. `None`: there are no more batches.
+    idle: Option<Vec<oneshot::Sender<Batch>>>,
 }
 
 impl InFlight {
     pub(super) fn new(limit: BatchLimit) -> Self {
-        Self {
-            limit: Mutex::new(limit),
-            bookings: Mutex::default(),
-            idle: Mutex::new(Some(Vec::new())),
-            batch_ended: Notify::new(),
-        }
+        let state = State { limit, bookings: HashSet::new(), idle: Some(Vec::new()) };
+        Self { state: Mutex::new(state), batch_ended: Notify::new() }
     }
 
     /// Adds an idle committer, which gets its next batch there; closed when there are no more.
     pub(super) fn add_idle(&self) -> oneshot::Receiver<Batch> {
-        let (sender, receiver) = oneshot::channel();
-        if let Some(idle) = lock(&self.idle).as_mut() {
-            idle.push(sender);
-        }
-        receiver
+        self.state().add_idle()
     }
 
     /// When the next batch may begin. `None`: once another has ended.
     pub(super) fn next(&self, now: Instant) -> Option<Instant> {
-        lock(&self.limit).next(now)
-    }
-
-    /// The bookings of all batches.
-    pub(super) fn bookings(&self) -> MutexGuard<'_, HashSet<u64>> {
-        lock(&self.bookings)
+        self.state().limit.next(now)
     }
 
     /// Hands a batch to a committer. Its bookings are in flight until [`Self::end`].
     pub(super) fn begin(&self, batch: Batch) {
-        self.bookings().extend(batch.bookings.iter());
-        lock(&self.limit).begin(Instant::now());
-        if let Some(committer) = lock(&self.idle).as_mut().and_then(Vec::pop) {
+        let mut state = self.state();
+        state.bookings.extend(batch.bookings.iter());
+        state.limit.begin(Instant::now());
+        if let Some(committer) = state.idle.as_mut().and_then(Vec::pop) {
             // a committer is gone only when all tasks are aborted
             let _ = committer.send(batch);
         }
@@ -72,14 +65,13 @@ impl InFlight {
     /// A batch with these bookings is durable, or has failed. `written_in`: how long the write took, if it is in Postgres.
     /// Its committer gets its next batch there.
     pub(super) fn end(&self, bookings: &BatchBookings, written_in: Option<Duration>) -> oneshot::Receiver<Batch> {
-        {
-            let mut in_flight = self.bookings();
-            for booking in bookings.iter() {
-                in_flight.remove(&booking);
-            }
+        let mut state = self.state();
+        for booking in bookings.iter() {
+            state.bookings.remove(&booking);
         }
-        let next = self.add_idle();
-        lock(&self.limit).end(written_in, Instant::now());
+        state.limit.end(written_in, Instant::now());
+        let next = state.add_idle();
+        drop(state);
         self.batch_ended.notify_one();
         next
     }
@@ -91,10 +83,20 @@ impl InFlight {
 
     /// Lets the committers end.
     pub(super) fn close(&self) {
-        lock(&self.idle).take();
+        self.state().idle = None;
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+impl State {
+    fn add_idle(&mut self) -> oneshot::Receiver<Batch> {
+        let (sender, receiver) = oneshot::channel();
+        if let Some(idle) = &mut self.idle {
+            idle.push(sender);
+        }
+        receiver
+    }
 }
