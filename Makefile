@@ -22,7 +22,10 @@ search-test: server-programs ## ask every question, and for every page, over 5 m
 	cargo test --locked --all-features --test it search::plans:: -- --include-ignored --nocapture
 	cargo test --locked --all-features --test it console::speed:: -- --include-ignored --nocapture
 
-# in the release profile: CPU time without optimization says nothing
+# optimized, as CPU time says nothing otherwise, but not across crates: that takes minutes, and the limit is relative
+cost-test: export CARGO_PROFILE_RELEASE_LTO = off
+cost-test: export CARGO_PROFILE_RELEASE_CODEGEN_UNITS = 16
+cost-test: export CARGO_PROFILE_RELEASE_DEBUG = none
 cost-test: ## measure the CPU time of hostile bodies; prints the worst of each family
 	cargo test --locked --release --test cost -- --nocapture --test-threads=1
 

@@ -46,7 +46,7 @@ pub const FAMILIES: &[Family] = &[
     }),
     ("gzip: of another family", |p| {
         let of = &FAMILIES[FIRST_JSON + upto(p[0], FAMILIES.len() - FIRST_JSON - 1)];
-        gzip::compressed((of.1)(&[p[1], p[2], p[3], p[1]]))
+        gzip::compressed(&(of.1)(&[p[1], p[2], p[3], p[1]]))
     }),
     // the families before this one are not JSON
     ("deep", |p| {
@@ -139,7 +139,7 @@ pub const FAMILIES: &[Family] = &[
         if outer >= 3 {
             body.insert(body.len() - end.len(), 0x80);
         }
-        if p[3] < 0.5 { body } else { gzip::compressed(body) }
+        if p[3] < 0.5 { body } else { gzip::compressed(&body) }
     }),
     ("UTF-16", |p| {
         let of = &FAMILIES[FIRST_JSON + upto(p[0], FAMILIES.len() - FIRST_JSON - 6)];

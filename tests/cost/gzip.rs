@@ -163,8 +163,8 @@ fn canonical(lengths: &[u32]) -> Vec<u64> {
 }
 
 /// Ordinary gzip at the best level.
-pub fn compressed(bytes: Vec<u8>) -> Vec<u8> {
+pub fn compressed(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-    encoder.write_all(&bytes).unwrap();
+    encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
 }
