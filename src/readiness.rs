@@ -5,8 +5,8 @@
 //! - Test accounts do not count: their spool may be full.
 //! - While the live spool takes deliveries the service is ready, and Postgres is not asked.
 //! - Postgres is asked at most every `CACHE_TIME`, however many ask for readiness.
-//! - After a write that failed, Postgres takes deliveries only once it takes a row on trial, which is rolled back: it may
-//!   answer and yet refuse every row.
+//! - After a write that failed, Postgres takes deliveries only once it takes a write on trial: it may answer and yet refuse
+//!   every row, or confirm no commit.
 
 use std::{
     sync::{
@@ -16,14 +16,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sqlx::PgPool;
 use thiserror::Error;
-use tokio::{sync::Mutex, time::timeout};
-
-use crate::{
-    spool::Spool,
-    store::{StoreError, takes_writes, try_insert},
+use tokio::{
+    sync::Mutex,
+    time::{Instant as Deadline, timeout_at},
 };
+
+use crate::{spool::Spool, store::Writer};
 
 /// How long the result of asking Postgres is cached, for all that ask together.
 const CACHE_TIME: Duration = Duration::from_millis(250);
@@ -46,6 +45,8 @@ pub enum NotReady {
     DatabaseUnreachable,
     #[error("the database answers, but takes no row")]
     WritesFail,
+    #[error("the database answers, but writes time out: is there a lock, or is its synchronous standby away?")]
+    WritesTimeOut,
 }
 
 /// Clones share the cache.
@@ -57,7 +58,7 @@ pub struct Readiness {
 }
 
 struct Database {
-    pool: PgPool,
+    writer: Writer,
     is_schema_ready: Arc<AtomicBool>,
     writes_fail: Arc<AtomicBool>,
     timeout: Duration,
@@ -66,9 +67,9 @@ struct Database {
 }
 
 impl Readiness {
-    /// `database_timeout` applies up to [`MAX_CHECK_TIME`].
+    /// `writer`: one like those that write deliveries; `database_timeout` applies up to [`MAX_CHECK_TIME`].
     pub fn new(
-        pool: PgPool,
+        writer: Writer,
         is_schema_ready: Arc<AtomicBool>,
         writes_fail: Arc<AtomicBool>,
         database_timeout: Duration,
@@ -76,7 +77,7 @@ impl Readiness {
         is_stopping: Arc<AtomicBool>,
     ) -> Self {
         let timeout = database_timeout.min(MAX_CHECK_TIME);
-        let database = Arc::new(Database { pool, is_schema_ready, writes_fail, timeout, cache: Mutex::new(None) });
+        let database = Arc::new(Database { writer, is_schema_ready, writes_fail, timeout, cache: Mutex::new(None) });
         Self { database, live_spool, is_stopping }
     }
 
@@ -94,7 +95,7 @@ impl Readiness {
 
     /// Whether Postgres takes writes.
     pub async fn check_database(&self) -> Result<(), NotReady> {
-        let Database { pool, is_schema_ready, writes_fail, timeout: limit, cache } = &*self.database;
+        let Database { writer, is_schema_ready, writes_fail, timeout: limit, cache } = &*self.database;
         if !is_schema_ready.load(Ordering::Acquire) {
             return Err(NotReady::SchemaNotReady);
         }
@@ -105,17 +106,15 @@ impl Readiness {
             return result;
         }
         let writes_fail = writes_fail.load(Ordering::Relaxed);
-        let check = async {
-            let takes_writes = takes_writes(pool).await?;
-            if takes_writes && writes_fail {
-                try_insert(pool).await?;
-            }
-            Ok::<_, StoreError>(takes_writes)
-        };
-        let result = match timeout(*limit, check).await {
+        let deadline = Deadline::now() + *limit;
+        let result = match timeout_at(deadline, writer.takes_writes()).await {
+            Ok(Ok(true)) if writes_fail => match timeout_at(deadline, writer.try_out()).await {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(_)) => Err(NotReady::WritesFail),
+                Err(_) => Err(NotReady::WritesTimeOut),
+            },
             Ok(Ok(true)) => Ok(()),
             Ok(Ok(false)) => Err(NotReady::DatabaseReadOnly),
-            Ok(Err(_)) if writes_fail => Err(NotReady::WritesFail),
             Ok(Err(_)) | Err(_) => Err(NotReady::DatabaseUnreachable),
         };
         *cache = Some((Instant::now(), result));

@@ -29,8 +29,6 @@ mod session;
 mod unprocessed;
 mod writer;
 
-use sqlx::{PgPool, Row};
-
 pub(crate) use self::error::is_serialization_failure;
 pub use self::{
     activity::{AddedCounts, AddedRefusal, DeliveryCounts, RefusedRequest},
@@ -59,22 +57,3 @@ pub use self::{
     unprocessed::{UnprocessedFilter, UnprocessedRow},
     writer::Writer,
 };
-
-/// Whether the database accepts writes: it answers, has the tables, and is not a standby. It prepares no statement, which
-/// a pooler in transaction mode would lose.
-pub async fn takes_writes(pool: &PgPool) -> Result<bool, StoreError> {
-    let query = "select current_setting('transaction_read_only') = 'off' \
-                 and not exists (select from ticket_events where false)";
-    Ok(sqlx::raw_sql(query).fetch_one(pool).await?.try_get(0)?)
-}
-
-/// Inserts a row into `ticket_events` on trial and rolls it back. It prepares no statement.
-pub async fn try_insert(pool: &PgPool) -> Result<(), StoreError> {
-    let row = "insert into ticket_events (id, provider, account, environment, booking_ref, revision, status, airline_pnrs, \
-               passengers, ticket_numbers, warnings, payload, content_hash, received_at, last_received_at) \
-               values (gen_random_uuid(), 'trial', 'trial', 'test', gen_random_uuid()::text, 1, 'pending', '{}', '[]', '{}', \
-               '{}', '{}', decode(repeat('00', 32), 'hex'), now(), now())";
-    let mut transaction = pool.begin().await?;
-    sqlx::raw_sql(row).execute(&mut *transaction).await?;
-    Ok(transaction.rollback().await?)
-}

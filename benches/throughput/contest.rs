@@ -34,7 +34,7 @@ pub struct Round {
     pub bodies: BTreeMap<usize, Figures>,
     /// At 64 and 256 connections; empty if the service has no `inbox.max_batch`.
     pub batches_of_one: BTreeMap<usize, Figures>,
-    /// One insert a request, in axum and sqlx; at 64 and 256 connections.
+    /// One insert a request, in axum and sqlx; at 1, 64 and 256 connections.
     pub single_inserts: BTreeMap<usize, Figures>,
     /// At 64 and 256 connections; empty if they are left out.
     pub fastapi: BTreeMap<usize, Figures>,
@@ -89,6 +89,8 @@ fn round(bench: &Bench, pgbench: &Pgbench, peers: &Peers, number: usize) -> anyh
     measure(bench, &subject, &CONNECTIONS[..1], &mut round.service)?;
     eprintln!("round {number}: pgbench");
     round.pgbench_latency = rows(bench, pgbench, &[alone], &mut round.pgbench)?;
+    eprintln!("round {number}: one insert a request");
+    measure(bench, &single_inserts(bench)?, &[1], &mut round.single_inserts)?;
     eprintln!("round {number}: the service");
     measure(bench, &subject, &CONNECTIONS[1..], &mut round.service)?;
     eprintln!("round {number}: pgbench");
@@ -98,11 +100,7 @@ fn round(bench: &Bench, pgbench: &Pgbench, peers: &Peers, number: usize) -> anyh
     round.limit = limit::run(bench, 256)?;
 
     eprintln!("round {number}: one insert a request");
-    let mut command = Command::new(env::current_exe()?);
-    command.args([single_insert::ARGUMENT, &bench.server.url(DATABASE)?]);
-    let rival = Service::spawn(command, &bench.directory.join("single-insert.log"), public_address)?;
-    measure(bench, &rival, &[256, 64], &mut round.single_inserts)?;
-    drop(rival);
+    measure(bench, &single_inserts(bench)?, &[256, 64], &mut round.single_inserts)?;
 
     if let Ok(fastapi) = &peers.fastapi {
         eprintln!("round {number}: FastAPI and asyncpg");
@@ -135,6 +133,13 @@ fn round(bench: &Bench, pgbench: &Pgbench, peers: &Peers, number: usize) -> anyh
         round.bodies.insert(bytes, bench.measure_on(&subject, DATABASE, load)?);
     }
     Ok(round)
+}
+
+/// The server that inserts one row a request.
+fn single_inserts(bench: &Bench) -> anyhow::Result<Service> {
+    let mut command = Command::new(env::current_exe()?);
+    command.args([single_insert::ARGUMENT, &bench.server.url(DATABASE)?]);
+    Ok(Service::spawn(command, &bench.directory.join("single-insert.log"), public_address)?)
 }
 
 /// The service and pgbench at a few loads, without a report.

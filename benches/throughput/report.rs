@@ -112,6 +112,8 @@ fn print_ratios(Results { peers, rounds, bytes, standby, readers, millions, inde
     }
     let alone = pairs(&|round| (round.service[&1].p50, round.pgbench_latency));
     at_most("p50 at one connection, against pgbench's", milliseconds, &alone, 1.3);
+    let single = pairs(&|round| (round.service[&1].p50, round.single_inserts[&1].p50));
+    compare("… against one insert a request in axum + sqlx", milliseconds, &single);
     let floor = pairs(&|round| (round.service[&1].p50, round.pgbench_latency + round.limit.latency));
     compare("… against pgbench's and that of only answering", milliseconds, &floor);
     let tail = pairs(&|round| (round.service[&64].p99, round.service[&64].p50));

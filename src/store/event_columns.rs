@@ -2,7 +2,7 @@
 //!
 //! A new column is one line in the table below and a migration (nullable, or with a default). A new field of `Booking` also
 //! needs a serde default, a value in every provider's `normalize`, `redact_booking` if it is free text, `memory_bytes` if it
-//! is a list, and `try_insert` if its column is not null. A column that `record.sql` reads needs a grant in docs/database.md.
+//! is a list, and `Session::try_insert` if its column is not null. A column that `record.sql` reads needs a grant in docs/database.md.
 //!
 //! Invariants:
 //!

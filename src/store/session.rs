@@ -43,7 +43,10 @@ const END_TIMEOUT_MS: i64 = 1000;
 impl Session {
     /// Connects; `transaction_pooler`: through a pooler in transaction mode.
     pub(super) async fn open(options: &PgConnectOptions, transaction_pooler: bool) -> sqlx::Result<Self> {
-        let mut connection = PgConnection::connect_with(options).await?;
+        Self::over(PgConnection::connect_with(options).await?, transaction_pooler).await
+    }
+
+    pub(super) async fn over(mut connection: PgConnection, transaction_pooler: bool) -> sqlx::Result<Self> {
         let mut backend = None;
         if !transaction_pooler {
             connection.execute(PLANNER_SETTINGS).await?;
@@ -84,6 +87,17 @@ impl Session {
         // transactional: with a transaction id and something in the log, so that its commit waits, and for all before it
         let write = "select pg_logical_emit_message(true, 'ticket_webhooks', '')::text";
         self.fetch_all(sqlx::query(write)).await.map(drop)
+    }
+
+    /// Inserts a row into `ticket_events` and rolls it back. It prepares no statement.
+    pub(super) async fn try_insert(&mut self) -> sqlx::Result<()> {
+        let row = "insert into ticket_events (id, provider, account, environment, booking_ref, revision, status, \
+                   airline_pnrs, passengers, ticket_numbers, warnings, payload, content_hash, received_at, \
+                   last_received_at) values (gen_random_uuid(), 'trial', 'trial', 'test', gen_random_uuid()::text, 1, \
+                   'pending', '{}', '[]', '{}', '{}', '{}', decode(repeat('00', 32), 'hex'), now(), now())";
+        let mut transaction = self.connection.begin().await?;
+        transaction.execute(row).await?;
+        transaction.rollback().await
     }
 
     async fn end<T>(&mut self, result: sqlx::Result<T>) -> sqlx::Result<T> {

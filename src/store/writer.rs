@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sqlx::PgPool;
+use sqlx::{PgPool, Row};
 
 use super::{
     Destination, StoreError, UnprocessedQuota,
@@ -125,8 +125,7 @@ impl Writer {
         };
         let session = &mut open.session;
         self.end_abandoned(session).await?;
-        let (backend, abandoned) = (session.backend().cloned(), Arc::clone(&self.abandoned));
-        let mut guard = AbandonGuard { backend, abandoned };
+        let mut guard = self.guard(session);
         let outcomes = match self.write_batch(session, deliveries, from_spool).await {
             Err(StoreError::Refused(_)) => self.write_one_by_one(session, deliveries, from_spool).await,
             result => result,
@@ -135,6 +134,43 @@ impl Writer {
         open.last_used = Instant::now();
         self.session = Some(open);
         Ok(outcomes)
+    }
+
+    /// Whether the database accepts writes: it answers, has the tables, and is not a standby. It prepares no statement, which
+    /// a pooler in transaction mode would lose.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: it does not answer, or lacks the tables.
+    pub async fn takes_writes(&self) -> Result<bool, StoreError> {
+        let query = "select current_setting('transaction_read_only') = 'off' \
+                     and not exists (select from ticket_events where false)";
+        Ok(sqlx::raw_sql(query).fetch_one(&self.pool).await?.try_get(0)?)
+    }
+
+    /// Finds out whether writes succeed, by two that leave nothing: a row that is rolled back, and a commit without a row,
+    /// which waits for a synchronous standby as any other does. It takes a connection out of the pool and closes it.
+    ///
+    /// Behind a pooler it commits nothing: a backend that waits there could not be ended.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: a write would fail, too. One that would time out makes this wait: the caller needs a limit.
+    pub async fn try_out(&self) -> Result<(), StoreError> {
+        let connection = self.pool.acquire().await?.detach();
+        let mut session = Session::over(connection, self.transaction_pooler).await?;
+        self.end_abandoned(&mut session).await?;
+        let mut guard = self.guard(&session);
+        session.try_insert().await?;
+        if !self.transaction_pooler {
+            session.confirm_what_it_sees().await?;
+        }
+        guard.backend = None;
+        Ok(())
+    }
+
+    fn guard(&self, session: &Session) -> AbandonGuard {
+        AbandonGuard { backend: session.backend().cloned(), abandoned: Arc::clone(&self.abandoned) }
     }
 
     async fn open(&self) -> Result<OpenSession, StoreError> {

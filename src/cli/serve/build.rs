@@ -94,6 +94,7 @@ impl Service {
         let commits = Arc::new(Commits::default());
         let rejecting = providers_rejecting_unknown(&settings.providers);
         let writer = Writer::new(pool.clone(), settings.database.transaction_pooler, Arc::clone(&rejecting));
+        let checking_writer = writer.another();
         let reprocessor = Arc::new(Reprocessor {
             pool: shared_pool.clone(),
             secrets: Arc::clone(&secrets),
@@ -134,7 +135,7 @@ impl Service {
         let is_stopping = Arc::new(AtomicBool::new(false));
         let live_spool = spools.as_ref().map(|spools| spools.live.clone());
         let readiness = Readiness::new(
-            pool.clone(),
+            checking_writer,
             Arc::clone(&schema_ready),
             writes_fail,
             write_timeout,

@@ -118,8 +118,8 @@ impl InProcess {
             traces: Arc::new(Traces::start()),
         });
         let is_stopping = Arc::default();
-        let readiness =
-            Readiness::new(database.pool.clone(), schema_ready, Arc::default(), write_timeout, None, is_stopping);
+        let writer = Writer::new(database.pool.clone(), false, Arc::new([]));
+        let readiness = Readiness::new(writer, schema_ready, Arc::default(), write_timeout, None, is_stopping);
         let endpoints = settings.providers.iter().map(|settings| {
             let (metrics, activity) = (metrics.provider(settings.provider), activity.provider(settings.provider));
             let allowed_networks = Vec::new();

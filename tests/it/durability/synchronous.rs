@@ -6,13 +6,14 @@ use sqlx::{Executor, PgPool};
 use tempfile::TempDir;
 use tokio::task::spawn_blocking;
 
-use crate::support::{Command, Server, Service, provider, settings};
+use crate::support::{Answer, Command, Server, Service, provider, settings};
 
 const SETTINGS: [(&str, &str); 1] = [("TICKET_WEBHOOKS__DATABASE__WRITE_TIMEOUT_MS", "300")];
 
-async fn start(server: &Server, spool: &TempDir) -> Service {
+async fn start(server: &Server, spool: Option<&TempDir>) -> Service {
     let mut settings = settings(server.url());
-    settings.push(("TICKET_WEBHOOKS__SPOOL__DIRECTORY".to_owned(), spool.path().display().to_string()));
+    let spool = spool.map(|spool| spool.path().display().to_string());
+    settings.extend(spool.map(|directory| ("TICKET_WEBHOOKS__SPOOL__DIRECTORY".to_owned(), directory)));
     settings.extend(SETTINGS.map(|(name, value)| (name.to_owned(), value.to_owned())));
     spawn_blocking(move || Service::over(Command::new(&["serve", "--no-migrate"]).envs(&settings).start()))
         .await
@@ -81,11 +82,48 @@ async fn an_unprocessed_delivery_that_only_the_primary_has_stays_in_the_spool() 
     .await;
 }
 
+#[tokio::test]
+async fn without_a_spool_the_service_is_ready_only_while_commits_are_confirmed() {
+    let server = Server::start(true).await;
+    let pool = server.pool();
+    let service = start(&server, None).await;
+    assert_eq!(post(&service, "B1").await, 200);
+    set_standby(&pool, "alter system set synchronous_standby_names = 'gone'").await;
+    until_commits_wait(&pool).await;
+    assert_eq!(post(&service, "B2").await, 503);
+    let reason = until_ready(&service, 503).await;
+    assert!(reason.contains("standby"), "{reason}");
+    // each look leaves one commit that waits, until the next one
+    let since = Instant::now();
+    while since.elapsed() < Duration::from_secs(3) {
+        assert_eq!(until_ready(&service, 503).await, reason);
+    }
+    let waiting = "select count(*) from pg_stat_activity where wait_event = 'SyncRep' and query like '%emit_message%'";
+    let waiting: i64 = sqlx::query_scalar(waiting).fetch_one(&pool).await.unwrap();
+    assert!(waiting <= 1, "{waiting} commits of readiness wait");
+    set_standby(&pool, "alter system reset synchronous_standby_names").await;
+    until_ready(&service, 200).await;
+    assert_eq!(post(&service, "B2").await, 200);
+    service.stop().await;
+}
+
+/// Asks for readiness until it has this status; returns the body.
+async fn until_ready(service: &Service, status: u16) -> String {
+    let since = Instant::now();
+    loop {
+        let answer = Answer::of(service.request("GET", "/readyz")).await;
+        if answer.status == status {
+            return answer.body.to_string();
+        }
+        assert!(since.elapsed() < Duration::from_secs(20), "{} {}", answer.status, answer.body);
+    }
+}
+
 /// A commit that was given up while it waited for the standby is visible on the primary, and nowhere else.
 async fn stays_in_the_spool(table: &'static str, deliver: impl AsyncFn(&Service)) {
     let server = Server::start(true).await;
     let (spool, pool) = (TempDir::new().unwrap(), server.pool());
-    let service = start(&server, &spool).await;
+    let service = start(&server, Some(&spool)).await;
     assert_eq!(post(&service, "B1").await, 200);
     let before = count(&pool, table).await;
     set_standby(&pool, "alter system set synchronous_standby_names = 'gone'").await;
