@@ -139,7 +139,7 @@ fn round(bench: &Bench, pgbench: &Pgbench, peers: &Peers, number: usize) -> anyh
 fn single_inserts(bench: &Bench) -> anyhow::Result<Service> {
     let mut command = Command::new(env::current_exe()?);
     command.args([single_insert::ARGUMENT, &bench.server.url(DATABASE)?]);
-    Ok(Service::spawn(command, &bench.directory.join("single-insert.log"), public_address)?)
+    Service::spawn(command, &bench.directory.join("single-insert.log"), public_address)
 }
 
 /// The service and pgbench at a few loads, without a report.
