@@ -50,5 +50,5 @@ COPY --from=manifests /build ./
 RUN cargo cyclonedx --format json --spec-version 1.5 --override-filename sbom.cdx
 
 # Stage 5: the image: the service with its bill of materials.
-FROM service
+FROM service AS image
 COPY --from=sbom /build/sbom.cdx.json /usr/share/doc/ticket-webhooks/sbom.cdx.json

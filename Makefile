@@ -79,11 +79,13 @@ up: image ## start Postgres, two replicas and HAProxy (compose.yaml)
 
 # tests/it/operation/containers.rs. Two things take minutes that change nothing there: this image has no bill of materials,
 # and its binary is not optimized across crates.
-container-test: TEST_IMAGE_OPTIONS = --quiet --target service --build-arg CARGO_PROFILE_RELEASE_LTO=off --build-arg CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
+container-test: TEST_TARGET ?= service
+container-test: TEST_IMAGE_OPTIONS = --quiet --target $(TEST_TARGET) --build-arg CARGO_PROFILE_RELEASE_LTO=off --build-arg CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
+container-test: export TICKET_WEBHOOKS_IMAGE = ticket-webhooks-test
 container-test: ## test rolling restarts, crashes and failovers in containers; skipped without a Docker engine
 	@if ! docker info >/dev/null 2>&1; then \
 	  echo "SKIPPED: no Docker engine answers here, so nothing was tested in containers"; exit 0; fi; \
-	set -e; $(MAKE) image DOCKER_BUILD="$(DOCKER_BUILD) $(TEST_IMAGE_OPTIONS)"; \
+	set -e; $(MAKE) image IMAGE=$(TICKET_WEBHOOKS_IMAGE) DOCKER_BUILD="$(DOCKER_BUILD) $(TEST_IMAGE_OPTIONS)"; \
 	$(call build_image,--quiet -t ticket-webhooks-test-pgbouncer tests/it/operation/containers/pgbouncer); \
 	$(MAKE) cluster-images DOCKER_BUILD="$(DOCKER_BUILD) --quiet"; \
 	cargo test --locked --all-features --test it containers:: -- --ignored --nocapture

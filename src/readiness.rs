@@ -30,6 +30,9 @@ const CACHE_TIME: Duration = Duration::from_millis(250);
 /// The most that a check may take: a load balancer gives up after a few seconds, Prometheus after ten.
 pub const MAX_CHECK_TIME: Duration = Duration::from_secs(3);
 
+/// Of a write on trial, which opens a connection.
+const MIN_TRIAL_TIME: Duration = Duration::from_secs(1);
+
 /// Why no live delivery can be made durable.
 #[derive(Clone, Copy, Debug, Error)]
 pub enum NotReady {
@@ -60,6 +63,7 @@ pub struct Readiness {
 struct Database {
     writer: Writer,
     is_schema_ready: Arc<AtomicBool>,
+    /// Whether the last write to Postgres failed, on trial or not.
     writes_fail: Arc<AtomicBool>,
     timeout: Duration,
     /// When Postgres was asked last, and the result. Held while asking, so that others wait for the same answer.
@@ -67,7 +71,8 @@ struct Database {
 }
 
 impl Readiness {
-    /// `writer`: one like those that write deliveries; `database_timeout` applies up to [`MAX_CHECK_TIME`].
+    /// `writer`: for writes on trial, not a copy of one that writes deliveries; `database_timeout` applies from
+    /// [`MIN_TRIAL_TIME`] up to [`MAX_CHECK_TIME`].
     pub fn new(
         writer: Writer,
         is_schema_ready: Arc<AtomicBool>,
@@ -105,14 +110,18 @@ impl Readiness {
         {
             return result;
         }
-        let writes_fail = writes_fail.load(Ordering::Relaxed);
-        let deadline = Deadline::now() + *limit;
-        let result = match timeout_at(deadline, writer.takes_writes()).await {
-            Ok(Ok(true)) if writes_fail => match timeout_at(deadline, writer.try_out()).await {
-                Ok(Ok(())) => Ok(()),
-                Ok(Err(_)) => Err(NotReady::WritesFail),
-                Err(_) => Err(NotReady::WritesTimeOut),
-            },
+        let start = Deadline::now();
+        let result = match timeout_at(start + *limit, writer.takes_writes()).await {
+            Ok(Ok(true)) if writes_fail.load(Ordering::Relaxed) => {
+                match timeout_at(start + (*limit).max(MIN_TRIAL_TIME), writer.try_out()).await {
+                    Ok(Ok(())) => {
+                        writes_fail.store(false, Ordering::Relaxed);
+                        Ok(())
+                    }
+                    Ok(Err(_)) => Err(NotReady::WritesFail),
+                    Err(_) => Err(NotReady::WritesTimeOut),
+                }
+            }
             Ok(Ok(true)) => Ok(()),
             Ok(Ok(false)) => Err(NotReady::DatabaseReadOnly),
             Ok(Err(_)) | Err(_) => Err(NotReady::DatabaseUnreachable),

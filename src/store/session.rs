@@ -100,6 +100,10 @@ impl Session {
         transaction.rollback().await
     }
 
+    pub(super) async fn close(self) -> sqlx::Result<()> {
+        self.connection.close().await
+    }
+
     async fn end<T>(&mut self, result: sqlx::Result<T>) -> sqlx::Result<T> {
         match result {
             Ok(rows) => self.connection.execute("commit").await.map(|_| rows),

@@ -166,7 +166,7 @@ impl Writer {
             session.confirm_what_it_sees().await?;
         }
         guard.backend = None;
-        Ok(())
+        Ok(session.close().await?)
     }
 
     fn guard(&self, session: &Session) -> AbandonGuard {

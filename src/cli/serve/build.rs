@@ -94,7 +94,6 @@ impl Service {
         let commits = Arc::new(Commits::default());
         let rejecting = providers_rejecting_unknown(&settings.providers);
         let writer = Writer::new(pool.clone(), settings.database.transaction_pooler, Arc::clone(&rejecting));
-        let checking_writer = writer.another();
         let reprocessor = Arc::new(Reprocessor {
             pool: shared_pool.clone(),
             secrets: Arc::clone(&secrets),
@@ -135,7 +134,8 @@ impl Service {
         let is_stopping = Arc::new(AtomicBool::new(false));
         let live_spool = spools.as_ref().map(|spools| spools.live.clone());
         let readiness = Readiness::new(
-            checking_writer,
+            // it ends no backend that the committers have given up, so that it makes no commit visible
+            Writer::new(pool.clone(), settings.database.transaction_pooler, Arc::default()),
             Arc::clone(&schema_ready),
             writes_fail,
             write_timeout,

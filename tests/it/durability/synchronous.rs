@@ -8,13 +8,12 @@ use tokio::task::spawn_blocking;
 
 use crate::support::{Answer, Command, Server, Service, provider, settings};
 
-const SETTINGS: [(&str, &str); 1] = [("TICKET_WEBHOOKS__DATABASE__WRITE_TIMEOUT_MS", "300")];
-
-async fn start(server: &Server, spool: Option<&TempDir>) -> Service {
+async fn start(server: &Server, spool: Option<&TempDir>, write_timeout: Duration) -> Service {
     let mut settings = settings(server.url());
     let spool = spool.map(|spool| spool.path().display().to_string());
     settings.extend(spool.map(|directory| ("TICKET_WEBHOOKS__SPOOL__DIRECTORY".to_owned(), directory)));
-    settings.extend(SETTINGS.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    let write_timeout = write_timeout.as_millis().to_string();
+    settings.push(("TICKET_WEBHOOKS__DATABASE__WRITE_TIMEOUT_MS".to_owned(), write_timeout));
     spawn_blocking(move || Service::over(Command::new(&["serve", "--no-migrate"]).envs(&settings).start()))
         .await
         .unwrap()
@@ -86,17 +85,18 @@ async fn an_unprocessed_delivery_that_only_the_primary_has_stays_in_the_spool() 
 async fn without_a_spool_the_service_is_ready_only_while_commits_are_confirmed() {
     let server = Server::start(true).await;
     let pool = server.pool();
-    let service = start(&server, None).await;
+    let service = start(&server, None, Duration::from_secs(2)).await;
     assert_eq!(post(&service, "B1").await, 200);
     set_standby(&pool, "alter system set synchronous_standby_names = 'gone'").await;
     until_commits_wait(&pool).await;
     assert_eq!(post(&service, "B2").await, 503);
     let reason = until_ready(&service, 503).await;
     assert!(reason.contains("standby"), "{reason}");
-    // each look leaves one commit that waits, until the next one
+    // each look waits for the write timeout, and leaves one commit that waits, until the next one
     let since = Instant::now();
-    while since.elapsed() < Duration::from_secs(3) {
-        assert_eq!(until_ready(&service, 503).await, reason);
+    while since.elapsed() < Duration::from_secs(6) {
+        let answer = Answer::of(service.request("GET", "/readyz")).await;
+        assert_eq!((answer.status, answer.body.to_string()), (503, reason.clone()));
     }
     let waiting = "select count(*) from pg_stat_activity where wait_event = 'SyncRep' and query like '%emit_message%'";
     let waiting: i64 = sqlx::query_scalar(waiting).fetch_one(&pool).await.unwrap();
@@ -123,7 +123,7 @@ async fn until_ready(service: &Service, status: u16) -> String {
 async fn stays_in_the_spool(table: &'static str, deliver: impl AsyncFn(&Service)) {
     let server = Server::start(true).await;
     let (spool, pool) = (TempDir::new().unwrap(), server.pool());
-    let service = start(&server, Some(&spool)).await;
+    let service = start(&server, Some(&spool), Duration::from_millis(300)).await;
     assert_eq!(post(&service, "B1").await, 200);
     let before = count(&pool, table).await;
     set_standby(&pool, "alter system set synchronous_standby_names = 'gone'").await;
