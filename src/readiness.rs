@@ -71,8 +71,8 @@ struct Database {
 }
 
 impl Readiness {
-    /// `writer`: for writes on trial, not a copy of one that writes deliveries; `database_timeout` applies from
-    /// [`MIN_TRIAL_TIME`] up to [`MAX_CHECK_TIME`].
+    /// `writer`: for writes on trial, not a copy of one that writes deliveries. `database_timeout` applies up to
+    /// [`MAX_CHECK_TIME`]; a write on trial has at least a second.
     pub fn new(
         writer: Writer,
         is_schema_ready: Arc<AtomicBool>,
