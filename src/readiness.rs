@@ -112,21 +112,26 @@ impl Readiness {
         }
         let start = Deadline::now();
         let result = match timeout_at(start + *limit, writer.takes_writes()).await {
-            Ok(Ok(true)) if writes_fail.load(Ordering::Relaxed) => {
-                match timeout_at(start + (*limit).max(MIN_TRIAL_TIME), writer.try_out()).await {
-                    Ok(Ok(())) => {
-                        writes_fail.store(false, Ordering::Relaxed);
-                        Ok(())
-                    }
-                    Ok(Err(_)) => Err(NotReady::WritesFail),
-                    Err(_) => Err(NotReady::WritesTimeOut),
-                }
-            }
+            Ok(Ok(true)) if writes_fail.load(Ordering::Relaxed) => self.database.try_out(start).await,
             Ok(Ok(true)) => Ok(()),
             Ok(Ok(false)) => Err(NotReady::DatabaseReadOnly),
             Ok(Err(_)) | Err(_) => Err(NotReady::DatabaseUnreachable),
         };
         *cache = Some((Instant::now(), result));
         result
+    }
+}
+
+impl Database {
+    /// Writes on trial. Once that succeeds, the last write has not failed any more.
+    async fn try_out(&self, start: Deadline) -> Result<(), NotReady> {
+        match timeout_at(start + self.timeout.max(MIN_TRIAL_TIME), self.writer.try_out()).await {
+            Ok(Ok(())) => {
+                self.writes_fail.store(false, Ordering::Relaxed);
+                Ok(())
+            }
+            Ok(Err(_)) => Err(NotReady::WritesFail),
+            Err(_) => Err(NotReady::WritesTimeOut),
+        }
     }
 }

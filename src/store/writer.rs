@@ -1,6 +1,6 @@
 //! Writes batches of deliveries over a connection of its own, which is opened again after an error.
 //!
-//! It does not use a pool: a pool tests a connection when it is returned, which costs a round trip for every batch.
+//! It writes none over a pool: a pool tests a connection when it is returned, which costs a round trip for every batch.
 //!
 //! Invariants:
 //!
@@ -62,8 +62,8 @@ impl Drop for AbandonGuard {
 }
 
 impl Writer {
-    /// Connects at the first write, with the options that the pool has then, and keeps to its idle timeout; it does not use
-    /// the pool otherwise. `transaction_pooler`: through a pooler in transaction mode; `providers_rejecting_unknown`: those
+    /// Connects at the first write, with the options that the pool has then, and keeps to its idle timeout; only what finds
+    /// out about writes uses the pool itself. `transaction_pooler`: through a pooler in transaction mode; `providers_rejecting_unknown`: those
     /// with `unknown_booking = "reject"`.
     pub fn new(pool: PgPool, transaction_pooler: bool, providers_rejecting_unknown: Arc<[&'static str]>) -> Self {
         let (quota, connections) = (Arc::default(), WriterConnections::default());

@@ -24,6 +24,7 @@ impl Yardstick {
         Self(body.to_string().into_bytes())
     }
 
+    /// Reads it and drops what it has read.
     pub fn run(&self) {
         let value: Value = serde_json::from_slice(black_box(&self.0)).unwrap();
         drop(black_box(value));
